@@ -6,7 +6,7 @@ machine.
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from omnimouse_model.families.omnimouse.training import (
     batch_loss,
 )
 from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import Prefetch, reused_heap
+from omnimouse_model.training.loop import drawn_ahead, reused_heap
 from omnimouse_model.training.sessions import TrainingSession
 
 ALONE = Team()
@@ -98,14 +98,15 @@ def _waited_share(run: OmniMouseTraining, n_steps: int) -> float:
     # The steps above have used no loader; here batches are drawn while steps run.
     first = run.state.step
     waited = 0.0
-    with Prefetch(run.draw, first + n_steps + 1) as prefetch:
-        for number in range(first, first + n_steps + 1):
-            drawn = prefetch.take(number)
-            # The first batch cannot be prefetched, so time counts from here.
-            if number == first:
-                start_s = time.perf_counter()
-            else:
-                waited += prefetch.waited_s
+    with closing(drawn_ahead(run.draw, range(first, first + n_steps + 1))) as ahead:
+        drawn = next(ahead)
+        # The first batch cannot be prefetched, so time counts from here.
+        start_s = time.perf_counter()
+        run.step(drawn)
+        for _ in range(n_steps):
+            asked_s = time.perf_counter()
+            drawn = next(ahead)
+            waited += time.perf_counter() - asked_s
             run.step(drawn)
         # GPU kernels run asynchronously: wait for them before reading the clock.
         if run.device.type == "cuda":

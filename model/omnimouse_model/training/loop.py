@@ -13,18 +13,18 @@ import platform
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, StoppedError
@@ -42,7 +42,7 @@ from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.storage.write import sole_writer, writing
 from omnimouse_model.training.checkpoints import BEST, MODEL, saved_state, write_state
-from omnimouse_model.training.config import RunSettings, SharedFields, TransferOptions, run_record
+from omnimouse_model.training.config import RunSettings, TransferOptions, run_record
 from omnimouse_model.training.distributed import Team, current_team, local_device
 from omnimouse_model.training.metrics_log import FILE, MetricsLog, OnStep, log_rows
 from omnimouse_model.training.sessions import (
@@ -76,11 +76,6 @@ class LoopState:
     best: tuple[float, int] = (float("-inf"), 0)
     skipped: int = 0
 
-    @property
-    def is_best(self) -> bool:
-        """Whether the weights of this step have the best score so far."""
-        return self.best[1] == self.step and self.best[0] > float("-inf")
-
     def count(self, is_skipped: bool, last: str = "") -> None:
         """Count a training step; `last` names its last batch, for the message of the error.
 
@@ -95,21 +90,6 @@ class LoopState:
                 f"The loss was not finite in {MAX_SKIPPED} steps in a row{last}; lower lr."
             )
         self.step += 1
-
-    @property
-    def saved(self) -> dict[str, Any]:
-        """Step, time and best score, as a save has them."""
-        return {"step": self.step, "seconds": self.seconds, "best": self.best}
-
-    @property
-    def card(self) -> dict[str, Any]:
-        """Steps and hours, for the card of the weights of this step."""
-        return {"steps": self.step, "hours": round(self.seconds / 3600, 2)}
-
-    def load(self, saved: Mapping[str, Any]) -> None:
-        """Take step, time and best score of a save."""
-        self.step, self.seconds = saved["step"], saved["seconds"]
-        self.best = tuple(saved["best"])
 
 
 @dataclass(slots=True)
@@ -314,10 +294,11 @@ class TrainingRun(ABC):
     def write_result(self, folder: Path) -> None:
         """Write the weights as checkpoints, twice if they are the best."""
         model, state = self.model(folder), self.state
-        card = state.card | self.notes
+        score, best_step = state.best
+        card = {"steps": state.step, "hours": round(state.seconds / 3600, 2), **self.notes}
         replace(model, card=card).save(self.out / MODEL)
-        if state.is_best:
-            replace(model, card=card | {SUMMARY: state.best[0]}).save(self.out / BEST)
+        if best_step == state.step and score > float("-inf"):
+            replace(model, card=card | {SUMMARY: score}).save(self.out / BEST)
 
     # -- called by the loop -----------------------------------------------------------
     @property
@@ -483,13 +464,15 @@ def _run(training: TrainingRun, max_steps: int | None, on_step: OnStep, job: Job
         is_scored = training.start()
     else:
         training.load(saved)
-        run.load(saved)
+        run.step, run.seconds, run.best = saved["step"], saved["seconds"], tuple(saved["best"])
     last = settings.total_steps
     if max_steps is not None:
         last = min(last, run.step + max_steps)
     # -1 for a new run removes all rows of an earlier run without a save.
     log = MetricsLog(out, -1 if saved is None else run.step) if team.is_main else None
-    clock = _Clock(run.seconds)
+    saved_s = time.monotonic()
+    # As if the run had not been interrupted.
+    began_s = saved_s - run.seconds
     # The steps before this call: a caller that limits the steps counts from here.
     if settings.total_steps:
         job.progress(run.step, settings.total_steps, TRAINING)
@@ -505,29 +488,36 @@ def _run(training: TrainingRun, max_steps: int | None, on_step: OnStep, job: Job
             # Saved at once: finding these start values may have taken minutes.
             row: dict[str, float] = {}
             _validate(training, row)
-            run.seconds = clock.seconds
+            run.seconds = time.monotonic() - began_s
             report(row | {"seconds": run.seconds, "step": run.step})
             _save(training)
-        ahead = Prefetch(training.draw, last, drawing_processes(device))
-        with reused_heap(device), ahead as prefetch:
+        steps = range(run.step, last)
+        ahead = drawn_ahead(training.draw, steps, drawing_processes(device))
+        with reused_heap(device), closing(ahead):
             # The run may already be complete when it is resumed.
             (is_cancelled,) = team.any([job.cancelled()])
             is_over = is_cancelled or _has_ended(training, last)
             while not is_over:
-                clock.begin()
-                row = training.step(prefetch.take(run.step))
-                row |= clock.rates(row) | {"waited_s": prefetch.waited_s}
-                run.seconds = row["seconds"]
+                asked_s = time.monotonic()
+                drawn = next(ahead)
+                waited_s = time.monotonic() - asked_s
+                row = training.step(drawn)
+                step_s = max(time.monotonic() - asked_s, 1e-9)
+                run.seconds = time.monotonic() - began_s
+                rates = {f"{k}_per_s": row[k] / step_s for k in ("windows", "tokens") if k in row}
+                row |= {"seconds": run.seconds, **rates, "waited_s": waited_s}
                 is_best = run.step % settings.validate_every == 0 and _validate(training, row)
                 report(row)
                 # Clocks of ranks differ, and a save waits for all ranks: they decide
                 # together, with one message for both questions.
-                flags = [job.cancelled(), clock.is_due(settings, run.step)]
-                is_cancelled, is_due = team.any(flags)
+                every, every_s = settings.save_every, settings.save_every_s
+                is_due = every is not None and run.step % every == 0
+                is_due |= every_s is not None and time.monotonic() - saved_s > every_s
+                is_cancelled, is_due = team.any([job.cancelled(), is_due])
                 is_over = is_cancelled or _has_ended(training, last)
                 if (is_due or is_best) and not is_over:
                     _save(training)
-                    clock.saved()
+                    saved_s = time.monotonic()
         # The last save is outside of the loop, so that it is done exactly once.
         _save(training)
         return is_cancelled
@@ -538,9 +528,10 @@ def _run(training: TrainingRun, max_steps: int | None, on_step: OnStep, job: Job
 
 def _save(training: TrainingRun) -> None:
     """Save the state of the run, and the weights that it has reached."""
-    state = {**training.state.saved, **training.identity, **training.saved}
-    step = training.state.step
-    write_state(training.out, step, state, training.team, training.write_result)
+    run = training.state
+    state = {"step": run.step, "seconds": run.seconds, "best": run.best}
+    state |= training.identity | training.saved
+    write_state(training.out, run.step, state, training.team, training.write_result)
 
 
 def _has_ended(training: TrainingRun, last: int) -> bool:
@@ -559,41 +550,6 @@ def _validate(training: TrainingRun, row: dict[str, float]) -> bool:
         return False
     run.best = (score, run.step)
     return True
-
-
-class _Clock:
-    """Clock of a run, including the time before it was resumed."""
-
-    def __init__(self, already: float) -> None:
-        self._began = self._saved = self._step = time.monotonic()
-        self._already = already
-
-    def begin(self) -> None:
-        """Mark the start of a step."""
-        self._step = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of training so far."""
-        return self._already + time.monotonic() - self._began
-
-    def rates(self, step: dict[str, float]) -> dict[str, float]:
-        """Return seconds of the run, and what a step counts per second."""
-        now = time.monotonic()
-        taken = max(now - self._step, 1e-9)
-        counted = {k: step[k] / taken for k in ("windows", "tokens") if k in step}
-        return {"seconds": self.seconds} | {f"{name}_per_s": rate for name, rate in counted.items()}
-
-    def is_due(self, config: SharedFields, step: int) -> bool:
-        """Return True if the config asks for a save after this step."""
-        if config.save_every is not None and step % config.save_every == 0:
-            return True
-        every_s = config.save_every_s
-        return every_s is not None and time.monotonic() - self._saved > every_s
-
-    def saved(self) -> None:
-        """Restart the time until the next save."""
-        self._saved = time.monotonic()
 
 
 # -- reuse of memory between training steps on a CPU
@@ -647,82 +603,42 @@ def drawing_processes(device: torch.device | str) -> int:
     return min(MAX_PROCESSES, max(len(os.sched_getaffinity(0)) - 2, 0))
 
 
-class Prefetch(Generic[Drawn]):
-    """Prefetch of the next steps; a context manager that ends its thread or processes.
+def drawn_ahead(
+    draw: Callable[[int], Drawn], steps: range, processes: int = 0
+) -> Generator[Drawn, None, None]:
+    """Yield the batches of steps, of which the next is drawn while one is computed.
+
+    Closing it ends its thread and its processes. What drawing raises is raised in its step.
 
     Parameters
     ----------
     draw
         Function from the number of a step to its batches; never called concurrently in
         one process.
-    last
-        This step and later ones are not prefetched.
     processes
-        Number of processes that draw two steps ahead each; 0 draws one step ahead in a
-        thread.
-
-    Attributes
-    ----------
-    waited_s
-        Seconds that the last `take` waited.
+        Number of processes that draw two steps ahead each; 0 draws in the thread.
     """
-
-    def __init__(self, draw: Callable[[int], Drawn], last: int, processes: int = 0) -> None:
-        self.waited_s = 0.0
-        self._draw, self._last, self._processes = draw, last, processes
-        self._thread = ThreadPoolExecutor(1, "batches")
-        self._next: tuple[int, Future[Drawn]] | None = None
-        self._drawn: Iterator[Drawn] | None = None
-
-    def __enter__(self) -> "Prefetch[Drawn]":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=True)
-        # The iterator of a DataLoader ends its processes when it is released.
-        self._drawn = None
-
-    def take(self, step: int) -> Drawn:
-        """Return the batches of a step; errors of drawing them are raised here."""
-        began = time.perf_counter()
-        # The first step, and any step out of order, has not been prefetched.
-        if self._next is None or self._next[0] != step:
-            self._drawn = self._from_processes(step) if self._processes else None
-            self._next = (step, self._thread.submit(self._one, step))
-        drawn = self._next[1].result()
-        self.waited_s = time.perf_counter() - began
-        self._next = None
-        # One step ahead only: each further one would hold its batches in memory.
-        if step + 1 < self._last:
-            self._next = (step + 1, self._thread.submit(self._one, step + 1))
-        return drawn
-
-    def _one(self, step: int) -> Drawn:
-        return self._draw(step) if self._drawn is None else next(self._drawn)
-
-    def _from_processes(self, first: int) -> Iterator[Drawn]:
-        steps = range(first, max(self._last, first + 1))
-        loader = DataLoader(
-            _Steps(self._draw),
-            batch_size=None,
-            sampler=steps,
-            num_workers=self._processes,
-            collate_fn=lambda drawn: drawn,
-            # Its own: a resumed run must draw the same from the global one.
-            generator=torch.Generator(),
-            multiprocessing_context="fork",
+    source = map(draw, steps)
+    if processes:
+        source = iter(
+            DataLoader(
+                steps,  # type: ignore[arg-type]  # any object with items
+                batch_size=None,
+                num_workers=processes,
+                collate_fn=draw,  # type: ignore[arg-type]  # of one step, not of a list
+                # Its own: a resumed run must draw the same from the global one.
+                generator=torch.Generator(),
+                multiprocessing_context="fork",
+            )
         )
-        return iter(loader)
-
-
-class _Steps(Dataset[Drawn]):
-    """Batches by the number of their step, as a `DataLoader` reads them."""
-
-    def __init__(self, draw: Callable[[int], Drawn]) -> None:
-        self._draw = draw
-
-    def __getitem__(self, step: int) -> Drawn:
-        return self._draw(step)
+    with ThreadPoolExecutor(1, "batches") as thread:
+        # One step ahead only: each further one would hold its batches in memory.
+        ahead = thread.submit(next, source)
+        for step in steps:
+            drawn = ahead.result()
+            if step + 1 < steps.stop:
+                ahead = thread.submit(next, source)
+            yield drawn
 
 
 SUMMARY = "validation"

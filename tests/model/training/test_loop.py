@@ -3,11 +3,12 @@
 import os
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 import torch
 
-from omnimouse_model.training.loop import Prefetch
+from omnimouse_model.training.loop import drawn_ahead
 
 
 def test_the_next_step_is_drawn_while_this_one_is_computed():
@@ -20,10 +21,10 @@ def test_the_next_step_is_drawn_while_this_one_is_computed():
             begun.set()
         return f"step {step}"
 
-    with Prefetch(draw, last=3) as ahead:
-        assert ahead.take(0) == "step 0"
+    with closing(drawn_ahead(draw, range(3))) as ahead:
+        assert next(ahead) == "step 0"
         assert begun.wait(60)  # nobody has asked for step 1 yet
-        assert [ahead.take(k) for k in (1, 2)] == ["step 1", "step 2"]
+        assert list(ahead) == ["step 1", "step 2"]
     assert drawn == [0, 1, 2]
 
 
@@ -33,10 +34,10 @@ def test_what_drawing_raises_is_raised_where_it_is_taken():
             raise ValueError("no window")
         return step
 
-    with Prefetch(draw, last=3) as ahead:
-        ahead.take(0)
+    with closing(drawn_ahead(draw, range(3))) as ahead:
+        next(ahead)
         with pytest.raises(ValueError, match="no window"):
-            ahead.take(1)
+            next(ahead)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs fork")
@@ -46,9 +47,9 @@ def test_processes_draw_the_same_steps_in_order_and_pass_errors_on():
             raise ValueError("no window")
         return os.getpid(), torch.full((3,), step)
 
-    with Prefetch(draw, last=6, processes=2) as ahead:
-        drawn = [ahead.take(k) for k in range(2, 5)]
+    with closing(drawn_ahead(draw, range(2, 6), processes=2)) as ahead:
+        drawn = [next(ahead) for _ in range(2, 5)]
         with pytest.raises(ValueError, match="no window"):
-            ahead.take(5)
+            next(ahead)
     assert [int(values[0]) for _, values in drawn] == [2, 3, 4]
     assert len({process for process, _ in drawn} - {os.getpid()}) == 2
