@@ -37,7 +37,7 @@ from omnimouse_model.inference.families import (
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_model.predict.family import Family, transfer_options
-from omnimouse_model.predict.predictor import Composed, Predictor
+from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import (
     QUIET,
     CallbackJob,
@@ -223,7 +223,7 @@ def _write_settings(
     if (out / ABOUT).exists():
         saved = _settings_in(out)
         # Records without a family are older: their hash leaves out a context part.
-        parts = predictor.members if isinstance(predictor, Composed) else ()
+        parts = getattr(predictor, "members", ())
         if "family" not in saved and saved.get("weights") in [weights_in(one) for one in parts]:
             saved["weights"] = about["weights"]
         if other := [name for name in about if saved.get(name) != about[name]]:

@@ -25,7 +25,7 @@ from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.family import Build, Description, Family, Training, stated_family
 from omnimouse_model.predict.predictor import Needs, Predictor, of_family
 from omnimouse_model.storage.trees import read_yaml_mapping
-from omnimouse_model.training.config import RunSettings, named_config, run_record, shipped_or_own
+from omnimouse_model.training.config import RunSettings, run_record, shipped_or_own
 
 _log = logging.getLogger(__name__)
 _SMALL = "-small"
@@ -317,8 +317,10 @@ def training_plan(config: str | Path, changes: Mapping[str, Any] | None = None) 
         There is no such config, its family trains nothing, or a field is wrong.
     """
     path = config_path(str(config))
-    with named_config(path):
+    try:
         return plan_of({**read_yaml_mapping(path), **(changes or {})})
+    except ValueError as error:
+        raise ValueError(f"{path} is not a training config: {error}") from error
 
 
 def plan_of(values: Mapping[str, Any]) -> TrainingPlan:

@@ -789,15 +789,6 @@ class Prefetcher(Protocol):
 
 
 @runtime_checkable
-class Composed(Protocol):
-    """A predictor that is made of others."""
-
-    @property
-    def members(self) -> tuple[Predictor, ...]:
-        """The predictors that it is made of."""
-
-
-@runtime_checkable
 class Closable(Protocol):
     """A predictor that holds a process or memory."""
 

@@ -1,7 +1,6 @@
 """Fields of training configs that all families share, and the files of configs."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -207,15 +206,6 @@ def transfer_seconds(
         return start_s + size * n_steps * (step_s + neuron_s * session.n_neurons)
 
     return seconds
-
-
-@contextmanager
-def named_config(path: str | Path) -> Iterator[None]:
-    """Begin the message of every `ValueError` in the block with the path of a config."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{path} is not a training config: {error}") from error
 
 
 def shipped_or_own(name: str, shipped: Mapping[str, Path], what: str) -> Path:

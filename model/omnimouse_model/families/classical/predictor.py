@@ -6,7 +6,7 @@ stand before the predictor that runs them.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from omnimouse_model.evaluation.tier_windows import (
     mean_rates,
     training_windows,
 )
+from omnimouse_model.families.parts.linear_gaussian.fit import LAGS_S, behavior_inputs
 from omnimouse_model.families.parts.motion_energy import N_FEATURES, held_frames, motion_energy
 from omnimouse_model.families.parts.ridge import (
     PENALTIES,
@@ -42,9 +43,6 @@ from omnimouse_model.progress import Cancelled, never, stop_if
 # (`Fit`).
 # -- the visible part of a window ------------------------------------------------------
 # Withheld values are replaced before a rule runs, so that no rule can read them.
-BEHAVIOR_LAGS = (-16, -8, -3, 0, 3)
-"""In behaviour samples of 50 ms: responses follow behaviour by up to a second."""
-N_BEHAVIOR = 40
 SCORED = slice(30, 60)
 """Samples of a window that the ridges are fitted to: those that most masks ask for."""
 
@@ -98,21 +96,6 @@ class VisibleInput:
 def behavior_of(window: Window) -> np.ndarray:
     """Return behaviour (40, C), C 0 without behaviour, missing values at the mean 0."""
     return without_missing(np.asarray(window.behavior, np.float32))
-
-
-def behavior_inputs(behavior: np.ndarray) -> np.ndarray:
-    """Return behaviour at the `BEHAVIOR_LAGS` of every response sample, (60, lags x C).
-
-    Samples outside the window are replaced by its first or last one.
-    """
-    now = behavior_rows(len(behavior))
-    rows = [np.clip(now + lag, 0, len(behavior) - 1) for lag in BEHAVIOR_LAGS]
-    return np.concatenate([behavior[row] for row in rows], axis=1)
-
-
-def behavior_rows(n_behavior: int) -> np.ndarray:
-    """Return the behaviour sample at each response sample, int (60,)."""
-    return np.arange(N_SAMPLES) * n_behavior // N_SAMPLES
 
 
 # -- rules ------------------------------------------------------------------------------
@@ -307,7 +290,6 @@ class _Sums:
 
     def add(self, history: np.ndarray, target: np.ndarray, behavior: np.ndarray) -> None:
         """Add windows: history (w, f, P), target (w, h, P), behaviour (w, h, b)."""
-        self.count += len(history)
         parts = {
             "f": history.sum(axis=0, dtype=np.float64),
             "y": target.sum(axis=0, dtype=np.float64),
@@ -319,15 +301,13 @@ class _Sums:
             "bb": np.einsum("whb,whc->hbc", behavior, behavior),
             "by": np.matmul(target.transpose(1, 2, 0), behavior.transpose(1, 0, 2)),
         }
+        self.add_sums(len(history), parts)
+
+    def add_sums(self, count: int, parts: Mapping[str, np.ndarray]) -> None:
+        """Add the sums over further windows."""
+        self.count += count
         for name, part in parts.items():
             self.sums[name] = part + self.sums.get(name, _NOTHING)
-
-    def merged(self, other: "_Sums") -> "_Sums":
-        """Return the sums over the windows of both."""
-        names = set(self.sums) | set(other.sums)
-        first, more = self.sums, other.sums
-        sums = {k: first.get(k, _NOTHING) + more.get(k, _NOTHING) for k in names}
-        return _Sums(self.count + other.count, sums)
 
     def system(self, step: int, *, behavior: bool) -> System:
         """Return covariances at one horizon, with or without behaviour as input."""
@@ -364,7 +344,7 @@ def _batches(session: Session, spec: WindowSpec) -> Iterator[tuple[int, list[np.
         values = window.filled_responses
         past = values[: _LAST + 1]
         history = np.stack([past[-span:].mean(axis=0) for span in SPANS])
-        behavior = behavior_inputs(behavior_of(window))[later]
+        behavior = behavior_inputs(behavior_of(window), spec)[later]
         pending[fold].append((history, values[later], behavior))
         if len(pending[fold]) == _CHUNK:
             yield fold, [np.stack(part) for part in zip(*pending[fold], strict=True)]
@@ -404,7 +384,9 @@ class HistoryRidge(Rule):
             folds[fold].add(*parts)
         train, held_out = folds[FITTED], folds[HELD_OUT]
         # The penalty is chosen on a split; the weights then use every window.
-        sums = train.merged(held_out).merged(folds[BETWEEN])
+        sums = _Sums()
+        for fold in (FITTED, HELD_OUT, BETWEEN):
+            sums.add_sums(folds[fold].count, folds[fold].sums)
         fit: Fit = {"mean": mean_rates(session, spec)}
         for key, behavior in (("alone", False), ("behavior", True)):
             penalty = _choose(train, held_out, behavior=behavior)
@@ -427,7 +409,7 @@ class HistoryRidge(Rule):
         last = last_visible(inputs.visible)
         key, behavior = "alone", np.zeros((N_SAMPLES, 0))
         if inputs.behavior is not None:
-            key, behavior = "behavior", behavior_inputs(inputs.behavior)
+            key, behavior = "behavior", behavior_inputs(inputs.behavior, default_spec())
         weight, intercept = fit[f"{key}_weight"], fit[f"{key}_intercept"]
         cells = mask.target & (last >= 0)
         # Neurons whose history ends at the same sample have the same horizons.
@@ -506,7 +488,7 @@ def _inputs(inputs: VisibleInput, lags: tuple[int, ...]) -> np.ndarray:
     context = lagged(inputs.responses, inputs.visible, lags)
     if inputs.behavior is None:
         return context
-    return np.concatenate([context, behavior_inputs(inputs.behavior)], axis=1)
+    return np.concatenate([context, behavior_inputs(inputs.behavior, default_spec())], axis=1)
 
 
 def _joint(window: Window, neurons: np.ndarray, lags: tuple[int, ...]) -> np.ndarray:
@@ -518,7 +500,7 @@ def _joint(window: Window, neurons: np.ndarray, lags: tuple[int, ...]) -> np.nda
     values = window.filled_responses[:, neurons]
     behavior = behavior_of(window)
     all_visible = VisibleInput(np.ones(values.shape, bool), values, None, behavior)
-    now = behavior[behavior_rows(len(behavior))]
+    now = behavior[np.arange(N_SAMPLES) * len(behavior) // N_SAMPLES]
     return np.concatenate([_inputs(all_visible, lags), now], axis=1)[SCORED]
 
 
@@ -620,7 +602,7 @@ def _penalties(folds: list[Sums], n_neurons: int, n_lags: int) -> np.ndarray:
         return np.array([1.0, 1.0])
     context = np.flatnonzero(np.tile(half, n_lags))
     channels = _n_channels(folds[0].n_inputs, n_neurons, n_lags)
-    behavior = n_lags * n_neurons + np.arange(len(BEHAVIOR_LAGS) * channels)
+    behavior = n_lags * n_neurons + np.arange(len(LAGS_S) * channels)
     joint = [fold.covariance() for fold in folds]
     best_penalties = []
     for inputs in (context, np.concatenate([context, behavior])):
@@ -632,7 +614,7 @@ def _penalties(folds: list[Sums], n_neurons: int, n_lags: int) -> np.ndarray:
 def _n_channels(n_joint: int, n_neurons: int, n_lags: int) -> int:
     """Return the number of behaviour channels in a joint matrix."""
     # Behaviour is there at each of its lags, as input, and once more as output.
-    return (n_joint - n_lags * n_neurons) // (len(BEHAVIOR_LAGS) + 1)
+    return (n_joint - n_lags * n_neurons) // (len(LAGS_S) + 1)
 
 
 def _regression(joint: Covariance, inputs: np.ndarray, outputs: np.ndarray) -> Covariance:
@@ -651,7 +633,8 @@ def _decoded(joint: np.ndarray, n_neurons: int, n_lags: int) -> np.ndarray | Non
     channels = _n_channels(joint.shape[1], n_neurons, n_lags)
     if not channels:
         return None
-    samples = np.arange(N_BEHAVIOR) * N_SAMPLES // N_BEHAVIOR
+    n_behavior = default_spec().n_behavior
+    samples = np.arange(n_behavior) * N_SAMPLES // n_behavior
     return joint[samples, -channels:].astype(np.float32)
 
 
@@ -668,7 +651,7 @@ class VideoRidge(Rule):
         folds: list[Sums] = []
         for fold, window in training_windows(session, stride=30, most=1800, spec=spec):
             features = motion_energy(without_missing(window.video), SCREEN_RATE_HZ)
-            behavior = behavior_inputs(behavior_of(window))
+            behavior = behavior_inputs(behavior_of(window), spec)
             inputs = np.concatenate([features, behavior], axis=1)
             if not folds:
                 folds = [Sums(inputs.shape[1], session.n_neurons) for _ in range(3)]
@@ -707,7 +690,7 @@ class VideoRidge(Rule):
         if inputs.video is not None:
             features["video"] = motion_energy(inputs.video, SCREEN_RATE_HZ)
         if inputs.behavior is not None:
-            features["behavior"] = behavior_inputs(inputs.behavior)
+            features["behavior"] = behavior_inputs(inputs.behavior, default_spec())
         if not features:
             rates = np.broadcast_to(fit["mean"], mask.cells.shape)
             return RulePrediction(rates, None, "mean rate: the session has no behaviour")
