@@ -5,6 +5,7 @@ from dataclasses import replace
 from statistics import median
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import click
 import numpy as np
@@ -124,14 +125,16 @@ def message_rows(count: int, repeats: int) -> list[Row]:
     mask = mask.ask(slice(n_visible, count), (30, 60))
     rows: list[Row] = []
     # The messages are the same for each predictor; this one is made in no time.
-    worker = WorkerPredictor("mean", torch_threads=1)
+    worker = WorkerPredictor("mean")
     try:
+        worker.encode(window, mask)
         for stroke in ("neighbours", "field"):
             kb: list[float] = []
             for neurons in strokes(session, n_visible, stroke, repeats):
                 worker.encode(window, mask)
-                worker.encode(window, stroked(mask, neurons))
-                kb.append(worker.counters["bytes_sent_last"] / 1000)
+                with patch.object(worker._link, "send", wraps=worker._link.send) as send:
+                    worker.encode(window, stroked(mask, neurons))
+                kb.append(sum(len(call.args[0]) for call in send.call_args_list) / 1000)
             rows.append(row("stroke_kb", kb, "kB", neurons=count, stroke=stroke))
     finally:
         worker.close()

@@ -234,7 +234,7 @@ def soak(
 def running_soak(name: str, session: Session, seed: int) -> Iterator[Soak]:
     """Yield a run with its controller and worker; check that their processes end."""
     posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-    worker = WorkerPredictor(PREDICTORS[name], torch_threads=1)
+    worker = WorkerPredictor(PREDICTORS[name])
     children = set(active_children())
     # The controller ends first: its engine would start a closed worker again.
     with closing(worker), closing(Controller(post=posted.put)) as controller:

@@ -73,7 +73,7 @@ def load(name: str, session: Any, device: str) -> Predictor:
     from omnimouse_model.inference.client import load_in_worker
 
     if name in PREDICTORS:
-        return WorkerPredictor(PREDICTORS[name], torch_threads=1)
+        return WorkerPredictor(PREDICTORS[name])
     return load_in_worker(name, session, device)
 
 

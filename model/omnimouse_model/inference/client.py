@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import groupby, islice
+from itertools import groupby, islice, pairwise
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
@@ -50,23 +50,26 @@ class LinkEndedError(Exception):
 
 
 class Link(Protocol):
-    """Connection to one predictor in another process, from its start to its end."""
+    """Connection to one predictor in another process, from its start to its end.
 
-    @property
-    def shares_memory(self) -> bool:
-        """Whether the other end can attach to this machine's shared memory."""
+    Attributes
+    ----------
+    shares_memory
+        Whether the other end can attach to this machine's shared memory.
+    process_id
+        Process of the other end, None if it is on another machine.
+    """
 
-    @property
-    def process_id(self) -> int | None:
-        """Process of the other end, None if it is on another machine."""
+    shares_memory: bool = False
+    process_id: int | None = None
 
-    @property
     def beats(self) -> int:
-        """Count that grows each second while the other end runs; 0 if it is not known."""
+        """Return a count that grows each second while the other end runs; 0 if not known."""
+        return 0
 
-    @property
     def fitted_share(self) -> float:
-        """Finished share of a fit inside the running request; 0 if there is none."""
+        """Return the finished share of a fit inside the running request; 0 if there is none."""
+        return 0.0
 
     @property
     def is_alive(self) -> bool:
@@ -95,22 +98,22 @@ The products of predictions are small. With a thread per core, those of a model 
 baseline that compute at once wait for each other in loops: with 16 cores they took over
 ten times as long as with one thread each. The price: a baseline is fitted on one core.
 """
-Connect = Callable[[Source, str, int | None], Link]
-"""Function that starts a link from a source, a device and a number of threads."""
+Connect = Callable[[Source, str], Link]
+"""Function that starts a link from a source and a device."""
 
 
-class ProcessLink:
+class ProcessLink(Link):
     """A spawned process at the end of a pipe; it ends with this process."""
 
     shares_memory = True
 
-    def __init__(self, source: Source, device: str, threads: int | None) -> None:
+    def __init__(self, source: Source, device: str) -> None:
         # No lock: one side writes an aligned integer, and the other only compares it.
         self._cancelled: Any = SPAWN.Value("q", 0, lock=False)
         self._beats: Any = SPAWN.Value("q", 0, lock=False)
         self._share: Any = SPAWN.Value("d", 0.0, lock=False)
         # One core stays free for the user interface.
-        threads = threads or max(1, _n_cores() - 1)
+        threads = max(1, _n_cores() - 1)
         self._process, self._connection = spawn(
             "omnimouse-predictor",
             serve,
@@ -122,20 +125,14 @@ class ProcessLink:
             self._share,
             environment={"OMP_NUM_THREADS": str(threads), **NUMPY_THREADS},
         )
+        self.process_id = self._process.pid
 
-    @property
-    def process_id(self) -> int | None:
-        """Id of the process."""
-        return self._process.pid
-
-    @property
     def beats(self) -> int:
-        """Count of the thread `start_beating` of the process."""
+        """Return the count of the thread `start_beating` of the process."""
         return int(self._beats.value)
 
-    @property
     def fitted_share(self) -> float:
-        """Share that the process last reported."""
+        """Return the share that the process last reported."""
         return float(self._share.value)
 
     @property
@@ -198,8 +195,6 @@ class WorkerPredictor(Predictor):
     source
         A name, file or folder for `load_predictor`, or a function without arguments
         that the process can import by name and that makes a predictor.
-    torch_threads
-        Number of threads of torch; all cores but one by default.
     device
         Device of a predictor that is loaded by name.
     connect
@@ -209,14 +204,12 @@ class WorkerPredictor(Predictor):
     def __init__(
         self,
         source: Source,
-        torch_threads: int | None = None,
         device: str = "auto",
         *,
         connect: Connect = ProcessLink,
     ) -> None:
         self._source = source
         self._device = device
-        self._threads = torch_threads
         self._connect = connect
         # Reentrant: requests call `needs`, which is a request too.
         self._lock = threading.RLock()
@@ -235,9 +228,6 @@ class WorkerPredictor(Predictor):
         self._sessions: dict[str, tuple[Session, int]] = {}
         self._n_prepared = 0
         self._encoded: tuple[int, Window, Mask] | None = None
-        self._bytes_sent = 0
-        self._bytes_sent_last = 0
-        self._server_counters: dict[str, int] = {}
 
     def __repr__(self) -> str:
         """Return the class and the source; the id would start the process."""
@@ -311,18 +301,16 @@ class WorkerPredictor(Predictor):
         for _, group in groupby(requests, key=lambda request: request[0].key):
             while batch := list(islice(group, at_once)):
                 stop_if(cancelled)
-                yield from self._predict_batch(batch, cancelled)
-
-    def _predict_batch(self, batch: list[Request], cancelled: Cancelled) -> Iterator[Prediction]:
-        # A single request reuses the encoding and sends only a change of the mask.
-        if len(batch) == 1:
-            yield self.predict(*batch[0], cancelled)
-            return
-        predictions, refusal = self._with_restart(partial(self._predict_many, batch, cancelled))
-        for (_, mask, _), prediction in zip(batch, predictions, strict=False):
-            yield self._finished(_with_mask(prediction, mask))
-        if refusal is not None:
-            raise refusal
+                # A single request reuses the encoding and sends only a change of the mask.
+                if len(batch) == 1:
+                    yield self.predict(*batch[0], cancelled)
+                    continue
+                send = partial(self._predict_many, batch, cancelled)
+                predictions, refusal = self._with_restart(send)
+                for (_, mask, _), prediction in zip(batch, predictions, strict=False):
+                    yield self._finished(_with_mask(prediction, mask))
+                if refusal is not None:
+                    raise refusal
 
     # -- optional methods; see `Needs.methods` ----------------------------------------
     def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
@@ -345,11 +333,11 @@ class WorkerPredictor(Predictor):
     ) -> list[list[np.ndarray]]:
         """Return predictions of many subsets of inputs; see `predicted_subsets`."""
         session = windows[0].session
-        before, sent = Mask.nothing(session, windows[0].spec), []
-        for subset in subsets:
-            delta = mask_delta(before, subset.mask)
-            sent.append((delta, pack_indices(subset.neurons), subset.own))
-            before = subset.mask
+        masks = pairwise([Mask.nothing(session, windows[0].spec), *(one.mask for one in subsets)])
+        sent = [
+            (mask_delta(*pair), pack_indices(one.neurons), one.own)
+            for pair, one in zip(masks, subsets, strict=True)
+        ]
         return self._call("predict_subsets", session, list(windows), sent, cancelled=cancelled)
 
     def start(self, session: Session, cancelled: Cancelled = never) -> str:
@@ -375,15 +363,6 @@ class WorkerPredictor(Predictor):
 
     # -- beyond a predictor -----------------------------------------------------------
     @property
-    def counters(self) -> dict[str, int]:
-        """Counters since the start: bytes sent, and those of the predictor.
-
-        "bytes_sent_last" is the size of the latest `encode`.
-        """
-        sent = {"bytes_sent": self._bytes_sent, "bytes_sent_last": self._bytes_sent_last}
-        return self._server_counters | sent
-
-    @property
     def name(self) -> str:
         """Name of the source; known without starting the worker."""
         source = self._source
@@ -399,12 +378,12 @@ class WorkerPredictor(Predictor):
     def silence_s(self) -> float:
         """Return for how long a worker that is asked has not beaten, as seen by these calls."""
         link = self._link
-        return self._silence.look(link.beats if link is not None and self._is_asked else 0)
+        return self._silence.look(link.beats() if link is not None and self._is_asked else 0)
 
     @property
     def fitted_share(self) -> float:
         """Finished share of a fit that the running request began; 0 if there is none."""
-        return 0.0 if self._link is None else self._link.fitted_share
+        return 0.0 if self._link is None else self._link.fitted_share()
 
     def kill(self, *, is_last: bool = False) -> None:
         """End the process of the worker at once, also a stopped one; a call repeats its request.
@@ -465,7 +444,7 @@ class WorkerPredictor(Predictor):
             raise WorkerError(CLOSED)
         if self._link is None:
             n_closes = self._n_closes
-            self._link = self._connect(self._source, self._device, self._threads)
+            self._link = self._connect(self._source, self._device)
             # Another thread called `close` or `kill` before there was a link to end.
             if self._is_over or self._n_closes != n_closes:
                 self.close()
@@ -516,9 +495,7 @@ class WorkerPredictor(Predictor):
         delta = mask_delta(before, mask)
         # Unknown until the reply: a failed encoding leaves no mask to change from.
         self._encoded = None
-        sent = self._bytes_sent
         self._request("encode", inputs, is_reset, delta, cancelled=cancelled)
-        self._bytes_sent_last = self._bytes_sent - sent
         self._encoded = (self._number, window, mask)
         return self._number
 
@@ -535,10 +512,8 @@ class WorkerPredictor(Predictor):
     def _predict_many(self, batch: list[Request], cancelled: Cancelled) -> BatchAnswer:
         window = batch[0][0]
         self._prepare(window.session, cancelled)
-        before, deltas = Mask.nothing(window.session, batch[0][1].spec), []
-        for _, mask, _ in batch:
-            deltas.append(mask_delta(before, mask))
-            before = mask
+        nothing = Mask.nothing(window.session, batch[0][1].spec)
+        deltas = [mask_delta(*pair) for pair in pairwise([nothing, *(m for _, m, _ in batch)])]
         neurons = [None if n is None else pack_indices(n) for _, _, n in batch]
         return self._request("predict_many", window, deltas, neurons, cancelled=cancelled)
 
@@ -557,7 +532,6 @@ class WorkerPredictor(Predictor):
         self._is_asked = True
         try:
             link.send(message)
-            self._bytes_sent += len(message)
             answered = 0
             while answered != number:
                 while (reply := link.receive(poll_s)) is None:
@@ -566,7 +540,7 @@ class WorkerPredictor(Predictor):
                         link.cancel(number)
                         raise StoppedError
                 try:
-                    answered, counters, error, value = unpacked(reply)
+                    answered, error, value = unpacked(reply)
                 except Exception as fault:  # a class that a family cannot make anew here
                     raise portable_error(fault) from fault
                 # The worker survived the cancelled request.
@@ -574,10 +548,8 @@ class WorkerPredictor(Predictor):
                     self._cancelled = 0
         finally:
             self._is_asked = False
-        # An error has none, since those of a family may be its cause.
         if error is not None:
             raise error
-        self._server_counters = counters
         return value
 
 

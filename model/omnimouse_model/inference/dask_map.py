@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.extras import named_extras
-from omnimouse_model.inference.client import LinkEndedError, WorkerPredictor
+from omnimouse_model.inference.client import Link, LinkEndedError, WorkerPredictor
 from omnimouse_model.inference.families import built
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.inference.server import Server, Source
@@ -147,8 +147,11 @@ def lost_scheduler() -> WorkerError:
     )
 
 
-def private_workers(client: "Client", address: str) -> list[str]:
-    """Return the workers whose connections are private too.
+def private_workers(client: "Client", address: str) -> list[str] | None:
+    """Return the workers whose connections are private too, or None if all are.
+
+    Dask does not replace a named worker that dies by another one. Workers are therefore
+    named only if some workers must not be used.
 
     Raises
     ------
@@ -167,7 +170,7 @@ def private_workers(client: "Client", address: str) -> list[str]:
             f"The scheduler at {address} has no worker that is reached by TLS or on "
             f"its own machine (workers: {listed}). Start one: dask worker {address}."
         )
-    return private
+    return None if len(private) == len(workers) else private
 
 
 Piece = TypeVar("Piece")
@@ -235,7 +238,7 @@ def map_pieces(
                         pieces[number],
                         QUIET,
                         pure=False,
-                        workers=_allowed(client, scheduler),
+                        workers=private_workers(client, scheduler),
                     )
                 if not waiting:
                     return
@@ -266,22 +269,16 @@ def _map_here(
 ) -> Iterator[tuple[int, Result]]:
     """Yield what `map_pieces` yields, computed in this process."""
     total, done = sum(sizes), 0.0
+
+    def report(size: int | float, n: int | float, of: int | float, text: str) -> None:
+        job.progress(done + size * n / max(of, 1), total, text)
+
     for number, (piece, size) in enumerate(zip(pieces, sizes, strict=True)):
-
-        def report(
-            n: int | float,
-            of: int | float,
-            text: str,
-            done: int | float = done,
-            size: int | float = size,
-        ) -> None:
-            # The defaults bind the values of this piece, not those of later ones.
-            job.progress(done + size * n / max(of, 1), total, text)
-
         if job.cancelled():
             return
+        of_piece = CallbackJob(partial(report, size), job.cancelled, job.message, job.device)
         try:
-            result = function(piece, CallbackJob(report, job.cancelled, job.message, job.device))
+            result = function(piece, of_piece)
         except StoppedError:
             return
         yield number, result
@@ -304,17 +301,6 @@ def _result(future: Any) -> Any:
             "memory? Finished work is kept. Use fewer workers, or workers with more "
             "memory, and continue."
         ) from error
-
-
-def _allowed(client: "Client", scheduler: str) -> list[str] | None:
-    """Return the workers with private connections, or None if all are private.
-
-    Dask does not replace a named worker that dies by another one. Workers are therefore
-    named only if some workers must not be used.
-    """
-    private = private_workers(client, scheduler)
-    every = client.scheduler_info(n_workers=-1)["workers"]
-    return None if len(private) == len(every) else private
 
 
 @contextmanager
@@ -504,9 +490,9 @@ def load_on_scheduler(scheduler: str) -> Callable[[str, Session | None, str], Pr
 class ServerActor:
     """A `Server` as a Dask actor."""
 
-    def __init__(self, source: Source, device: str, threads: int | None) -> None:
+    def __init__(self, source: Source, device: str) -> None:
         self._cancelled = 0
-        self._server = Server(source, device, threads, self._is_cancelled)
+        self._server = Server(source, device, None, self._is_cancelled)
 
     # A plain attribute is enough: one thread writes it, another only compares it.
     def _is_cancelled(self, number: int) -> bool:
@@ -522,15 +508,10 @@ class ServerActor:
         self._cancelled = max(self._cancelled, number)
 
 
-class DaskLink:
+class DaskLink(Link):
     """An actor on a worker of a scheduler; it ends with the client of this machine."""
 
-    shares_memory = False
-    process_id = None
-    beats = 0
-    fitted_share = 0.0
-
-    def __init__(self, address: str, source: Source, device: str, threads: int | None) -> None:
+    def __init__(self, address: str, source: Source, device: str) -> None:
         self._client = connect(address)
         self._pending: deque[Any] = deque()
         try:
@@ -538,7 +519,7 @@ class DaskLink:
             # The actor uses the client that is current at its creation.
             with self._client.as_current():
                 self._created = self._client.submit(
-                    ServerActor, source, device, threads, actor=True, workers=workers
+                    ServerActor, source, device, actor=True, workers=workers
                 )
                 self._actor: Any = self._created.result(timeout=START_TIMEOUT_S)
                 # The first attribute access binds the actor to this client.

@@ -1,8 +1,8 @@
 """The worker's side of `client`: predictor, messages, shared memory and heartbeat.
 
 A message is a pickled tuple (verb, number, pickled arguments), so that arguments which
-cannot be read here still get a reply. A reply is a pickled tuple (number, counters,
-error, value). The server runs without a screen and refuses to load a GUI toolkit.
+cannot be read here still get a reply. A reply is a pickled tuple (number, error, value).
+The server runs without a screen and refuses to load a GUI toolkit.
 """
 
 import contextlib
@@ -265,14 +265,13 @@ class Server:
             stop_if(self._cancelled)
             # Each verb is a method below.
             value = getattr(self, f"_{verb}")(*self._unpacked(arguments))
-            counters = dict(getattr(self._predictor, "counters", {}))
-            answer = packed((self._number, counters, None, value))
+            answer = packed((self._number, None, value))
         except BaseException as error:  # a family may also ask to end the process
             with contextlib.suppress(Exception):
                 self._report(0.0)
             if isinstance(error, StoppedError) and self._cancelled():
-                return packed((self._number, {}, StoppedError(), None))
-            return packed((self._number, {}, portable_error(error), None))
+                return packed((self._number, StoppedError(), None))
+            return packed((self._number, portable_error(error), None))
         self._report(0.0)
         return answer
 

@@ -294,7 +294,7 @@ def test_a_known_answer_is_not_asked_again_and_nothing_is_scored(window, mask):
 def test_a_predictor_in_another_process_is_told_of_the_edits(window, mask):
     edits = (Shift(later=9), Contrast(0.5), BehaviorSet("running", 20.0))
     here = what_if(tiny_transformer(), window, mask, edits)
-    worker = WorkerPredictor(tiny_transformer, torch_threads=1)
+    worker = WorkerPredictor(tiny_transformer)
     try:
         there = what_if(worker, window, mask, edits)
         requests = [(there.window, mask, None), (window, mask, None)]

@@ -75,7 +75,7 @@ def wait_until(condition, look=lambda: None):
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="Windows stops no processes")
 def test_a_stopped_worker_is_reported_and_restarted(worker, watch, session):
     first = worker.predictor_id, worker.process_id
-    wait_until(lambda: worker._link.beats > 0)
+    wait_until(lambda: worker._link.beats() > 0)
     os.kill(worker.process_id, signal.SIGSTOP)
     asked = threading.Thread(target=worker.prepare, args=(session,), daemon=True)
     asked.start()
@@ -108,7 +108,7 @@ def test_a_stopped_worker_does_not_delay_the_end(worker):
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="Windows stops no processes")
 def test_after_the_end_work_in_the_background_starts_no_worker_again(worker, watch, session):
     """A window is closed while a sweep waits for its worker."""
-    wait_until(lambda: worker.predictor_id and worker._link.beats > 0)
+    wait_until(lambda: worker.predictor_id and worker._link.beats() > 0)
     os.kill(worker.process_id, signal.SIGSTOP)
     errors = []
 

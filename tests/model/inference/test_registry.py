@@ -202,7 +202,7 @@ def test_an_unknown_session_is_told_with_the_needs_of_the_model(recording):
 
 @pytest.mark.process
 def test_a_worker_says_where_it_is_and_what_it_holds():
-    predictor = WorkerPredictor(tiny_transformer, torch_threads=1, device="cpu")
+    predictor = WorkerPredictor(tiny_transformer, device="cpu")
     try:
         residence = predictor.residence
         assert residence.hardware == "CPU, 1 thread"

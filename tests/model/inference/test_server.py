@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError, WorkerError
 from omnimouse_model.inference import client
 from omnimouse_model.inference.client import WorkerPredictor
@@ -57,7 +58,7 @@ def worker_of():
     made: list[WorkerPredictor] = []
 
     def make(source: object) -> WorkerPredictor:
-        made.append(WorkerPredictor(source, torch_threads=1))
+        made.append(WorkerPredictor(source))
         return made[-1]
 
     yield make
@@ -201,9 +202,16 @@ def test_a_script_is_run_once_and_its_end_releases_all(many, root, tmp_path):
     wait_until(lambda: not is_running(int(process)))
 
 
+def counted_transformer():
+    """A transformer whose vectors of neurons are the number of videos that it has encoded."""
+    made = tiny_transformer()
+    type(made).embeddings = lambda self, session, cancelled: self.counters["video_encodings"]
+    return made
+
+
 @pytest.fixture
 def net(worker_of):
-    return worker_of(tiny_transformer)
+    return worker_of(counted_transformer)
 
 
 @pytest.fixture
@@ -218,31 +226,31 @@ def live_controller(net, session):
     assert not is_running(process_id)
 
 
-def lasting_count(net: WorkerPredictor) -> int:
+def lasting_count(net: WorkerPredictor, session: Session) -> int:
     """Return the number of encoded videos after the idle work has ended."""
     count, since = -1, time.monotonic()
     while time.monotonic() - since < 4 * QUIET_S:
-        if net.counters["video_encodings"] != count:
-            count, since = net.counters["video_encodings"], time.monotonic()
+        if (found := net.embeddings(session)) != count:
+            count, since = found, time.monotonic()
         time.sleep(0.02)
     return count
 
 
-def test_the_windows_beside_are_computed_ahead(live_controller, net, monkeypatch):
+def test_the_windows_beside_are_computed_ahead(live_controller, net, session, monkeypatch):
     # Scores encode further windows.
     live_controller.requests.score_tier(False)
     live_controller.editor.apply_preset("video_behavior")
     assert live_controller.requests.wait(TIMEOUT)
-    before = lasting_count(net)
+    before = lasting_count(net, session)
     live_controller.navigation.seek(10.1)
     assert live_controller.requests.wait(TIMEOUT)
-    assert lasting_count(net) == before + 3  # the window and those beside
+    assert lasting_count(net, session) == before + 3  # the window and those beside
     monkeypatch.setattr("omnimouse_model.live.inference.engine.QUIET_S", 1000.0)
     for step in (1, -2):
         live_controller.navigation.step_window(step)
         assert live_controller.requests.wait(TIMEOUT)
         assert live_controller.results.population_freshness == "fresh"
-    assert net.counters["video_encodings"] == before + 3
+    assert net.embeddings(session) == before + 3
 
 
 def echo_of_numpy_threads() -> EchoPredictor:
