@@ -111,7 +111,7 @@ class Recording(HasSummary):
     series_choices: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] | str | None = field(default=None, repr=False)
-    _cache: dict[object, Any] = field(default_factory=dict, repr=False)
+    _cache: dict[object, Any] = field(default_factory=dict, init=False, repr=False)
 
     def _facts(self) -> dict[str, str]:
         tiers = ", ".join(f"{name} {m:.1f} min" for name, m in self.tiers().items())

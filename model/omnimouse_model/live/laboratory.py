@@ -12,6 +12,7 @@ from psygnal import Signal
 from omnimouse_model.analysis.barcodes import count_fits, fit_seconds
 from omnimouse_model.analysis.stimulus_edits import Picture
 from omnimouse_model.data.open import open_line
+from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
 from omnimouse_model.inference.families import fit_names
@@ -89,7 +90,6 @@ class Laboratory(HasBackgroundTask):
         # Found inputs by name of the search, and the rate of their frames.
         self._pictures: dict[str, tuple[Picture, float]] = {}
         self._running = self.chosen
-        self._labels: tuple[str, ...] | None = None
         self._reopened: dict[str, ExperimentEntry] = {}
         self._work = PausableJob()
         self._task = BackgroundTask(self._run, self._take, execution)
@@ -154,9 +154,9 @@ class Laboratory(HasBackgroundTask):
     def labels(self) -> tuple[str, ...]:
         """Columns of the neuron table that can be decoded."""
         session = self._client.state.session
-        if self._labels is None:
-            self._labels = () if session is None else label_columns(session)
-        return self._labels
+        if session is None:
+            return ()
+        return cached(session, "label columns", lambda: label_columns(session))
 
     @property
     def entries(self) -> tuple[ExperimentEntry, ...]:
@@ -466,7 +466,6 @@ class Laboratory(HasBackgroundTask):
         self._errors.clear()
         self._pictures.clear()
         self._reopened.clear()
-        self._labels = None
         if self.labels and self.label not in self.labels:
             self.label = self.labels[0]
         self._on_model()

@@ -29,7 +29,7 @@ def test_a_planted_shift_is_found_and_a_small_one_is_no_fault(session, report, f
     """The screen's clock is put wrong: responses follow it later than before."""
     stimulus = session.stimulus
     moved = replace(stimulus, slot_t=stimulus.slot_t - frames * FRAME_S)
-    found = om.check_alignment(replace(session, stimulus=moved, behavior={}, _cache={}))
+    found = om.check_alignment(replace(session, stimulus=moved, behavior={}))
     (lag,) = found.lags
     assert lag.is_sure
     assert abs((lag.seconds - report.lags[0].seconds) / FRAME_S - frames) < 1
@@ -44,7 +44,7 @@ def test_a_planted_shift_is_found_and_a_small_one_is_no_fault(session, report, f
 def test_responses_of_another_time_cannot_be_placed(session):
     values = np.roll(session.responses.data, session.responses.n_samples // 2, axis=0)
     moved = replace(session.responses, file=MemoryRows(Path("x"), values))
-    found = om.check_alignment(replace(session, responses=moved, behavior={}, _cache={}))
+    found = om.check_alignment(replace(session, responses=moved, behavior={}))
     assert not found.lags[0].is_sure
     assert not found.warnings
 
@@ -73,7 +73,7 @@ def test_parts_lie_in_recorded_time():
     signal = session.responses
     spans = signal.start + np.array([[0, 5999], [54_000, signal.n_samples - 1]]) / 30
     paused = replace(signal, recorded_spans=spans)
-    (lag,) = om.check_alignment(replace(session, responses=paused, _cache={})).lags
+    (lag,) = om.check_alignment(replace(session, responses=paused)).lags
     assert lag.is_sure
     assert lag.seconds == pytest.approx(0.4, abs=0.05)
 
@@ -83,11 +83,11 @@ def test_dropped_frames_and_short_streams_are_told(tmp_path):
     slots = session.stimulus.slot_t.copy()
     slots[int(session.trials.first_slot[1]) + 20 :] += 0.2
     faulty = replace(session, stimulus=replace(session.stimulus, slot_t=slots))
-    (problem,) = om.check_alignment(replace(faulty, _cache={})).problems
+    (problem,) = om.check_alignment(faulty).problems
     assert problem.startswith("screen: 1 ")
     session = om.open_session(running_arrays(60.0))
     short = replace(session.behavior["treadmill"], end_declared=session.t0 + 20.0)
-    uneven = replace(session, behavior={"treadmill": short}, _cache={})
+    uneven = replace(session, behavior={"treadmill": short})
     (problem,) = om.check_alignment(uneven).problems
     assert problem.startswith("treadmill ")
     assert "40 s" in problem

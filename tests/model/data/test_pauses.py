@@ -56,7 +56,7 @@ def paused(pause_s: float, trials: dict | None = None, joint: bool = False):
     spans, n_missing = stretches(place, n_rows, 0.0, RATE_HZ, (first,) if joint else ())
     placed = PlacedRows([Placed(rows, np.arange(n), place)], n_rows)
     signal = responses_of(placed, 3, spans, n_missing)
-    return replace(open_session(plain), responses=signal, _cache={})
+    return replace(open_session(plain), responses=signal)
 
 
 @pytest.mark.parametrize("joint", [False, True])
@@ -193,7 +193,7 @@ def test_a_store_of_spikes_keeps_pauses_and_observed_time(tmp_path):
     spans, n_missing = stretches(np.r_[np.arange(900), np.arange(2100, 3000)], 3000, 0.0, RATE_HZ)
     signal = responses_of(trains, 2, spans, n_missing)
     plain = {"responses": np.ones((3000, 2), "f4"), "rate_hz": RATE_HZ}
-    session = replace(open_session(plain), responses=signal, _cache={})
+    session = replace(open_session(plain), responses=signal)
     stored = open_session(convert(session, tmp_path / "s.omses.zarr"))
     verify(tmp_path / "s.omses.zarr", session)
     np.testing.assert_array_equal(stored.responses.data, session.responses.data)

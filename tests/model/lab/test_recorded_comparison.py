@@ -91,7 +91,7 @@ def test_no_window_touches_a_pause_of_the_recording(noisy):
         file=MemoryRows(Path("x"), values),
         recorded_spans=signal.start + spans,
     )
-    session, starts = replace(noisy, responses=paused, _cache={}), []
+    session, starts = replace(noisy, responses=paused), []
 
     class Watched(EchoPredictor):
         def encode(self, window, *rest):

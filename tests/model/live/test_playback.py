@@ -102,7 +102,7 @@ def test_frames_leave_out_a_pause_of_the_recording(session):
     start, n = session.t0, session.responses.n_samples
     spans = start + np.array([[0, 200], [400, n - 1]]) / session.responses.rate_hz
     responses = replace(session.responses, recorded_spans=spans)
-    film = Film(replace(session, responses=responses, _cache={}), om.OMNIMOUSE)
+    film = Film(replace(session, responses=responses), om.OMNIMOUSE)
     ((first, lost_s),) = film.pauses
     grid = film.session.start_grid - start
     assert grid[first] - grid[first - 1] == pytest.approx(lost_s + 1 / 30, abs=1e-3)

@@ -166,7 +166,7 @@ def test_missing_counts_have_the_mean_of_their_own_bins():
     trains = copy(session.responses.file)
     trains.observed = Observed(np.array([[0.0, 40.0], [0.0, 100.0]]), np.arange(3))
     responses = replace(session.responses, file=trains)
-    session = replace(session, responses=responses, _cache={})
+    session = replace(session, responses=responses)
     spec = WindowSpec(1.0, 10.0, "count")
     window = session.window(60.0, spec)
     assert np.isnan(window.responses[:, 0]).all()

@@ -8,11 +8,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Final, Literal, Self, cast
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from psygnal import SignalInstance
 
+from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.editor import MaskEditor
@@ -508,16 +508,11 @@ def all_neurons(prediction: Prediction | None, window: Window) -> np.ndarray:
 
 MAX_LEVEL_NEURONS: Final = 1_000
 """Most neurons, evenly spread over all, whose values give the grey levels of a window."""
-_LEVELS: WeakKeyDictionary[Window, tuple[float, float]] = WeakKeyDictionary()
-"""Levels of windows in use; weak keys, so that closed recordings are released."""
 
 
 def levels_of(window: Window) -> tuple[float, float]:
     """Return grey levels of a window: 1st to 99th percentile of a sample of values."""
-    levels = _LEVELS.get(window)
-    if levels is None:
-        levels = _LEVELS[window] = _levels(window)
-    return levels
+    return cached(window, "levels", lambda: _levels(window))
 
 
 def _levels(window: Window) -> tuple[float, float]:

@@ -6,8 +6,8 @@ from typing import Final, Self
 
 import numpy as np
 
-from omnimouse_model.data.recording import Overview
-from omnimouse_model.data.session import Session, Window
+from omnimouse_model.data.recording import Overview, cached
+from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.navigation import Navigation
@@ -62,7 +62,6 @@ class TimeView:
 
     def __init__(self, state: LiveState, navigation: Navigation, repeats: RepeatsOnScreen) -> None:
         self._state, self._navigation, self._repeats = state, navigation, repeats
-        self._lanes: tuple[Session | None, tuple[Lane, ...]] = (None, ())
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
@@ -92,10 +91,10 @@ class TimeView:
 
     def _session_lanes(self) -> tuple[Lane, ...]:
         session = self._state.session
+        if session is None:
+            return ()
         # The window moves often; the lanes of a session stay the same objects.
-        if session is not self._lanes[0]:
-            self._lanes = session, () if session is None else lanes_of(session.overview(N_BINS))
-        return self._lanes[1]
+        return cached(session, "lanes", lambda: lanes_of(session.overview(N_BINS)))
 
     def _go(self, time_s: float) -> None:
         if self._state.session is not None:

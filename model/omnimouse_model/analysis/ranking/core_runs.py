@@ -618,12 +618,11 @@ here. Ranking reads the tiers train and validation.
     else:
         file = GuardedRows(signal, guard)
     is_test = np.array([is_test_tier(tier) for tier in trials.tier.tolist()], bool)
-    columns = {f.name: getattr(session, f.name) for f in fields(Session)}
+    columns = {f.name: getattr(session, f.name) for f in fields(Session) if f.init}
     columns |= {
         # Means over bins of time would show what is hidden.
         "responses": replace(signal, file=file, levels=()),
         "trials": replace(trials, readable=trials.readable & ~is_test),
-        "_cache": {},
     }
     opened = partial(without_test, session, spec)
     return SessionWithoutTest(**columns, opened=opened)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Literal
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import MaskError
@@ -308,18 +308,13 @@ def regional_name(name: str, session: Session, selected: Sequence[int] = ()) -> 
     return with_region(name, region)
 
 
-_REGIONS: WeakKeyDictionary[Session, tuple[str, ...]] = WeakKeyDictionary()
-
-
 def regions_of(session: Session | None) -> tuple[str, ...]:
     """Return the regions that presets can predict; none if there are fewer than two."""
-    if session is None or session.units.area is None:
+    if session is None or (areas := session.units.area) is None:
         return ()
-    if session not in _REGIONS:
-        # Once, because every change of the mask asks, and neurons may be many.
-        names = sorted({*session.units.area.tolist()} - {""})
-        _REGIONS[session] = tuple(names) if len(names) > 1 else ()
-    return _REGIONS[session]
+    # Once, because every change of the mask asks, and neurons may be many.
+    names = cached(session, "regions", lambda: tuple(sorted({*areas.tolist()} - {""})))
+    return names if len(names) > 1 else ()
 
 
 def presets_of(session: Session | None, needs: Needs | None = None) -> tuple[Preset, ...]:

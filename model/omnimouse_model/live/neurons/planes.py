@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from psygnal import Signal
 
+from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.mask.editor import CODE_NAMES, MaskEditor
@@ -73,7 +74,6 @@ class Planes:
 
     def __init__(self, state: LiveState) -> None:
         self._state = state
-        self._session_numbers: tuple[Session | None, tuple[int, ...]] = (None, ())
         state.events.session.connect(self._on_session)
 
     # -- reading ----------------------------------------------------------------------
@@ -81,12 +81,7 @@ class Planes:
     def numbers(self) -> tuple[int, ...]:
         """Plane numbers, ascending; empty with fewer than two known planes."""
         session = self._state.session
-        if session is not self._session_numbers[0]:
-            self._session_numbers = (
-                session,
-                () if session is None else _numbers(session),
-            )
-        return self._session_numbers[1]
+        return () if session is None else cached(session, "planes", lambda: _numbers(session))
 
     @property
     def number(self) -> int | None:

@@ -3,7 +3,6 @@
 Responses are read in the background while a view shows them; the latest are cached.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +11,7 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.peri_event import ConditionAverage, conditions
-from omnimouse_model.data.recording import is_test_tier
+from omnimouse_model.data.recording import cached, is_test_tier
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.repeats import (
@@ -33,13 +32,13 @@ from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.navigation import trial_at
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.predict.devices import MemoryCache
 
 MAX_UNSELECTED: Final = 256
 """Number of neurons, evenly spread over all, that are read without a selection."""
 _READ_BYTES = 256 * 2**20
 """Maximum size of the responses to one clip; more neurons are sub-sampled evenly."""
 _CACHE_BYTES = 256 * 2**20
-_CACHE_SIZE = 16
 _A_LITTLE_S = 0.1
 """Seconds; a window that cannot move by this much is at an end of its session."""
 
@@ -64,11 +63,7 @@ class RepeatsOnScreen(HasBackgroundTask):
         execution: Execution = IN_THREADS,
     ) -> None:
         self._state, self._seek = state, seek
-        self._session_clips: tuple[Session | None, tuple[RepeatedClip, ...]] = (
-            None,
-            (),
-        )
-        self._cache: OrderedDict[_Key, ClipRepeats] = OrderedDict()
+        self._cache = MemoryCache[ClipRepeats](_CACHE_BYTES, lambda one: one.responses.nbytes)
         # Of the request that runs or has failed: a failed one must not be repeated at
         # every redraw.
         self._running: _Key | None = None
@@ -79,10 +74,9 @@ class RepeatsOnScreen(HasBackgroundTask):
     def clips(self) -> tuple[RepeatedClip, ...]:
         """Clips of the session with at least two repeats, most often shown first."""
         session = self._state.session
-        if session is not self._session_clips[0]:
-            clips = () if session is None else repeated_clips(session)
-            self._session_clips = (session, clips)
-        return self._session_clips[1]
+        if session is None:
+            return ()
+        return cached(session, "repeated clips", lambda: repeated_clips(session))
 
     @property
     def _repeated(self) -> frozenset[int]:
@@ -129,7 +123,7 @@ class RepeatsOnScreen(HasBackgroundTask):
     def responses(self) -> ClipRepeats | None:
         """Responses of these neurons in every repeat; None until they are read."""
         request = self._request()
-        return None if request is None else self._cache.get(request.key)
+        return None if request is None else self._cache.peek(request.key)
 
     # -- actions ----------------------------------------------------------------------
     def follow(self) -> None:
@@ -224,13 +218,7 @@ class RepeatsOnScreen(HasBackgroundTask):
 
     def _take(self, result: tuple[_Request, ClipRepeats]) -> None:
         request, repeats = result
-        self._cache[request.key] = repeats
-        # The newest entry always stays, even if it is larger than the limit.
-        while len(self._cache) > 1 and (
-            len(self._cache) > _CACHE_SIZE
-            or sum(k.responses.nbytes for k in self._cache.values()) > _CACHE_BYTES
-        ):
-            self._cache.popitem(last=False)
+        self._cache.get(request.key, lambda: repeats)
         self.changed.emit()
 
     def _on_task(self) -> None:
@@ -279,7 +267,6 @@ class TrialAverages:
     def __init__(self, state: LiveState, results: Results, request: Callable[[], None]) -> None:
         self._state, self._results, self._request = state, results, request
         self._viewers: set[object] = set()
-        self._conditions: tuple[Session | None, Mapping[str, np.ndarray]] = (None, {})
         self._scored: tuple[Session | None, WindowSpec, str] = (None, state.spec, "")
         # Another recording has other tiers.
         state.events.session.connect(self._forget_tier)
@@ -289,10 +276,9 @@ class TrialAverages:
     def conditions(self) -> Mapping[str, np.ndarray]:
         """Trial columns with a few labels: name -> label of each trial."""
         session = self._state.session
-        if session is not self._conditions[0]:
-            found = {} if session is None else conditions(session)
-            self._conditions = (session, found)
-        return self._conditions[1]
+        if session is None:
+            return {}
+        return cached(session, "conditions", lambda: conditions(session))
 
     @property
     def condition(self) -> str:

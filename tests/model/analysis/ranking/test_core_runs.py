@@ -80,7 +80,7 @@ def test_a_recording_without_tiers_hides_its_late_time(session):
     from dataclasses import replace
 
     none = np.full(len(session.trials), "")
-    session = replace(session, trials=replace(session.trials, tier=none), _cache={})
+    session = replace(session, trials=replace(session.trials, tier=none))
     view = without_test(session, om.OMNIMOUSE)
     with pytest.raises(HeldBackError):
         np.asarray(view.window(float(session.window_starts("test")[0])).responses)

@@ -97,7 +97,7 @@ def test_cached_repeats_are_limited_by_memory(controller, monkeypatch):
     assert len(clips.neurons) == N // 2
     assert set(clips.neurons) < set(range(N))
     monkeypatch.setattr(live_clips, "_READ_BYTES", 2 * whole)
-    monkeypatch.setattr(live_clips, "_CACHE_BYTES", whole)
+    monkeypatch.setattr(clips._cache, "_limit", whole)
     assert clips.responses is not None
     clips.go_to_clip(1)
     clips.follow()

@@ -11,11 +11,11 @@ be shown with its whole image and without parts of the next one.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from omnimouse_model.data.neurons import Roi, Units
+from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.masks.selection import are_inside
 from omnimouse_widgets.views.field.probes import (
@@ -96,17 +96,12 @@ class _Pixels:
     shape: tuple[int, int]
 
 
-_FIELDS: WeakKeyDictionary[Session, Field] = WeakKeyDictionary()
-
-
 def field_of(session: Session) -> Field:
     """Return `session_field`, which is computed once for all views of a session.
 
     It takes half a second for 40,000 neurons.
     """
-    if session not in _FIELDS:
-        _FIELDS[session] = session_field(session)
-    return _FIELDS[session]
+    return cached(session, "field", lambda: session_field(session))
 
 
 def session_field(session: Session) -> Field:
