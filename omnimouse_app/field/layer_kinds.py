@@ -16,7 +16,7 @@ from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Planes
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.style.ui_thread import qt_post
+from omnimouse_widgets.qt.style.redraw import qt_post
 from omnimouse_widgets.views.field.areas import (
     AreaOutline,
     OutlinedAreas,

@@ -29,8 +29,8 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_widgets.qt.style.redraw import qt_post
 from omnimouse_widgets.qt.style.shortcuts import key_actions
-from omnimouse_widgets.qt.style.ui_thread import qt_post
 from omnimouse_widgets.views.field.layout import field_of
 from omnimouse_widgets.views.registry import closing_question, panel_actions
 from omnimouse_widgets.views.text.tier_score import guide_text

@@ -46,7 +46,7 @@ def window(qapp, echo, session_folder):
 
     from omnimouse_app.window.docks import open_instrument
     from omnimouse_model.live.controller import Controller
-    from omnimouse_widgets.qt.style.ui_thread import qt_post
+    from omnimouse_widgets.qt.style.redraw import qt_post
     from tests.app.windows import SIZE, end_check, wait_for_rest
     from tests.toy_predictors import TOYS, install_toys
 

@@ -197,7 +197,7 @@ def walks_of_mouse() -> dict[str, Walk]:
     from omnimouse_model.live.controller import Controller
     from omnimouse_model.simulate.demo import demo_session
     from omnimouse_widgets.qt.panel import make_panel
-    from omnimouse_widgets.qt.style.ui_thread import qt_post
+    from omnimouse_widgets.qt.style.redraw import qt_post
 
     # napari's fast path to the texture needs a window.
     logging.disable(logging.WARNING)

@@ -41,7 +41,7 @@ from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE, scored_cells
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_widgets.qt.style.ui_thread import qt_post
+from omnimouse_widgets.qt.style.redraw import qt_post
 from omnimouse_widgets.views.registry import docks
 from tests.app.windows import is_answered, running_names
 from tests.small_sessions import simulate_mouse, write_session

@@ -8,7 +8,7 @@ from qtpy.QtTest import QTest
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.recordings import TITLES, RecordingsPanel
-from omnimouse_widgets.qt.style.ui_thread import qt_post
+from omnimouse_widgets.qt.style.redraw import qt_post
 from tests import SUITE2P
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session

@@ -9,7 +9,7 @@ from omnimouse_model.live.pin import LIVE
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET
 from omnimouse_widgets.qt.panel import RecordPanel
-from omnimouse_widgets.qt.style.ui_thread import qt_post
+from omnimouse_widgets.qt.style.redraw import qt_post
 from omnimouse_widgets.views.traces import TracesView
 from tests.model.live.test_pins import SloppyPredictor
 from tests.predictors import GatedPredictor, RefusingPredictor

@@ -37,7 +37,7 @@ from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.palette import Tone
 from omnimouse_widgets.qt.form import SettingsDialog, SettingsForm
-from omnimouse_widgets.qt.long_table import LongTableView
+from omnimouse_widgets.qt.long_table import LongTableView, RowView, row_table
 from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.controls import (
     TOGGLE_STYLE,
@@ -56,7 +56,6 @@ from omnimouse_widgets.qt.style.controls import (
 from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder, choose_new_file
 from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine
 from omnimouse_widgets.qt.style.redraw import Redraw, VisibilityMonitor
-from omnimouse_widgets.qt.style.row_table import RowView, row_table
 from omnimouse_widgets.qt.style.segmented_button import Choice as Segment
 from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 from omnimouse_widgets.qt.style.shortcuts import KeyActions, key_actions

@@ -14,8 +14,7 @@ from qtpy.QtWidgets import QTableView, QWidget
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.controls import describe
-from omnimouse_widgets.qt.style.picture import Picture
-from omnimouse_widgets.qt.style.plot_style import PlotCanvas
+from omnimouse_widgets.qt.style.plot_style import Picture, PlotCanvas
 from omnimouse_widgets.qt.style.theme import is_on_light, themed_colour
 from omnimouse_widgets.views.record import (
     Curves,

@@ -23,10 +23,10 @@ from qtpy.QtWidgets import (
 from omnimouse_model.data.session_index import Catalogue, Entry, row_text
 from omnimouse_model.live.session_loader import FolderIndex, SessionLoader
 from omnimouse_model.live.state import LiveState
+from omnimouse_widgets.qt.long_table import row_table
 from omnimouse_widgets.qt.style.controls import push_button, show_text
 from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.row_table import row_table
 from omnimouse_widgets.qt.style.theme import wrapped_label
 
 SIZE = (1240, 420)

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QScrollBar
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.controls import describe
-from omnimouse_widgets.qt.style.picture import SHARPNESS, Picture
+from omnimouse_widgets.qt.style.plot_style import SHARPNESS, Picture
 from omnimouse_widgets.qt.style.theme import signs_html
 from omnimouse_widgets.views.record import Legend, Switch, Traces, record
 from omnimouse_widgets.views.rows.traces import (

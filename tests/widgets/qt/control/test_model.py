@@ -13,7 +13,7 @@ from omnimouse_widgets.qt.control import model
 from omnimouse_widgets.qt.control.model import ADDRESS, FILE, FOLDER, ModelSection
 from omnimouse_widgets.qt.control.panel import ControlPanel, Sections
 from omnimouse_widgets.qt.panel import RecordPanel
-from omnimouse_widgets.qt.style.ui_thread import qt_post
+from omnimouse_widgets.qt.style.redraw import qt_post
 from omnimouse_widgets.views.finetune import NOT_OFFERED, FinetuneView
 from omnimouse_widgets.views.scores import ScoresView
 from omnimouse_widgets.views.text.model import NOT_FITTED

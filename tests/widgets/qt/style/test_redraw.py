@@ -1,12 +1,21 @@
 import sys
+import threading
+from functools import partial
 
 import pytest
 from psygnal import Signal
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QCoreApplication, Qt, QThread
 from qtpy.QtWidgets import QPushButton, QWidget
 
-from omnimouse_widgets.qt.style.redraw import FaultNotice, Redraw, VisibilityMonitor, field_first
+from omnimouse_widgets.qt.style.redraw import (
+    FaultNotice,
+    Redraw,
+    VisibilityMonitor,
+    field_first,
+    qt_post,
+)
 from omnimouse_widgets.views.record import REST_S
+from tests.widgets.pointer import wait
 
 
 class Source:
@@ -163,3 +172,31 @@ def test_a_part_that_grows_rests_between_two_drawings(source, qtbot, show, monke
     now[0] += REST_S
     panel.redraw.flush(is_due=True)
     assert calls == ["a", "b"]
+
+
+# -- calls from other threads ----------------------------------------------------------
+def test_calls_run_on_the_qt_thread_in_order(qtbot):
+    post, calls = qt_post(), []
+
+    def call(number: int) -> None:
+        is_there = QThread.currentThread() is QCoreApplication.instance().thread()
+        calls.append((number, is_there))
+
+    def work() -> None:
+        for number in range(20):
+            post(partial(call, number))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert calls == []  # posting never runs the call, and never waits
+    wait(qtbot, lambda: len(calls) == 20)
+    assert calls == [(number, True) for number in range(20)]
+
+
+def test_a_call_from_the_qt_thread_is_also_put_off(qtbot):
+    calls: list[int] = []
+    post = qt_post()
+    post(partial(calls.append, 1))
+    assert calls == []
+    wait(qtbot, lambda: calls == [1])

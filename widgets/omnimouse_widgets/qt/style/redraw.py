@@ -1,4 +1,4 @@
-"""Redraw a panel on state changes while it is on screen.
+"""Redraw a panel on state changes while it is on screen; transfer of calls to the Qt thread.
 
 A hidden panel has no connections, so it costs nothing and cannot be called after its
 deletion. Showing a panel connects its signals and draws every part. Each signal marks
@@ -19,13 +19,51 @@ from typing import Any, ClassVar
 from weakref import ref
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer, Signal, Slot
 from qtpy.QtWidgets import QApplication, QDockWidget, QFrame, QHBoxLayout, QToolButton, QWidget
 
 from omnimouse_widgets.qt.style.plain_text import keep_texts_plain
 from omnimouse_widgets.qt.style.theme import wrapped_label
 from omnimouse_widgets.views.record import REST_S
 from omnimouse_widgets.views.text.controls import COPY, COPY_TIP, error_details, error_text
+
+# -- transfer of calls to the Qt thread by a queued signal ------------------------------
+Call = Callable[[], None]
+
+
+class _Hop(QObject):
+    """Object on the application's thread that runs calls posted from any thread."""
+
+    posted = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        queued = Qt.ConnectionType.QueuedConnection
+        # PyQt's stubs lack the connection type argument.
+        self.posted.connect(self._run, queued)  # type: ignore[call-arg]
+
+    @Slot(object)
+    def _run(self, call: Call) -> None:
+        call()
+
+
+def qt_post() -> Callable[[Call], None]:
+    """Return a function that runs calls on the Qt thread, soon and in order.
+
+    It may be called from any thread and never waits. Needs a QApplication.
+    """
+    app = QCoreApplication.instance()
+    if app is None:
+        raise RuntimeError("qt_post needs a QApplication: create one first.")
+    hop = _Hop()
+    # The caller may be on another thread: slots run on the thread of their object.
+    hop.moveToThread(app.thread())
+
+    def post(call: Call) -> None:
+        hop.posted.emit(call)
+
+    return post
+
 
 # -- notice in a panel that has an error: the error, and its details to copy ----------
 MARGIN = 4
