@@ -233,6 +233,11 @@ class TimeLeft:
         begin, begin_s = self._told[0]
         return (now_s - begin_s) * (1 - share) / (share - begin)
 
+    def text(self, share: float) -> str:
+        """Return `seconds` as ", about 3 min left"; "" where they are not known."""
+        seconds = self.seconds(share)
+        return "" if seconds is None else f", about {duration_text(seconds)} left"
+
 
 def duration_text(seconds: float) -> str:
     """Return a duration as text, such as `40 s`, `3 min` or `2.5 h`."""

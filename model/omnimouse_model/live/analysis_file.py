@@ -93,7 +93,9 @@ class _View:
 
 
 @dataclass(frozen=True, slots=True)
-class _Experiment:
+class ExperimentEntry:
+    """An experiment of the laboratory that has a result; `predictor` is the id of its model."""
+
     name: str
     repeats: Annotated[int, Within(1, MAX_REPEATS)]
     predictor: str
@@ -115,18 +117,9 @@ class _File:
     pins: Annotated[list[Any], Within(0, MAX_PINS)] = field(default_factory=list)
     predictor_id: str = ""
     sweeps: Annotated[tuple[str, ...], Within(0, MAX_SWEEPS)] = ()
-    experiments: Annotated[tuple[_Experiment, ...], Within(0, MAX_EXPERIMENTS)] = ()
+    experiments: Annotated[tuple[ExperimentEntry, ...], Within(0, MAX_EXPERIMENTS)] = ()
     sources: Annotated[tuple[str, ...], Within(0, MAX_SOURCES)] = ()
     groups: Annotated[tuple[NeuronGroup, ...], Within(0, MAX_GROUPS)] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ExperimentEntry:
-    """An experiment of the laboratory that has a result."""
-
-    name: str
-    repeats: int
-    predictor_id: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,14 +203,7 @@ class Analysis:
         if self.sweeps:
             optional["sweeps"] = list(self.sweeps)
         if self.experiments:
-            optional["experiments"] = [
-                {
-                    "name": one.name,
-                    "repeats": one.repeats,
-                    "predictor": one.predictor_id,
-                }
-                for one in self.experiments
-            ]
+            optional["experiments"] = [asdict(one) for one in self.experiments]
         if self.sources:
             optional["sources"] = list(self.sources)
         # Beside results also an empty list: without one, the groups of the results come back.
@@ -477,12 +463,12 @@ def _names(field: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _experiments(found: tuple[_Experiment, ...]) -> tuple[ExperimentEntry, ...]:
+def _experiments(found: tuple[ExperimentEntry, ...]) -> tuple[ExperimentEntry, ...]:
     names = [one.name for one in found]
     if len(set(names)) < len(names):
         _refuse("experiments", names, "different experiments")
     # A name of a later version is no fault: it is left out when shown.
-    return tuple(ExperimentEntry(one.name, one.repeats, one.predictor) for one in found)
+    return found
 
 
 def _refuse(name: str, value: object, expected: str) -> NoReturn:

@@ -385,7 +385,7 @@ class Laboratory(HasBackgroundTask):
             jobs = [self._job(one.name, one.repeats) for one in known]
             self._start(
                 [
-                    replace(job, kept_only=True, predictor_id=one.predictor_id)
+                    replace(job, kept_only=True, predictor_id=one.predictor)
                     for job, one in zip(jobs, known, strict=True)
                 ]
             )

@@ -14,7 +14,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.inference.background_task import PausableJob, ReportProgress
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import Job, TimeLeft, duration_text
+from omnimouse_model.progress import Job, TimeLeft
 
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
@@ -205,10 +205,7 @@ def _progress(job: LabJob, report: ReportProgress, kind: str) -> Job:
         count.done, count.of = done, of = int(n_done), int(total)
         # All videos can be done while fields are fitted, which takes seconds.
         text = "analysing" if done == of else f"{done:,} of {of:,} {kind}"
-        left_s = time_left.seconds(done / of)
-        if left_s is not None:
-            text += f", about {duration_text(left_s)} left"
-        report(text, done / of)
+        report(text + time_left.text(done / of), done / of)
 
     job.work.report = progress
     return job.work

@@ -633,8 +633,7 @@ class Sources(HasBackgroundTask):
         time_left, work = TimeLeft(lambda: monotonic() - job.work.waited_s), job.work
 
         def progress(done: int | float, total: int | float, step: str) -> None:
-            left_s = time_left.seconds(done / total)
-            left = "" if left_s is None else f", about {duration_text(left_s)} left"
+            left = time_left.text(done / total)
             report(f"{step or 'Measuring'}: {100 * done / total:z.0f} %{left}", done / total)
 
         work.report = progress

@@ -117,8 +117,7 @@ def percent_job(report: ReportProgress, text: str) -> Job:
     time_left = TimeLeft()
 
     def show(done: int | float, total: int | float, step: str) -> None:
-        left_s = time_left.seconds(done / total)
-        left = "" if left_s is None else f", about {duration_text(left_s)} left"
+        left = time_left.text(done / total)
         report(f"{text}: {100 * done / total:z.0f} %{left}", done / total)
 
     return CallbackJob(show)

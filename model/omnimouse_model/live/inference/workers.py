@@ -15,7 +15,7 @@ from omnimouse_model.inference.server import SILENCE_S
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.predict.predictor import Closable, Loadable, Predictor, Prefetcher
-from omnimouse_model.progress import Cancelled, TimeLeft, duration_text
+from omnimouse_model.progress import Cancelled, TimeLeft
 
 LOOK_S = 0.5
 
@@ -112,11 +112,8 @@ class WorkerWatch:
             self.look()
 
     def _fit_text(self, share: float) -> str:
-        left_s = self._time_left.seconds(share)
-        if not 0.0 < share < 1.0:
-            return ""
-        left = "" if left_s is None else f", about {duration_text(left_s)} left"
-        return f"{100 * share:z.0f} %{left}"
+        left = self._time_left.text(share)
+        return f"{100 * share:z.0f} %{left}" if 0.0 < share < 1.0 else ""
 
     def _show_fit(self, fit: str) -> None:
         if not self._end.is_set():
