@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Final, Self, cast
 
 import numpy as np
@@ -20,27 +19,27 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
 from omnimouse_model.storage.tables import write_table
-from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
     NO_SESSION,
+    PICTURES,
     Action,
     Block,
     Choice,
     Item,
     Legend,
     Menu,
-    Overlay,
     Row,
     SaveFile,
     SavePicture,
     Table,
     Text,
     Traces,
+    file_actions,
 )
 from omnimouse_widgets.views.rows.traces import Trace
 from omnimouse_widgets.views.text.model import HAS_NONE, MODES, NO_BEHAVIOR, failure_text
 from omnimouse_widgets.views.text.units import channel_text
-from omnimouse_widgets.views.time import cursor_s, move_cursor
+from omnimouse_widgets.views.time import cursor_block, move_cursor
 from omnimouse_widgets.views.traces import evidence_of, legend_entries
 
 LEAST = (-1.5, 1.5)
@@ -96,7 +95,7 @@ class BehaviorView:
             Block(self._head, [events.session, events.window, events.mask]),
             Block(self._items, [events.window, events.mask, results.changed, *pinned]),
             Block(self._comparison, [events.mask, results.changed, *pinned]),
-            Block(self._cursor, [events.cursor, events.window]),
+            cursor_block(self._state),
         ]
 
     def _head(self) -> Sequence[Row]:
@@ -109,8 +108,7 @@ class BehaviorView:
             no_mode = NO_BEHAVIOR
         exports = (
             Action("csv", "Numbers (CSV)…", "Save the curves as a table", self._numbers),
-            Action("png", "Picture (PNG)…", "Save the curves as drawn", partial(self._save, "png")),
-            Action("svg", "Drawing (SVG)…", "Save the curves as drawn", partial(self._save, "svg")),
+            *file_actions(PICTURES, "Save the curves as drawn", self._save),
         )
         no_rows = no_session or ("" if self.has_behavior else HAS_NONE)
         return [
@@ -177,11 +175,6 @@ class BehaviorView:
 
     def _move(self, time_s: float) -> None:
         move_cursor(self._state, self._navigation, time_s)
-
-    def _cursor(self) -> Sequence[Item]:
-        time_s = cursor_s(self._state)
-        x = np.zeros(0) if time_s is None else np.array([time_s])
-        return [Overlay("cursor", "traces", palette.CURSOR, x, x)]
 
     def _save(self, ending: str) -> SavePicture:
         state, mask = self._state, self._state.mask

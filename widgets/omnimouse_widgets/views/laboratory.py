@@ -28,6 +28,8 @@ from omnimouse_model.live.state import ColourBy, LiveState
 from omnimouse_model.progress import duration_text
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
+    PICTURES,
+    TABLES,
     Action,
     Block,
     Choice,
@@ -48,6 +50,7 @@ from omnimouse_widgets.views.record import (
     SavePicture,
     ShowPanel,
     Text,
+    file_actions,
 )
 
 if TYPE_CHECKING:
@@ -225,32 +228,23 @@ class LaboratoryView:
 
     def _exports(self) -> Sequence[Action]:
         laboratory, chosen = self._laboratory, self._laboratory.chosen
-        tables = {"csv": "Table (CSV)", "parquet": "Table (Parquet)"}
-        pictures = {"png": "Picture (PNG)", "svg": "Drawing (SVG)"}
 
-        def file(name: str) -> SaveFile:
-            return SaveFile(name, laboratory.write)
+        def table(end: str) -> SaveFile:
+            return SaveFile(f"{chosen}.{end}", laboratory.write)
 
-        def picture(name: str) -> SavePicture:
+        def picture(end: str) -> SavePicture:
             texts = neuron_text(laboratory, self._state.session, self._info.shown)
             lines = (texts, summary(laboratory))
-            return SavePicture(name, "content", "\n".join(line for line in lines if line))
+            text = "\n".join(line for line in lines if line)
+            return SavePicture(f"{chosen}.{end}", "content", text)
 
         if laboratory.search is not None:
             help_text = "Save the found inputs into a folder"
-            files = [Action("files", "Inputs (files)…", help_text, partial(file, chosen))]
+            inputs = partial(SaveFile, chosen, laboratory.write)
+            files = [Action("files", "Inputs (files)…", help_text, inputs)]
         else:
-            files = [
-                Action(end, f"{label}…", "Save the table", partial(file, f"{chosen}.{end}"))
-                for end, label in tables.items()
-            ]
-        return [
-            *files,
-            *(
-                Action(end, f"{label}…", "Save the plot", partial(picture, f"{chosen}.{end}"))
-                for end, label in pictures.items()
-            ),
-        ]
+            files = [*file_actions(TABLES, "Save the table", table)]
+        return [*files, *file_actions(PICTURES, "Save the plot", picture)]
 
 
 # -- texts ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ The module is longer than usual because the kinds of items are one vocabulary: w
 writes a panel, or a front end that draws it, reads them together.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -932,6 +932,19 @@ def pick_rows(table: LongTable, mode: str, picked: dict[str, Any], anchor: dict[
     # Towards the row, so that it remains where only the latest ones are kept.
     step = 1 if last >= first else -1
     table.choose([int(order[row]) for row in range(first, last + step, step)])
+
+
+TABLES: Final = {"csv": "Table (CSV)…", "parquet": "Table (Parquet)…"}
+PICTURES: Final = {"png": "Picture (PNG)…", "svg": "Drawing (SVG)…"}
+"""Labels of the actions that save a file, by its ending."""
+
+
+def file_actions(
+    kinds: Mapping[str, str], help: str, save: Callable[[str], object], refusal: str = ""
+) -> tuple[Action, ...]:
+    """Return the action of each kind of file; `save` gets its ending."""
+    made = (Action(end, label, help, partial(save, end), refusal) for end, label in kinds.items())
+    return tuple(made)
 
 
 def saved_text(paths: Sequence[Path]) -> str:

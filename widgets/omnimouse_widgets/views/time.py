@@ -23,6 +23,7 @@ from omnimouse_widgets.views.record import (
     Lane,
     Legend,
     Number,
+    Overlay,
     Place,
     Row,
     Timeline,
@@ -186,11 +187,15 @@ def _joined(
     return bars
 
 
-def cursor_s(state: LiveState) -> float | None:
-    """Return the cursor time on the session clock; None without a window."""
-    if state.window is None:
-        return None
-    return float(state.window.timestamps["responses"][state.cursor])
+def cursor_block(state: LiveState) -> Block:
+    """Return the part of a record with the cursor over its traces."""
+
+    def read() -> Sequence[Item]:
+        window = state.window
+        x = np.zeros(0) if window is None else window.timestamps["responses"][[state.cursor]]
+        return [Overlay("cursor", "traces", palette.CURSOR, x, x)]
+
+    return Block(read, [state.events.cursor, state.events.window])
 
 
 def move_cursor(state: LiveState, navigation: Navigation, time_s: float) -> None:

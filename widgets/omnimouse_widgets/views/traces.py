@@ -32,7 +32,6 @@ from omnimouse_widgets.views.record import (
     Choice,
     Item,
     Legend,
-    Overlay,
     Row,
     Switch,
     Text,
@@ -49,7 +48,7 @@ from omnimouse_widgets.views.text.tier_score import (
     no_score_text,
 )
 from omnimouse_widgets.views.text.units import bar_text
-from omnimouse_widgets.views.time import cursor_s, move_cursor
+from omnimouse_widgets.views.time import cursor_block, move_cursor
 
 LEAST = (0.0, 3.0)
 """A row spans at least three standard deviations of a neuron's responses."""
@@ -142,7 +141,7 @@ class TracesView:
                                self._shown.baseline.changed, changed, events.pins,
                                events.trace_span, *looks]),
             Block(self._stop, [changed]),
-            Block(self._cursor, [events.cursor, events.window]),
+            cursor_block(self._state),
         ]  # fmt: skip
 
     def _bar(self) -> Sequence[Item | Row]:
@@ -250,11 +249,6 @@ class TracesView:
             return []
         label = f"{predictions.message} ✕"
         return [Action("stop", label, STOP_TIP, predictions.stop, over="traces")]
-
-    def _cursor(self) -> Sequence[Item]:
-        time_s = cursor_s(self._state)
-        x = np.zeros(0) if time_s is None else np.array([time_s])
-        return [Overlay("cursor", "traces", palette.CURSOR, x, x)]
 
     def _move_to(self, time_s: float) -> None:
         """Move the cursor to a time of the shown span.

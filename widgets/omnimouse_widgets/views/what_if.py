@@ -47,7 +47,6 @@ from omnimouse_widgets.views.record import (
     Image,
     Item,
     Legend,
-    Overlay,
     Row,
     Settings,
     Table,
@@ -63,7 +62,7 @@ from omnimouse_widgets.views.text.model import (
     half_text,
 )
 from omnimouse_widgets.views.text.units import bar_height
-from omnimouse_widgets.views.time import cursor_s, move_cursor
+from omnimouse_widgets.views.time import cursor_block, move_cursor
 from omnimouse_widgets.views.traces import least_span, predicted_of
 
 TIP: Final = (
@@ -274,7 +273,7 @@ class WhatIfView:
             Block(self._settings, [edits, events.session, window, *found]),
             Block(self._frames, [edits, window, cursor, events.mask, changed]),
             Block(self._rows, [window, events.selection, edits, changed]),
-            Block(self._cursor, [cursor, window]),
+            cursor_block(self._state),
         ]
 
     # -- values of the settings -------------------------------------------------------
@@ -586,11 +585,6 @@ class WhatIfView:
             row = Trace(label, label, time, before, after, shade, is_old, least)
             rows.append(replace(row, bar=bar_height(state.spec)))
         return rows
-
-    def _cursor(self) -> Sequence[Item]:
-        time_s = cursor_s(self._state)
-        x = np.zeros(0) if time_s is None else np.array([time_s])
-        return [Overlay("cursor", "traces", palette.CURSOR, x, x)]
 
 
 def parts_of(spec: WindowSpec) -> dict[str, tuple[Span | None, Span | None]]:

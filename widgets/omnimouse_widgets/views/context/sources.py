@@ -35,6 +35,8 @@ from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
     NO_SESSION,
+    PICTURES,
+    TABLES,
     Action,
     AskText,
     Block,
@@ -56,6 +58,7 @@ from omnimouse_widgets.views.record import (
     Switch,
     Table,
     Text,
+    file_actions,
 )
 from omnimouse_widgets.views.text.model import is_unfitted
 
@@ -421,8 +424,6 @@ class SourcesView:
 
     def _exports(self) -> Sequence[Action]:
         sources, name = self._sources, self._sources.question
-        tables = {"csv": "Table (CSV)", "parquet": "Table (Parquet)"}
-        pictures = {"png": "Picture (PNG)", "svg": "Drawing (SVG)"}
         found = sources.result
         is_table = found is not None and self._page_of(found) in ("values", "table")
         refusal = ONLY_TABLE if is_table else ""
@@ -441,19 +442,13 @@ class SourcesView:
 
         unmeasured = "" if _is_measured(found) else NOT_MEASURED
         return [
-            *(
-                Action(end, f"{label}…", "Save the table", partial(file, end))
-                for end, label in tables.items()
-            ),
+            *file_actions(TABLES, "Save the table", file),
             *(
                 [Action("values", "Values (CSV)…", PAGES["values"][1], values, unmeasured)]
                 if isinstance(found, Informants)
                 else []
             ),
-            *(
-                Action(end, f"{label}…", "Save the figure", partial(picture, end), refusal)
-                for end, label in pictures.items()
-            ),
+            *file_actions(PICTURES, "Save the figure", picture, refusal),
         ]
 
 
