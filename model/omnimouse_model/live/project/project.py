@@ -405,7 +405,9 @@ class Project(HasBackgroundTask):
             analysis.start_s,
             f"Opening {path.name}",
             options=analysis.options,
-            restore=partial(_restore_saved, analysis=analysis, path=path, digest=digest),
+            restore=partial(
+                restore_analysis, analysis=analysis, path=path, saved=analysis, digest=digest
+            ),
         )
 
     def _take(self, request: OpenRequest) -> None:
@@ -484,7 +486,3 @@ def _exists(place: str) -> bool:
         return web_address(place) is not None or Path(place).exists()
     except OSError:  # a name that no drive takes
         return False
-
-
-def _restore_saved(view: SessionView, analysis: Analysis, path: Path, digest: str) -> SessionView:
-    return restore_analysis(view, analysis, path, saved=analysis, digest=digest)
