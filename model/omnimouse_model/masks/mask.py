@@ -115,8 +115,9 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
     note: str = ""
     # Computed at first use; a list and dicts, because the fields are frozen.
     _id: list[str] = field(default_factory=list, init=False, repr=False)
-    # "scored": scored cells; "allowed": what the guard leaves, packed along time.
-    _found: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    # "scored": scored cells; "allowed": what the guard leaves, packed along time; and what
+    # others keep by `cached`.
+    _cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
     # The same of an earlier mask, and whether a neuron's may differ, bool (P,).
     _shared: dict[str, tuple[np.ndarray, np.ndarray]] = field(
         default_factory=dict, init=False, repr=False
@@ -737,7 +738,7 @@ def scored_cells(mask: Mask, neurons: np.ndarray | slice = slice(None)) -> np.nd
     """Return the target cells that are predicted and scored, read-only bool (n_samples, n)."""
     # All of them are kept. A few are faster found again than all.
     is_few = isinstance(neurons, np.ndarray) and 8 * len(neurons) < mask.n_neurons
-    if is_few and "scored" not in mask._found:
+    if is_few and "scored" not in mask._cache:
         return _found_scored(mask, neurons)
     if mask.guarded and mask.guard != NO_GUARD:
         _all_found(mask, "allowed", _found_allowed)
@@ -748,7 +749,7 @@ def _all_found(
     mask: Mask, name: str, find: Callable[[Mask, np.ndarray | slice], np.ndarray]
 ) -> np.ndarray:
     """Return what `find` finds for all neurons; what an earlier mask shares is not sought."""
-    if name not in mask._found:
+    if name not in mask._cache:
         kept = mask._shared.get(name)
         if kept is None or 8 * np.count_nonzero(kept[1]) >= mask.n_neurons:
             found = find(mask, slice(None))
@@ -756,10 +757,10 @@ def _all_found(
             found, neurons = kept[0].copy(), np.flatnonzero(kept[1])
             found[:, neurons] = find(mask, neurons)
         found.flags.writeable = False
-        mask._found[name] = found
+        mask._cache[name] = found
         # Last: a stroke of another thread takes what it shares from one of them.
         mask._shared.pop(name, None)
-    return mask._found[name]
+    return mask._cache[name]
 
 
 def _found_scored(mask: Mask, neurons: np.ndarray | slice) -> np.ndarray:
@@ -769,7 +770,7 @@ def _found_scored(mask: Mask, neurons: np.ndarray | slice) -> np.ndarray:
     if scored is not target:  # it may be the attachment's own
         scored = scored.copy()
     if mask.guarded and mask.guard != NO_GUARD:
-        known = mask._found.get("allowed")
+        known = mask._cache.get("allowed")
         allowed = _found_allowed(mask, neurons) if known is None else known[:, neurons]
         # Eight samples at a time: unpacked, all cells of many neurons fill no cache.
         for first, packed in zip(range(0, len(scored), 8), allowed, strict=True):
@@ -823,7 +824,7 @@ def sharing_guard(mask: Mask, before: Mask, neurons: np.ndarray) -> Mask:
         shared = ("allowed", "scored") if is_ruled_alike else ("allowed",)
     for name in shared:
         # First what goes when the other is there.
-        kept, found = before._shared.get(name), before._found.get(name)
+        kept, found = before._shared.get(name), before._cache.get(name)
         if found is not None:
             mask._shared[name] = found, changed
         elif kept is not None:

@@ -24,6 +24,7 @@ from omnimouse_model.analysis.sweep.contexts import (
 )
 from omnimouse_model.analysis.sweep.run import planned_cells, row_of
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
+from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec, default_spec
 from omnimouse_model.errors import UnsupportedRequestError
@@ -293,7 +294,7 @@ class TierCurves:
 
     def is_of(self, mask: Mask) -> bool:
         """Return whether a mask has the same targets and pool."""
-        return np.array_equal(np.stack(asked_neurons(mask)), self.asked)
+        return np.array_equal(asked_neurons(mask), self.asked)
 
     @property
     def tier(self) -> str:
@@ -333,20 +334,25 @@ class TierCurves:
         return replace(self.sweep, rows=rows)
 
 
-def asked_neurons(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
-    """Return the targets of a mask's curves and their pool, bool (P,) each.
+def asked_neurons(mask: Mask) -> np.ndarray:
+    """Return the targets of a mask's curves and their pool, read-only bool (2, P).
 
     The targets are the neurons with a scored sample, the pool those with a visible one;
     without visible neurons, all. Both are empty if the pool has no neuron that is no
     target: then held-out neurons are predicted from all others.
     """
-    targets = np.asarray(scored_cells(mask).any(axis=0))
-    pool = np.asarray(mask.visible.any(axis=0))
-    if not pool.any():
-        pool = np.ones_like(pool)
-    if not (targets.any() and (pool & ~targets).any()):
-        return np.zeros_like(targets), np.zeros_like(pool)
-    return targets, pool
+
+    def find() -> np.ndarray:
+        targets, pool = scored_cells(mask).any(axis=0), mask.visible.any(axis=0)
+        if not pool.any():
+            pool = np.ones_like(pool)
+        asked = np.stack([targets, pool])
+        asked &= targets.any() and (pool & ~targets).any()
+        asked.flags.writeable = False
+        return asked
+
+    # A form of settings asks for each of its fields at each redraw.
+    return cached(mask, "asked", find)
 
 
 def is_of_mask(sweep: ContextSweep, session: Session, mask: Mask) -> bool:

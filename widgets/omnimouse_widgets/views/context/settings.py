@@ -19,7 +19,7 @@ from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.masks import scored_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.selection import NeuronGroup, neurons_of
 from omnimouse_widgets.views.form import Options, setting
 
@@ -108,8 +108,10 @@ def _pools(state: LiveState) -> Options:
     ]
 
 
-def _chosen(state: LiveState, choice: str, of_mask: np.ndarray, name: str) -> str | NeuronGroup:
-    """Return the area or the group of a choice.
+def _chosen(
+    state: LiveState, choice: str, mask: Mask, of_mask: np.ndarray, name: str
+) -> str | NeuronGroup:
+    """Return the area or the group of a choice; `of_mask` are those of the mask.
 
     Raises
     ------
@@ -122,10 +124,16 @@ def _chosen(state: LiveState, choice: str, of_mask: np.ndarray, name: str) -> st
     if choice == MASK:
         if not of_mask.any():
             raise ValueError(f"The mask on screen has no {name}: paint some, or choose others.")
-        return NeuronGroup.of(session, name, of_mask)
+        # Each redraw of the form asks, and a group of 20,000 neurons takes 10 ms.
+        key = session.fingerprint, name
+        return cached(mask, key, lambda: NeuronGroup.of(session, name, of_mask))
     if not state.selection:
         raise ValueError("No neuron is selected: select some, or choose others.")
     return NeuronGroup.of(session, f"{len(state.selection)} selected neurons", state.selection)
+
+
+def _asked_and_shown(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
+    return scored_cells(mask).any(axis=0), mask.visible.any(axis=0)
 
 
 def _tiers(state: LiveState) -> Options:
@@ -240,12 +248,11 @@ class SweepSettings:
         targets = pool = None
         mask = state.mask
         if mask is not None:
-            asked = np.asarray(scored_cells(mask).any(axis=0))
-            shown = np.asarray(mask.visible.any(axis=0))
+            asked, shown = cached(mask, "asked and shown", lambda: _asked_and_shown(mask))
             if self.targets != OTHERS:
-                targets = _chosen(state, self.targets, asked, "target neurons")
+                targets = _chosen(state, self.targets, mask, asked, "target neurons")
             if self.pool != OTHERS:
-                pool = _chosen(state, self.pool, shown, "visible neurons")
+                pool = _chosen(state, self.pool, mask, shown, "visible neurons")
             if self.targets == self.pool == MASK and not (shown & ~asked).any():
                 raise ValueError(ONLY_TARGETS)
         return SweepPlan(
