@@ -760,7 +760,8 @@ def _all_found(
         mask._cache[name] = found
         # Last: a stroke of another thread takes what it shares from one of them.
         mask._shared.pop(name, None)
-    return mask._cache[name]
+    kept_cells: np.ndarray = mask._cache[name]
+    return kept_cells
 
 
 def _found_scored(mask: Mask, neurons: np.ndarray | slice) -> np.ndarray:

@@ -133,7 +133,8 @@ def _chosen(
 
 
 def _asked_and_shown(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
-    return scored_cells(mask).any(axis=0), mask.visible.any(axis=0)
+    asked, shown = scored_cells(mask), mask.visible
+    return np.asarray(asked.any(axis=0)), np.asarray(shown.any(axis=0))
 
 
 def _tiers(state: LiveState) -> Options:
