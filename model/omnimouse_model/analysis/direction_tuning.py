@@ -2,12 +2,16 @@
 
 Directions come from the trial table if it has them, else from the motion energy of the
 video at the receptive field. Angles: 0° to the right, 90° up, counter-clockwise.
+
+The file is long because what is kept of all neurons stands beside its computation.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_type_hints
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -26,16 +30,22 @@ from omnimouse_model.analysis.receptive_fields import ReceptiveField, receptive_
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
+from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.evaluation.results import number_or_none
+from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, number
 from omnimouse_model.masks.cells import neuron_columns
 from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.metrics.tuning import selectivity_index
 from omnimouse_model.progress import QUIET, Job, part_of, shows_progress
 from omnimouse_model.simulate.demo import opened
+from omnimouse_model.storage.trees import decode
+from omnimouse_model.storage.write import explained
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+_log = logging.getLogger(__name__)
 DirectionSource = Literal["trials", "place", "screen"]
 DIRECTION_NAMES = ("direction", "drift_direction", "motion_direction", "dir")
 DIRECTION_COLUMNS = tuple(
@@ -179,19 +189,115 @@ def recorded_value(name: str, field: ReceptiveField, tuning: DirectionTuning) ->
     return float("nan") if source.problem else float(RECORDED[name][1](field, tuning))
 
 
+Pair = tuple[tuple[ReceptiveField, ...], tuple[DirectionTuning, ...]]
+
+
 def fields_and_tuning(
-    session: Session, neurons: Int[np.ndarray, " neuron"], job: Job = QUIET
-) -> Iterator[tuple[tuple[ReceptiveField, ...], tuple[DirectionTuning, ...]]]:
-    """Yield receptive fields, and tuning at their centres, a piece of neurons at a time."""
+    session: Session,
+    neurons: Int[np.ndarray, " neuron"],
+    job: Job = QUIET,
+    results: Path | None = None,
+) -> Iterator[Pair]:
+    """Yield receptive fields, and tuning at their centres, a piece of neurons at a time.
+
+    The maps are left out, because they take megabytes per thousand neurons. Each piece is
+    added to the file `results`.
+    """
+    file = None if results is None else _kept_pieces(session, results)
     total = len(neurons)
     for first in range(0, total, _PIECE):
         piece = neurons[first : first + _PIECE]
         part = part_of(job, first / total, (first + len(piece)) / total)
         fields = receptive_fields(session, piece, job=part_of(part, 0.0, 0.5))
-        yield (
-            fields,
-            direction_tuning(session, piece, centres_of(fields), job=part_of(part, 0.5, 1.0)),
-        )
+        tunings = direction_tuning(session, piece, centres_of(fields), job=part_of(part, 0.5, 1.0))
+        pair = tuple(replace(one, map=_NO_MAP) for one in fields), tunings
+        if file is not None:
+            try:
+                file.add(str(piece[0]), pair)
+            except OSError as error:
+                _log.warning("Fields and tuning are not kept: %s", explained(error))
+                file = None
+        yield pair
+
+
+# -- fields and tuning of all neurons in a file: a line per piece, without maps and curves
+TUNING_VERSION: Final = 1
+"""Version of what `fields_and_tuning` finds: increased when it changes."""
+_NO_MAP: Final = np.zeros((0, 0))
+_NO_CURVES: Final = {"map": _NO_MAP} | dict.fromkeys(
+    ("lags_s", "course", "directions_deg", "response", "error"), np.zeros(0)
+)
+
+
+def kept_fields_and_tuning(session: Session, path: Path) -> tuple[Pair, ...]:
+    """Return the pieces that `fields_and_tuning` has added to a file, without curves."""
+    file = _kept_pieces(session, path)
+    return () if file is None else tuple(file.rows.values())
+
+
+def _plain_pieces(pair: Pair) -> dict[str, Any]:
+    fields, tunings = pair
+    return {
+        "fields": [_plain_facts(one) for one in fields],
+        "tunings": [_plain_facts(one) for one in tunings],
+    }
+
+
+def _plain_facts(found: ReceptiveField | DirectionTuning) -> dict[str, Any]:
+    named = {one.name: getattr(found, one.name) for one in dataclass_fields(found)}
+    facts: dict[str, Any] = {}
+    for name, value in named.items():
+        if isinstance(value, tuple):
+            facts[name] = [number_or_none(part) for part in value]
+        elif name not in _NO_CURVES:
+            is_number = isinstance(value, (float, np.floating))
+            facts[name] = number_or_none(value) if is_number else value
+    return facts
+
+
+def _parsed_pieces(values: Mapping[str, Any]) -> Pair:
+    fields = tuple(ReceptiveField(**_facts(ReceptiveField, one)) for one in values["fields"])
+    tunings = tuple(DirectionTuning(**_facts(DirectionTuning, one)) for one in values["tunings"])
+    if [one.neuron for one in fields] != [one.neuron for one in tunings]:
+        raise ValueError("fields and tuning are of other neurons")
+    return fields, tunings
+
+
+def _facts(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    facts: dict[str, Any] = {}
+    for one in dataclass_fields(kind):
+        if one.name in _NO_CURVES:
+            facts[one.name] = _NO_CURVES[one.name]
+        elif hints[one.name] is float:
+            facts[one.name] = number(stored[one.name])
+        elif one.name == "centre_yx":
+            row, column = stored[one.name]
+            facts[one.name] = number(row), number(column)
+        else:
+            facts[one.name] = decode(hints[one.name], stored[one.name], "a line", one.name)
+    return facts
+
+
+_PIECES: Final = RowFormat("tuning", "fields and tuning", _plain_pieces, _parsed_pieces)
+
+
+def _kept_pieces(session: Session, path: Path) -> ResultsFile[Pair] | None:
+    """Return the file of a recording's pieces, begun anew if it is damaged; None without one."""
+    definition = {
+        "session": session.id,
+        "recording": session.fingerprint,
+        "version": TUNING_VERSION,
+    }
+    try:
+        try:
+            return ResultsFile(_PIECES, path, definition)
+        except ResultsFileError:  # nobody chose its name
+            path.unlink()
+            return ResultsFile(_PIECES, path, definition)
+    except OSError as error:
+        _log.warning("Fields and tuning are not kept: %s", explained(error))
+        return None
 
 
 def centres_of(fields: Sequence[ReceptiveField]) -> Float[np.ndarray, "neuron 2"]:

@@ -7,15 +7,18 @@ one pass over the video, and cached per session and neuron.
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.direction_tuning import (
+    TUNING_VERSION,
     DirectionTuning,
     centres_of,
     direction_tuning,
     fields_and_tuning,
+    kept_fields_and_tuning,
 )
 from omnimouse_model.analysis.receptive_fields import (
     ReceptiveField,
@@ -31,6 +34,7 @@ from omnimouse_model.evaluation.repeats import (
     reliability_interval,
     repeated_clips,
 )
+from omnimouse_model.evaluation.results_store import row_key
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -40,14 +44,14 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.progress import part_of
+from omnimouse_model.storage.write import cache_dir
 
 ALL = "All neurons"
 """What a computation for all neurons is called while it runs."""
+READING = "Reading what is known of all neurons"
 _CACHE_SIZE = 512
 """Neurons whose properties are kept; the least recently computed are dropped."""
 _MAX_CLIPS = 12
-_KEPT = 8
-"""Recordings whose computations for all neurons are kept: a neuron takes about a kilobyte."""
 _Key = tuple[str, str, int]
 
 
@@ -80,6 +84,8 @@ class NeuronProperties:
 
 
 _Request = tuple[Session, tuple[int, ...]]
+_Everyone = tuple[Session, tuple[int, ...], Path]
+"""Recording, neurons that are computed, none to read what is known, and its file."""
 _Result = tuple[Session, tuple[NeuronProperties, ...]]
 
 
@@ -98,7 +104,10 @@ class NeuronInfo(HasBackgroundTask):
     n_results
         Number of results so far; a version number for caches.
     population
-        Computation of the receptive field and tuning of every neuron, in pieces.
+        Computation of the receptive field and tuning of every neuron, in pieces; what a
+        recording has in `folder` is read when it is opened.
+    folder
+        Folder of what was computed for all neurons.
     """
 
     focus_changed = Signal()
@@ -114,8 +123,9 @@ class NeuronInfo(HasBackgroundTask):
         self._session: Session | None = None
         self._is_stopped = False
         self._task = BackgroundTask(_compute, self._take, execution)
-        # By recording, the one that was opened last in the end.
-        self._kept: dict[tuple[str, str], dict[int, NeuronProperties]] = {}
+        # What was computed for all neurons of the open session, by neuron.
+        self._everyone: dict[int, NeuronProperties] = {}
+        self.folder = cache_dir() / "tuning"
         self.population = BackgroundTask(_compute_all, self._take_piece, execution)
         self._on_session()
         state.events.session.connect(self._on_session)
@@ -223,7 +233,7 @@ class NeuronInfo(HasBackgroundTask):
             session = self._state.session
             assert session is not None
             missing = [n for n in range(session.n_neurons) if n not in self._everyone]
-            self.population.start((session, tuple(missing)), ALL)
+            self.population.start((session, tuple(missing), self._path(session)), ALL)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop at the next step and end the threads."""
@@ -231,20 +241,17 @@ class NeuronInfo(HasBackgroundTask):
         super().close(timeout_s)
 
     # -- internal ---------------------------------------------------------------------
-    @property
-    def _everyone(self) -> dict[int, NeuronProperties]:
-        """What was computed for all neurons of the open session, by neuron."""
-        session = self._state.session
-        return {} if session is None else self._kept.get(_recording(session), {})
+    def _path(self, session: Session) -> Path:
+        key = row_key(recording=_recording(session), version=TUNING_VERSION)
+        return self.folder / f"{key}.jsonl"
 
     def _on_session(self) -> None:
         self.population.stop()
         self.population.clear_error()
-        if self._state.session is not None:
-            own = _recording(self._state.session)
-            self._kept[own] = self._kept.pop(own, {})
-            for oldest in list(self._kept)[:-_KEPT]:
-                del self._kept[oldest]
+        self._everyone = {}
+        session = self._state.session
+        if session is not None and (path := self._path(session)).exists():
+            self.population.start((session, (), path), READING)
 
     def _take_piece(self, result: _Result) -> None:
         session, infos = result
@@ -340,23 +347,14 @@ def _compute(request: _Request, report: ReportProgress) -> Iterator[_Result]:
     yield session, infos
 
 
-def _compute_all(request: _Request, report: ReportProgress) -> Iterator[_Result]:
-    """Yield receptive field and tuning of every neuron, a piece of neurons at a time.
-
-    Maps are left out, because they take megabytes per thousand neurons.
-    """
-    session, indices = request
+def _compute_all(request: _Everyone, report: ReportProgress) -> Iterator[_Result]:
+    """Yield receptive field and tuning of every neuron, or what is known of them."""
+    session, neurons, path = request
     job = percent_job(report, ALL)
-    for pair in fields_and_tuning(session, np.array(indices, np.int64), job):
-        yield (
-            session,
-            tuple(
-                NeuronProperties(
-                    field.neuron, field=replace(field, map=np.zeros((0, 0))), tuning=tuning
-                )
-                for field, tuning in zip(*pair, strict=True)
-            ),
-        )
+    asked = fields_and_tuning(session, np.array(neurons, np.int64), job, path)
+    for fields, tunings in asked if neurons else kept_fields_and_tuning(session, path):
+        pairs = zip(fields, tunings, strict=True)
+        yield session, tuple(NeuronProperties(f.neuron, field=f, tuning=t) for f, t in pairs)
 
 
 def _of_one(repeats: ClipRepeats, i: int) -> ClipRepeats:

@@ -65,6 +65,13 @@ def moving_grating(deg: float, wavelength: float = 18.0) -> np.ndarray:
     return np.sin(2 * np.pi * (along - 2 * time)).astype(np.float32)
 
 
+@pytest.fixture(autouse=True)
+def kept(tmp_path, monkeypatch):
+    """A cache in which nothing is kept yet."""
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
+    return tmp_path / "tuning"
+
+
 @pytest.mark.parametrize("cell", [2, 4])
 @pytest.mark.parametrize("deg", [0, 45, 90, 180, 270, 337.5])
 def test_motion_energy_is_largest_in_the_direction_of_motion(deg, cell):
@@ -326,6 +333,54 @@ def test_a_recording_that_was_open_before_keeps_what_is_computed(mouse, monkeypa
     info.compute_all()
     assert len(info.computed) == 12
     info.close()
+
+
+@pytest.mark.slow
+def test_what_was_computed_for_all_neurons_survives_a_restart(mouse, kept, monkeypatch):
+    monkeypatch.setattr(tuning_module, "_PIECE", 12)
+
+    def opened() -> tuple[list[int], dict[str, np.ndarray], bool]:
+        with open_controller(mouse[0]) as controller:
+            controller.colouring.choose("osi")
+            known = sorted(info.neuron for info in controller.neuron_info.computed)
+            columns = controller.colouring.measured_columns()
+            return known, columns, controller.colouring.can_compute_all
+
+    with open_controller(mouse[0]) as controller:
+        controller.neuron_info.measured.connect(controller.colouring.stop_computing, max_args=0)
+        controller.neuron_info.compute_all()
+    assert opened()[0] == list(range(12))
+    with open_controller(mouse[0]) as controller:
+        controller.colouring.choose("osi")
+        controller.colouring.compute_all()
+        columns = controller.colouring.measured_columns()
+        problems = [
+            (one.field.problem, one.tuning.problem) for one in controller.neuron_info.computed
+        ]
+    assert opened()[0] == list(range(N))
+    assert not opened()[2]
+    for name, values in opened()[1].items():
+        np.testing.assert_array_equal(values, columns[name])
+    with open_controller(mouse[0]) as controller:
+        again = [(one.field.problem, one.tuning.problem) for one in controller.neuron_info.computed]
+        assert again == problems
+    # Its last line was cut, or it is damaged: what is missing is computed again.
+    [file] = kept.iterdir()
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:-1]) + lines[-1][:100])
+    assert opened()[0] == list(range(24))
+    file.write_bytes(b"{}\n" + b"".join(lines[1:]))
+    known, _, can_compute_all = opened()
+    assert (known, can_compute_all) == ([], True)
+
+
+@pytest.mark.slow
+def test_a_drive_that_keeps_nothing_stops_no_computation(mouse, kept, monkeypatch):
+    kept.write_text("a file where the folder would be")
+    with open_controller(mouse[0]) as controller:
+        controller.colouring.choose("osi")
+        controller.colouring.compute_all()
+        assert not controller.colouring.can_compute_all
 
 
 @pytest.mark.slow
