@@ -35,6 +35,7 @@ from omnimouse_model.inference.families import (
     weights_in,
 )
 from omnimouse_model.inference.registry import load_predictor
+from omnimouse_model.predict.checkpoint_file import ABOUT
 from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_model.predict.family import Family, transfer_options
 from omnimouse_model.predict.predictor import Predictor
@@ -57,8 +58,6 @@ from omnimouse_model.training.metrics_log import EVENTS, FILE, OnStep, reports_r
 logger = logging.getLogger(__name__)
 
 STEPS, BATCH = TransferOptions().steps, TransferOptions().batch
-ABOUT = "finetune.json"
-"""Record of a run: model, session and options."""
 
 
 @shows_progress
@@ -216,7 +215,7 @@ def _write_settings(
     about = {
         "weights": weights_in(predictor),
         "session": session.id,
-        "recording": session.fingerprint,
+        "recording": session.contents,
         # The number of steps may grow.
         **{k: _plain(v) for k, v in values.items() if k != "steps"},
     }
@@ -226,6 +225,9 @@ def _write_settings(
         parts = getattr(predictor, "members", ())
         if "family" not in saved and saved.get("weights") in [weights_in(one) for one in parts]:
             saved["weights"] = about["weights"]
+        # Older records had the fingerprint, which a copy of the recording does not share.
+        if saved.get("recording") == session.fingerprint:
+            saved["recording"] = session.contents
         if other := [name for name in about if saved.get(name) != about[name]]:
             text = ", ".join(f"{n} {shown(saved.get(n))}, not {about[n]!r}" for n in other)
             raise FinetuneError(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -188,6 +189,28 @@ class Recording(HasSummary):
         if self.stimulus is not None:
             streams["screen"] = self.stimulus
         return streams
+
+    @property
+    def contents(self) -> str:
+        """A hash of id, sizes and statistics: a copy at another place has the same one.
+
+        Unlike `fingerprint`, it depends on no time of a file, and does not notice changes
+        that leave all means and standard deviations alone.
+        """
+
+        def find() -> str:
+            digest = blake2b(digest_size=12)
+            signals = [self.responses, *self.recorded_behavior]
+            sizes = [(one.n_samples, one.n_columns, one.rate_hz) for one in signals]
+            digest.update(f"{self.id}\n{sizes}\n{list(self.streams)}\n".encode())
+            known = [array for one in signals for array in (one.mean, one.std)]
+            digest.update(self.units.names.tobytes())
+            for array in (self.units.mean, self.units.std, *known):
+                if array is not None:
+                    digest.update(np.asarray(array, np.float32).tobytes())
+            return digest.hexdigest()
+
+        return cached(self, "contents", find)
 
     @property
     def is_stale(self) -> bool:

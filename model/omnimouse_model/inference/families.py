@@ -112,11 +112,13 @@ def built(name: str, build: Callable[..., Predictor], *arguments: object) -> Pre
 def _weights_of(path: Path) -> Path:
     """Return the weights in the folder of a training; other paths as they are."""
     # Imported here: it imports torch, and a window lists families before it needs any.
-    from omnimouse_model.predict.checkpoint_file import FINISHED, checkpoint_file
+    from omnimouse_model.predict.checkpoint_file import ABOUT, FINISHED, checkpoint_file
 
-    # A fine-tuning is named by its folder, and a file can be of any kind.
+    # A fine-tuning, also an unfinished one, is named by its folder, and a file can be of
+    # any kind.
     found = checkpoint_file(path) if path.is_dir() else path
-    return path if found.name == FINISHED else found
+    is_named = found.name == FINISHED or (path / ABOUT).is_file()
+    return path if is_named else found
 
 
 def describe(path: Path) -> tuple[Family, Description]:

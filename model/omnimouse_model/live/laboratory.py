@@ -137,6 +137,19 @@ class Laboratory(HasBackgroundTask):
         return self.measurements.get(self.chosen)
 
     @property
+    def is_measured(self) -> bool:
+        """Whether the result on screen is what another run would give."""
+        found = self.results.get(self.chosen)
+        if found is None:
+            return False
+        if self.search is not None:
+            asked = self._client.state.selection
+            return cast("ExcitingInputs", found).neurons.tolist() == list(asked)
+        if self.chosen == BARCODES:
+            return cast("BarcodeDecoding", found).label == self.label
+        return cast("ExperimentResult", found).repeats == self.repeats
+
+    @property
     def exciting(self) -> "ExcitingInputs | None":
         """Result of the chosen search, None before."""
         if self.search is None:

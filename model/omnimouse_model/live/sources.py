@@ -30,6 +30,7 @@ from omnimouse_model.live.inference.background_task import (
     HasBackgroundTask,
     PausableJob,
     ReportProgress,
+    cost_text,
 )
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
@@ -199,8 +200,6 @@ class Sources(HasBackgroundTask):
         text = f"{n_masks:,} masks × {n_windows:,} windows"
         if n_groups > 1:
             text = f"{n_groups} groups × {text}"
-        if self._is_measured(session):
-            return f"Measured: {text}"
         pace_s = self._pace.get((self.question, self.is_quick, n_windows))
         seconds = None if pace_s is None else pace_s * n_groups
         if seconds is None and self.is_quick and self._quick_s is not None:
@@ -210,8 +209,7 @@ class Sources(HasBackgroundTask):
             # From one set of sums, only video and behaviour make another prediction.
             is_shared = "predict_subsets" in needs.methods
             seconds = each_s * n_windows * (min(n_masks, 4) if is_shared else n_predictions)
-        # The time first: a narrow panel cuts the rest.
-        return text if seconds is None else f"About {duration_text(seconds)}: {text}"
+        return cost_text(text, seconds, is_measured=self._is_measured(session))
 
     def as_python(self) -> str:
         """Return the commands that repeat the question in a script.

@@ -145,6 +145,8 @@ class LastSession:
         it; "" for none.
     brush_radius
         Radius of the field's brush in screen pixels, 0 if not known.
+    unfamiliar
+        Model in whose place `predictor` answers, see `ModelChoice.unfamiliar`.
     run, at
         Number of the process that wrote this, "" after a normal end; time in seconds
         since the epoch.
@@ -163,6 +165,7 @@ class LastSession:
     at: float = 0.0
     brush_radius: float = 0.0
     digest: str = ""
+    unfamiliar: str = ""
 
 
 def write_last_session(last: LastSession, path: Path | None = None) -> None:

@@ -116,6 +116,8 @@ FORMAT = 1
 """Version of the envelope: the fields that `save_checkpoint` adds to those of a family."""
 FINISHED, BEST, MODEL = "finetuned.safetensors", "best.safetensors", "model.safetensors"
 """Weights in the folder of a run: of a fine-tuning, of the best validation, and the last."""
+ABOUT = "finetune.json"
+"""Settings in the folder of a fine-tuning, or of a fit in a window."""
 TRAINED = (BEST, MODEL)
 """Weights that a training writes; without a score there are no best ones."""
 

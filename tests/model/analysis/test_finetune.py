@@ -12,12 +12,12 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.analysis.fit import ABOUT, is_finished
+from omnimouse_model.analysis.fit import is_finished
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.families.omnimouse.context_part import STEP, fit_context
-from omnimouse_model.predict.checkpoint_file import read_about, weights_hash
+from omnimouse_model.predict.checkpoint_file import ABOUT, read_about, weights_hash
 from omnimouse_model.progress import SAVING, STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import last_state, saved_step
 from omnimouse_model.training.metrics_log import FILE, log_rows

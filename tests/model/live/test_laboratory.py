@@ -21,7 +21,7 @@ from omnimouse_model.live.inference import background_task
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_widgets.report.page import report_page
 from omnimouse_widgets.views.context.view import live_lines
-from omnimouse_widgets.views.laboratory import LaboratoryView, cost_text
+from omnimouse_widgets.views.laboratory import LaboratoryView, run_text
 from omnimouse_widgets.views.record import press
 from tests.model.lab.energy_neurons import EnergyNeurons
 from tests.predictors import open_controller
@@ -113,8 +113,8 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_read_again(named, model):
     assert laboratory.result is None
     done, of = laboratory.kept
     assert (0 < done < of, of) == (True, 16)
-    text = cost_text(laboratory)
-    assert f"Kept: {done} of 16 videos. Run goes on" in text
+    text = run_text(laboratory)
+    assert f"kept {done} of 16 videos, Run goes on" in text
     laboratory.set_repeats(2)
     assert laboratory.kept is None
     laboratory.set_repeats(1)
@@ -122,11 +122,14 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_read_again(named, model):
     laboratory.start()
     assert model.asked - asked <= of - done
     assert laboratory.kept is None
+    assert run_text(laboratory) == "Measured: 16 predictions"
     first, asked = laboratory.result, model.asked
     laboratory.start()  # is read from the responses that are kept
     assert model.asked == asked
     np.testing.assert_array_equal(laboratory.result.responses, first.responses)
     laboratory.set_repeats(2)
+    assert "32 predictions" in run_text(laboratory)
+    assert "Measured" not in run_text(laboratory)
     laboratory.start()
     assert model.asked > asked
 
@@ -153,7 +156,7 @@ def test_damaged_responses_are_computed_again(named, model, damage):
 def test_responses_of_a_model_object_are_not_kept(controller, model):
     stop_after(controller.laboratory, 0.3)
     assert controller.laboratory.kept == (0, 16)
-    assert "nothing is kept" in cost_text(controller.laboratory)
+    assert "nothing is kept" in run_text(controller.laboratory)
     controller.laboratory.start()
     asked = model.asked
     controller.laboratory.start()
@@ -309,6 +312,7 @@ def test_a_found_input_becomes_a_what_if_edit(searching, name, tmp_path):
     laboratory.start()
     assert laboratory.error is None
     found = laboratory.exciting
+    assert run_text(laboratory).startswith("Measured: ")
     is_still = (found.videos[0] == found.videos[0, :1]).all()
     assert bool(is_still) != search.is_video
     sign = -1 if search.is_inhibiting else 1
@@ -336,11 +340,12 @@ def test_a_label_is_decoded_and_tabulated(session, tmp_path):
         area_session = controller.state.session
         controller.results.learned = learned_neurons(AreaCodes(), area_session)
         assert 0 < laboratory.seconds < 600
-        assert ", about " in cost_text(laboratory)
+        assert run_text(laboratory).startswith("About ")
         with pytest.raises(ValueError, match="a few values; there are area"):
             laboratory.set_label("colour")
         laboratory.start()
         assert laboratory.error is None
+        assert run_text(laboratory) == "Measured: 10 outer folds"
         decoding = laboratory.decoding
         assert decoding.found.balanced_accuracy == 1.0
         assert decoding.shuffled.balanced_accuracy < 0.9

@@ -67,7 +67,9 @@ def test_bars_and_points_are_the_scores_on_screen(view, controller):
     assert items["summary"].tip.endswith(tier_score_tip(controller.results.tier_score))
     # Those of one window do not stand in for the first score over a tier.
     controller.requests.score_tier(True)
-    assert record.record(view)["summary"].text == "scoring…"
+    items = record.record(view)
+    assert items["histogram"].text == "scoring…"
+    assert not items["summary"].text.strip()  # the reason stands once
     assert not len(view.spread.neurons)
 
 

@@ -12,6 +12,7 @@ from omnimouse_model.data.stimulus import fit_video
 from omnimouse_model.lab.experiments import TUNED, ExperimentResult
 from omnimouse_model.live.analysis_file import MAX_REPEATS
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.inference.background_task import cost_text
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.laboratory_jobs import (
     BARCODES,
@@ -25,7 +26,6 @@ from omnimouse_model.live.navigation import frame_at_sample, frame_rate
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import ColourBy, LiveState
-from omnimouse_model.progress import duration_text
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
     PICTURES,
@@ -159,7 +159,7 @@ class LaboratoryView:
             now_label = laboratory.label
             set_label = laboratory.set_label
             run.append(Choice("label", "Label", help_text, labels, now_label, set_label))
-        cost = laboratory.message if is_busy else cost_text(laboratory)
+        cost = laboratory.message if is_busy else run_text(laboratory)
         run.append(Text("cost", cost, "quiet", is_line=True))
         if is_busy:
             # In this row: a row of its own would move the plot.
@@ -257,21 +257,20 @@ def explanation(laboratory: Laboratory) -> str:
     return BARCODES_TEXT
 
 
-def cost_text(laboratory: Laboratory) -> str:
+def run_text(laboratory: Laboratory) -> str:
     """Return the number of predictions and their expected time, or why it can't run."""
     if laboratory.problem:
         return laboratory.problem
     n, seconds, kept = laboratory.n_windows, laboratory.seconds, laboratory.kept
     done, of = kept or (0, 1)
     if done:
-        text = f"Kept: {done:,} of {of:,} videos. Run goes on"
+        text = f"kept {done:,} of {of:,} videos, Run goes on"
     else:
         text = f"{n:,} predictions" if n else f"{2 * FOLDS} outer folds"
         if kept is not None:
-            text = f"Stopped, nothing is kept. {text}"
-    if seconds is None:
-        return text
-    return f"{text}, about {duration_text(seconds * (1 - done / of))}"
+            text = f"stopped, nothing is kept; {text}"
+    left_s = None if seconds is None else seconds * (1 - done / of)
+    return cost_text(text, left_s, is_measured=laboratory.is_measured)
 
 
 def summary(laboratory: Laboratory) -> str:

@@ -491,7 +491,8 @@ class ScoresView:
     def _controls(self) -> Sequence[Item | Row]:
         of = predictor_choices(self._state, self._colouring, self.predictor)
         choices = quantity_choices(self._state, self._colouring, self.against, self.predictor)
-        reason = "" if len(self.spread.scores) else self.summary
+        is_known, summary = len(self.spread.scores) > 0, self.summary
+        reason = "" if is_known else summary
         tip = "\n".join(
             shown_tier_score_lines(self._state, self._results, self._baseline, self._colouring)
         )
@@ -510,7 +511,8 @@ class ScoresView:
                 wide="against",
             ),
             # Beside the buttons, it would take more lines than both have below each other.
-            Text("summary", self.summary, "quiet", tip),
+            # Without scores, the reason stands in the place of the plots.
+            Text("summary", summary if is_known else " ", "quiet", tip),
             Row(
                 "selection",
                 tuple(

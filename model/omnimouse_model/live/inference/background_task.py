@@ -298,6 +298,14 @@ class HasBackgroundTask:
         self._task.close(timeout_s)
 
 
+def cost_text(size: str, seconds: float | None, *, is_measured: bool) -> str:
+    """Return the size of a run, and the time that it takes or that its result is there."""
+    if is_measured:
+        return f"Measured: {size}"
+    # The time first: a narrow panel cuts the rest.
+    return size if seconds is None else f"About {duration_text(seconds)}: {size}"
+
+
 # -- estimate of a sweep before it starts: number of predictions and duration ---------
 @dataclass(frozen=True, slots=True)
 class SweepEstimate:

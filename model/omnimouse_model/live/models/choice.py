@@ -225,12 +225,12 @@ class ModelChoice:
         session, needs, name = self._state.session, self._needs_of_unfamiliar, self.unfamiliar
         if keeps_model or self._is_chosen_for_next:
             self._chosen_for, self._is_chosen_for_next = session, False
-        if session is not None and needs is not None and name:
-            if check_compatibility(needs, session).is_supported:
-                self.unfamiliar = ""
-                self._choose(name)
-        else:
+        if session is None or not name:
             self._stand_in()
+        # After a restart, what the model needs is known once it is loaded.
+        elif not keeps_model if needs is None else check_compatibility(needs, session).is_supported:
+            self.unfamiliar = ""
+            self._choose(name)
 
     def _choose(self, predictor: str | Path | Predictor) -> None:
         # The state, saved analyses and scripts contain text.

@@ -195,14 +195,21 @@ def folder_for(
 ) -> Path:
     """Return the folder of the fine-tuning of a model to a recording.
 
-    The same arguments give the same folder, so that a stopped fine-tuning continues.
-    `is_fresh` starts a new numbered folder; later calls return the newest one.
+    The same arguments give the same folder, so that a stopped fine-tuning continues, also
+    with a copy of the recording. `is_fresh` starts a new numbered folder; later calls return
+    the newest one.
     """
-    # The hash distinguishes models and recordings whose names, without special
-    # characters, are the same.
-    key = "\n".join((model, session.fingerprint, train)).encode()
-    plain = (re.sub(r"[^\w.-]+", "-", name) for name in (Path(model).name, session.id))
-    name = "_".join((*plain, hashlib.sha256(key).hexdigest()[:6]))
+    plain = [re.sub(r"[^\w.-]+", "-", name) for name in (Path(model).name, session.id)]
+
+    def name_by(recording: str) -> str:
+        # The hash distinguishes models and recordings whose names, without special
+        # characters, are the same.
+        key = "\n".join((model, recording, train)).encode()
+        return "_".join((*plain, hashlib.sha256(key).hexdigest()[:6]))
+
+    # Older folders are named by the fingerprint, which a copy does not share.
+    older = name_by(session.fingerprint)
+    name = older if (folder / older).exists() else name_by(session.contents)
     # The last folder of the unbroken sequence name, name-2, name-3, ... is in use.
     path, following, number = folder / name, folder / f"{name}-2", 2
     while following.exists():
@@ -326,6 +333,11 @@ class Finetuning(HasBackgroundTask):
         self._is_closing = False
         self._start_from(None)
         self._task = BackgroundTask(self._run, self._take, execution)
+        # Request of a chosen result whose log was read: made by a command, or before a restart.
+        self._read: FinetuneRequest | None = None
+        self._reader = BackgroundTask(_read_log, self._take_log, execution)
+        for event in (client.state.events.session, client.state.events.predictor_name):
+            event.connect(self._on_model)
 
     # -- reading ----------------------------------------------------------------------
     @property
@@ -384,7 +396,7 @@ class Finetuning(HasBackgroundTask):
         session, request = self._client.state.session, self.request
         if session is None or request is None:
             return False
-        return session.fingerprint == request.session.fingerprint
+        return session.contents == request.session.contents
 
     @property
     def is_chosen(self) -> bool:
@@ -570,6 +582,7 @@ class Finetuning(HasBackgroundTask):
         """Stop the fine-tuning at the end of the program; it can be continued later."""
         self._is_closing = True
         self.stop()
+        self._reader.close(timeout_s)
         self._task.close(timeout_s)
 
     # -- on the drawing thread --------------------------------------------------------
@@ -630,9 +643,32 @@ class Finetuning(HasBackgroundTask):
         # Before the choice, so that lists of models contain the result when it is
         # chosen.
         self.finished.emit()
-        session = self._client.state.session
-        if session is not None and session.fingerprint == request.session.fingerprint:
+        if self.is_of_screen:
             self._choose(str(request.path))
+
+    def _on_model(self) -> None:
+        """Read the log of a fine-tuning that was chosen, for its curves."""
+        state = self._client.state
+        session, path = state.session, Path(state.predictor_name)
+        if self._read is not None and self._read is self.request:
+            if self.is_of_screen and path == self._read.path:
+                return
+            self.clear()
+        is_other = self.request is None or self.request.path != path
+        if session is None or self.is_busy or not (is_other and state.predictor_name):
+            return
+        if (path / ABOUT).is_file():
+            self._reader.start((path, session), "Reading its log")
+
+    def _take_log(self, found: tuple[FinetuneRequest, Sequence[dict[str, float]]]) -> None:
+        request, rows = found
+        state = self._client.state
+        is_chosen = state.predictor_name == str(request.path) and state.session is request.session
+        if is_chosen and not self.is_busy:
+            self._start_from(request)
+            self._take_rows(request, rows)
+            self.n_steps, self.is_finished, self._read = self.step, True, request
+            self.changed.emit()
 
     # -- on a thread of its own -------------------------------------------------------
     def _run(self, request: FinetuneRequest, _: ReportProgress) -> Iterator[FinetuneRequest]:
@@ -658,3 +694,17 @@ class Finetuning(HasBackgroundTask):
         rows = partial(post, self._take_rows)
         spawn_finetune(arguments, job, rows, lambda: self._is_closing)
         yield request
+
+
+def _read_log(
+    chosen: tuple[Path, Session], _: ReportProgress
+) -> Iterator[tuple[FinetuneRequest, list[dict[str, float]]]]:
+    """Yield the run of a finished fine-tuning to a recording, with its log, if it has one."""
+    path, session = chosen
+    found = finetuned_in(path)
+    if found is None or not found.is_finished or found.session != session.id:
+        return
+    rows = list(log_rows(path / FILE)) if (path / FILE).exists() else []
+    if rows:
+        model = found.model.partition("@")[0]
+        yield FinetuneRequest(model, session, path, found.train, is_fit=found.is_fit), rows

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omnimouse_model.data.hub.servers import allow_connections, check_connection, share_of
 from omnimouse_model.errors import AnalysisFileError, ConnectError
+from omnimouse_model.inference.registry import is_predictor
 from omnimouse_model.live.analysis_file import (
     STATE_FIELDS,
     SUFFIX,
@@ -302,6 +303,8 @@ class Project(HasBackgroundTask):
             return False
         if last.predictor and not screen.state.predictor_name:
             screen.choose_model(last.predictor)
+        if last.predictor == screen.state.predictor_name and is_predictor(last.unfamiliar):
+            screen.model.unfamiliar = last.unfamiliar
         # Pins belong to a session: they are restored when it is shown.
         screen.pins.restore_later(last.session, last.pins)
         request = OpenRequest(
@@ -472,6 +475,7 @@ class Project(HasBackgroundTask):
                 file="" if self.path is None else str(self.path),
                 brush_radius=state.brush_radius,
                 digest=self._digest,
+                unfamiliar=self._screen.model.unfamiliar,
             )
         if current is not None:
             # Pins have their own entry, which also has those without an analysis.

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import closing
 from dataclasses import fields, replace
 from multiprocessing.process import BaseProcess
 
@@ -24,6 +25,9 @@ from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.progress import QUIET, SAVING, STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import saved_step
+from omnimouse_model.training.metrics_log import FILE, log_rows
+from omnimouse_widgets.views.finetune import FinetuneView
+from omnimouse_widgets.views.record import record
 from tests.model.finetune_process import (
     KNOWN,
     NEW,
@@ -31,6 +35,7 @@ from tests.model.finetune_process import (
     ScriptedFinetuning,
     finetune_until_owner_dies,
     long_run,
+    run_finetune,
 )
 from tests.predictors import EchoPredictor
 
@@ -219,6 +224,61 @@ def test_a_stopped_run_goes_on_though_a_baseline_is_on_screen(controller, finetu
     run_to(finetuning, script, 5)
     assert [step for step, _ in finetuning.losses] == [1, 2, 3, 4, 5]
     assert controller.model.unfamiliar == name
+
+
+def test_a_restart_keeps_the_model_in_whose_place_a_baseline_answers(
+    controller, finetuning, script, tmp_path, mouse_folder
+):
+    name = controller.state.predictor_name
+    finetuning.start(steps=10)
+    run_to(finetuning, script, 3)
+    finetuning.stop()
+    assert finetuning.wait(PATIENCE_S)
+    controller.close()
+    with closing(Controller(load=load_in_process, session_file=tmp_path / "live.json")) as later:
+        later.finetuning.folder = tmp_path / "models"
+        later.model.choose(FALLBACK, is_default=True)  # as a window does
+        assert later.project.restore()
+        assert later.loader.wait(PATIENCE_S)
+        assert (later.state.predictor_name, later.model.unfamiliar) == (FALLBACK, name)
+        later.finetuning.start(steps=10)
+        assert later.finetuning.request.model == name
+        later.finetuning.stop()
+        # It comes back with a recording that it knows.
+        later.loader.open_now(mouse_folder / KNOWN)
+        assert later.requests.wait(PATIENCE_S)
+        assert (later.state.predictor_name, later.model.unfamiliar) == (name, "")
+
+
+def test_a_copied_recording_has_the_fine_tuning_of_the_original(controller, finetuning, script):
+    finetuning.start(steps=2)
+    script.last = 2
+    assert finetuning.wait(PATIENCE_S)
+    session = controller.state.session
+    copy = replace(session, fingerprint="of another time", _cache={})
+    assert finetuning.folder_for("base", copy) == finetuning.folder_for("base", session)
+    other = replace(session, id="another", _cache={})
+    assert finetuning.folder_for("base", other) != finetuning.folder_for("base", session)
+
+
+def test_a_chosen_fine_tuning_of_a_command_shows_its_log(controller, mouse_folder, tmp_path):
+    out = run_finetune(mouse_folder, tmp_path / "mine", steps=2)
+    assert not FinetuneView.of(controller)._shows_run
+    controller.model.choose(out)
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    assert finetuning._reader.wait(PATIENCE_S)
+    rows = list(log_rows(out / FILE))
+    assert finetuning.validations == [(int(row["step"]), row["validation"]) for row in rows]
+    assert [step for step, _ in finetuning.losses] == [1, 2]
+    items = record(view)
+    assert items["message"].text.startswith("✓ Finished, and the model is selected: ")
+    assert items["title"].text == f"Fine-tune base to {NEW}"
+    assert len(items["scores"].lines[0].x) == 3
+    assert "start" not in items
+    # It leaves with its model.
+    controller.model.choose(mouse_folder / "base.safetensors")
+    assert finetuning.request is None
+    assert "curves" not in record(view)
 
 
 def test_a_fine_tuning_that_cannot_start_reports_the_reason(controller, finetuning):
