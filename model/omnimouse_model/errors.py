@@ -4,7 +4,9 @@ An error that only one room uses is defined there, for example `LinkEndedError` 
 predictor's process or `BrowserMissingError` of the screenshots.
 """
 
+from linecache import getline
 from pathlib import Path
+from traceback import walk_tb
 from unicodedata import category
 
 MISSING_RATE = "missing_rate"
@@ -41,7 +43,28 @@ def without_controls(text: str, kept: str = "") -> str:
     )
 
 
-class SessionFormatError(ValueError):
+class _ToldError(ValueError):
+    """Base class of errors whose message says what to do: a notebook shows no code of ours."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows: the lines of the user that led here, and the message.
+
+        `traceback.print_last()` still prints everything.
+        """
+        shown = []
+        for frame, line in walk_tb(self.__traceback__):
+            package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+            if package.startswith("omnimouse_"):
+                break
+            if package not in ("IPython", "ipykernel"):
+                file = frame.f_code.co_filename
+                is_cell = file.startswith("<") or "ipykernel_" in file
+                place = "" if is_cell else f"{file}, "
+                shown.append(f"{place}line {line}: {getline(file, line).strip()}")
+        return [*shown, f"{type(self).__name__}: {self}"]
+
+
+class SessionFormatError(_ToldError):
     """A recording cannot be read.
 
     Parameters
@@ -69,7 +92,7 @@ class SessionFormatError(ValueError):
         return type(self), (str(self.path), self.code, self.message, self.hint)
 
 
-class _TextError(ValueError):
+class _TextError(_ToldError):
     """Base class of errors that may quote a file: the message is shortened, as plain text."""
 
     def __init__(self, message: object = "") -> None:
@@ -80,7 +103,7 @@ class CheckpointError(_TextError):
     """A checkpoint is damaged, unsafe or of another model."""
 
 
-class CodedError(ValueError):
+class CodedError(_ToldError):
     """An error with a code for programs and tests; can be pickled."""
 
     def __init__(self, code: str, message: str) -> None:

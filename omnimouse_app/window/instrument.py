@@ -33,6 +33,7 @@ from omnimouse_widgets.qt.style.redraw import qt_post
 from omnimouse_widgets.qt.style.shortcuts import key_actions
 from omnimouse_widgets.views.field.layout import field_of
 from omnimouse_widgets.views.registry import closing_question, panel_actions
+from omnimouse_widgets.views.text.model import TITLE, window_title
 from omnimouse_widgets.views.text.tier_score import guide_text
 
 Model = str | Path | Predictor
@@ -108,6 +109,12 @@ class Instrument(QObject):
         self.controller.loader.before_show = import_for_layers
         self.controller.loader.on_read = field_of
         self._hint = FirstHint.of(viewer, made)
+        self._viewer, self._title = viewer, viewer.title
+        # A title that other code has chosen stays.
+        if viewer.title in (TITLE, "napari"):
+            for changed in (made.state.events.session, made.state.events.predictor_name):
+                changed.connect(self._name_window, max_args=0)
+            self._name_window()
         self.is_closed = False
         self._window: QMainWindow | None = None
         application = QApplication.instance()
@@ -123,6 +130,12 @@ class Instrument(QObject):
             play=self.play_pressed.emit,
             show_mean_alone=self.layers.show_mean_alone,
         )
+
+    def _name_window(self) -> None:
+        """Name recording and model in the title, by which windows are told apart."""
+        if self._viewer.title == self._title:
+            self._title = window_title(self.controller.state)
+            self._viewer.title = self._title
 
     def watch(self, window: QMainWindow) -> None:
         """Filter the events of a window: closing, update requests and drops."""
@@ -182,7 +195,7 @@ class Instrument(QObject):
             return True
         button = QMessageBox.StandardButton
         answer = QMessageBox.question(
-            self._window, "OmniMouse Studio", question, button.Close | button.Cancel, button.Cancel
+            self._window, TITLE, question, button.Close | button.Cancel, button.Cancel
         )
         return bool(answer == button.Close)
 

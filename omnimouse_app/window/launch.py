@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from omnimouse_model.live.state import Device
     from omnimouse_model.predict.predictor import Predictor
 
-TITLE = "OmniMouse Studio"
 SIZE = (1440, 900)
 
 
@@ -152,6 +151,7 @@ def _in_new_viewer(
     from napari.qt import get_qapp
 
     from omnimouse_app.window import instrument  # noqa: F401  # imported for its effect
+    from omnimouse_widgets.views.text.model import TITLE
 
     leave_out_imports()
     get_qapp()

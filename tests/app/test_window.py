@@ -245,6 +245,16 @@ def test_there_is_one_instrument_in_a_viewer(dock):
     assert len(dock.main_window.findChildren(OneFrame)) == 1
 
 
+def test_the_title_names_recording_and_model_until_other_code_chooses_one(dock):
+    controller = dock.controller
+    session = controller.state.session
+    controller.model.choose("mean")
+    assert dock.main_window.windowTitle() == f"{session.id} · mean · OmniMouse Studio"
+    dock.viewer.title = "mine"
+    controller.model.choose("last")
+    assert dock.main_window.windowTitle() == "mine"
+
+
 def test_wheel_and_letters_of_controls_stay_in_the_panels(dock):
     seen = []
     for panel in (dock.control, dock.brush, *dock.panels.values()):

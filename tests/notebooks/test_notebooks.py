@@ -303,7 +303,7 @@ def test_the_claims_about_sources_are_those_of_the_run():
     assert f"In {sum('*' in cell for cell in cells)} of {len(cells)} pairs" in text
     values = sorted(float(cell.split()[0]) for cell in cells)
     assert f"small, {short(values[0])} to {short(values[-1])}." in text
-    lagged = printed(book).split("past of the source")[1].split("values beyond", 1)[1]
+    lagged = printed(book).split("past of the source")[1].split("interval lies above 0", 1)[1]
     marks = re.findall(r"[:,] \w+ -?\d\.\d{3}(\*?)(?=[,\n]|$)", lagged)
     assert len(marks) == len(cells)
     assert not any(marks), "the notebook says that no interval lies above 0"

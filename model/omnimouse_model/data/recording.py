@@ -210,7 +210,7 @@ class Recording(HasSummary):
                     digest.update(np.asarray(array, np.float32).tobytes())
             return digest.hexdigest()
 
-        return cached(self, "contents", find)
+        return cached(self, ("contents", self.id), find)
 
     @property
     def is_stale(self) -> bool:

@@ -144,7 +144,7 @@ class Laboratory(HasBackgroundTask):
             return False
         if self.search is not None:
             asked = self._client.state.selection
-            return cast("ExcitingInputs", found).neurons.tolist() == list(asked)
+            return np.array_equal(cast("ExcitingInputs", found).neurons, asked)
         if self.chosen == BARCODES:
             return cast("BarcodeDecoding", found).label == self.label
         return cast("ExperimentResult", found).repeats == self.repeats

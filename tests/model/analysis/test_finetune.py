@@ -209,6 +209,24 @@ def test_a_run_cancelled_has_saved(mouse_folder, tmp_path):
         run_finetune(mouse_folder, tmp_path, job=job, on_step=lambda step, row: steps.append(step))
     assert last_state(tmp_path) == tmp_path / "state-00000002"
     assert not is_finished(tmp_path)
+    # As when it is finished, it has the name of its folder.
+    assert om.load_predictor(tmp_path).predictor_id.startswith(f"{tmp_path.name}@")
+
+
+def test_a_copy_of_the_recording_goes_on(mouse_folder, base, tmp_path):
+    out = run_finetune(mouse_folder, tmp_path / "out", steps=1)
+    new = om.open_session(mouse_folder / NEW)
+    copy = replace(new, fingerprint="of another time", _cache={})
+    with few_windows():
+        om.finetune(base, copy, out, steps=2, batch=1, device="cpu")
+        assert card_of(out)["steps"] == 2
+        # Records of older versions have the fingerprint.
+        record = json.loads((out / ABOUT).read_text())
+        (out / ABOUT).write_text(json.dumps(record | {"recording": new.fingerprint}))
+        om.finetune(base, new, out, steps=3, batch=1, device="cpu")
+    assert card_of(out)["steps"] == 3
+    (out / ABOUT).write_text(json.dumps(record | {"recording": "another"}))
+    assert refusal(base, new, out, batch=1) == "other_run"
 
 
 # -- what is refused ------------------------------------------------------------------

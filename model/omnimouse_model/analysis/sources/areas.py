@@ -212,8 +212,15 @@ class AreaMatrix(Found):
             "visible": f"{self.plan.n_visible:,} neurons of each{past}",
             "targets": f"{len(self.target_labels):,}",
             "windows": f"{self.n_windows} of tier {self.tier}",
-            "values": f"{self._printed}; * the interval lies above 0",
+            "values": f"{self._meaning}; * the interval lies above 0",
         }
+
+    @property
+    def _meaning(self) -> str:
+        if not self.plan.inputs:
+            return "share of the targets' variance that each area tells alone"
+        known = " and ".join(self.plan.inputs).replace("behavior", "behaviour")
+        return f"gain of the squared correlation beyond {known}"
 
     @property
     def _printed(self) -> Kind:

@@ -1,5 +1,6 @@
 """Texts about the chosen model: its name, its task, and the age of its prediction."""
 
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from omnimouse_model.masks import BehaviorMode, Mask
 from omnimouse_model.masks.remarks import guard_text
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.predictor import Needs
+from omnimouse_model.storage.files import plain_text
 from omnimouse_widgets.palette import Tone
 
 VIDEO_NAMES: Final = ("all", "none", "first", "last")
@@ -27,11 +29,22 @@ MODES: Final[dict[BehaviorMode, str]] = {
 }
 """Uses of behaviour in a mask, and what each means."""
 BY_HAND: Final = "made by hand"
+TITLE: Final = "OmniMouse Studio"
+"""Title of a window without a recording."""
 
 BASELINE_NOT_FITTED: Final = (
     "Not fitted yet: choose it as the model, and Fit to this recording… trains it."
 )
 FINETUNE_TIP: Final = "Choose this model, and adapt it to the recording in the panel Fine-tuning"
+
+
+def window_title(state: LiveState) -> str:
+    """Return the title of a window: recording, model, and the name of the application."""
+    session = state.session
+    if session is None:
+        return TITLE
+    names = [session.id, Path(state.predictor_name).name, TITLE]
+    return " · ".join(plain_text(name, 60) for name in names if name)
 
 
 def stand_in_text(unfamiliar: str, name: str) -> str:
