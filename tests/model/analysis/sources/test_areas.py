@@ -43,7 +43,8 @@ def test_a_common_drive_tells_much_alone_and_little_beyond_it(found):
 
 def test_the_whole_matrix_is_printed_with_a_line_for_each_source(found):
     facts, *lines = str(found).splitlines()
-    assert "beyond; * the interval lies above 0" in facts
+    assert "values gain of the squared correlation beyond" in facts
+    assert "; * the interval lies above 0" in facts
     beyond = found.of("beyond", "LM", "V1")
     star = "*" if beyond.low > 0 else ""
     assert len(lines) == 2
