@@ -41,7 +41,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.predictor import Predictor, of_family
-from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft, duration_text
+from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft
 from omnimouse_model.storage.tables import PARQUET
 from omnimouse_model.storage.write import cache_dir
 

@@ -760,8 +760,7 @@ def _all_found(
         mask._cache[name] = found
         # Last: a stroke of another thread takes what it shares from one of them.
         mask._shared.pop(name, None)
-    kept_cells: np.ndarray = mask._cache[name]
-    return kept_cells
+    return mask._cache[name]
 
 
 def _found_scored(mask: Mask, neurons: np.ndarray | slice) -> np.ndarray:
