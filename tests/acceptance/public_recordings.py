@@ -125,7 +125,6 @@ def _fold(session: Session, number: int, start_s: float, stop_s: float) -> Sessi
         trials=trials,
         # Fits are stored by fingerprint.
         fingerprint=f"{session.fingerprint}-{number}",
-        _cache={},
     )
 
 

@@ -158,7 +158,7 @@ def test_a_model_without_animals_is_given_none(mouse_folder, base, tmp_path):
 @pytest.mark.usefixtures("rising_score")
 def test_everything_can_be_trained_of_a_known_session(mouse_folder, base, tmp_path):
     known = om.open_session(mouse_folder / KNOWN)
-    session = replace(known, animal_id="another", _cache={})
+    session = replace(known, animal_id="another")
     om.finetune(base, session, tmp_path, train="all", steps=2, batch=1)
     known, result = read_checkpoint(base).state, read_checkpoint(tmp_path)
     assert result.sessions == {KNOWN: 12}
@@ -247,7 +247,7 @@ def test_a_refusal_writes_nothing(mouse_folder, base, tmp_path, monkeypatch):
     assert refusal(base, replace(new, id=KNOWN), out) == "neurons"
     assert refusal(base, replace(new, id="b.1"), out) == "session_id"
     trials = replace(new.trials, tier=np.full(len(new.trials), "final_test_1"))
-    assert refusal(base, replace(new, trials=trials, _cache={}), out) == "no_train"
+    assert refusal(base, replace(new, trials=trials), out) == "no_train"
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert refusal(base, new, out) == "processes"
     assert not out.exists()
@@ -291,7 +291,7 @@ def test_a_folder_of_another_run_is_left_alone(mouse_folder, base, plain_run, tm
 @pytest.mark.parametrize("lacking", ["behavior", "stimulus"])
 def test_what_a_recording_lacks_is_never_shown(mouse_folder, base, tmp_path, lacking, caplog):
     absent = {"behavior": {"behavior": {}}, "stimulus": {"stimulus": None}}
-    session = replace(om.open_session(mouse_folder / NEW), **absent[lacking], _cache={})
+    session = replace(om.open_session(mouse_folder / NEW), **absent[lacking])
     rows: list[dict[str, float]] = []
     add = {"on_step": lambda step, row: rows.append(row)}
     mine = om.finetune(base, session, tmp_path, steps=1, batch=1, **add)

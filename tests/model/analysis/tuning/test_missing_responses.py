@@ -44,13 +44,13 @@ def _with_pause(session: Session, first_row: int, last_row: int) -> Session:
     ends = [0, first_row], [last_row, signal.n_samples - 1]
     spans = signal.start + np.array(ends) / signal.rate_hz
     paused = replace(signal, recorded_spans=spans)
-    return replace(session, responses=paused, _cache={})
+    return replace(session, responses=paused)
 
 
 def _with_directions(session: Session) -> Session:
     degrees = session.trials.stim_id.astype(int) * 90.0
     extra = tuple({"direction": float(d)} for d in degrees)
-    return replace(session, trials=replace(session.trials, extra=extra), _cache={})
+    return replace(session, trials=replace(session.trials, extra=extra))
 
 
 def test_directions_of_a_neuron_come_from_the_trials_in_which_it_was_recorded():

@@ -170,7 +170,7 @@ def test_counts_of_time_in_which_a_unit_was_not_observed_are_no_targets():
     observed = Observed(spans, np.arange(10))
     trains = copy(responses.file)
     trains.observed = observed
-    session = replace(session, responses=replace(responses, file=trains), _cache={})
+    session = replace(session, responses=replace(responses, file=trains))
     trials = read_trials(trial_session(session, SPEC), CONFIG)
     missing = np.isnan(trials.train)
     assert missing[..., 0].any()
