@@ -216,7 +216,7 @@ def test_a_run_cancelled_has_saved(mouse_folder, tmp_path):
 def test_a_copy_of_the_recording_goes_on(mouse_folder, base, tmp_path):
     out = run_finetune(mouse_folder, tmp_path / "out", steps=1)
     new = om.open_session(mouse_folder / NEW)
-    copy = replace(new, fingerprint="of another time", _cache={})
+    copy = replace(new, fingerprint="of another time")
     with few_windows():
         om.finetune(base, copy, out, steps=2, batch=1, device="cpu")
         assert card_of(out)["steps"] == 2
