@@ -94,7 +94,7 @@ def test_a_run_of_another_recording_is_named_at_its_end_and_has_no_button(contro
     name, session = controller.state.predictor_name, controller.state.session
     finetuning.request = FinetuneRequest(name, session, tmp_path)
     assert open_label(finetuning) == "Fine-tune…"
-    other = SimpleNamespace(fingerprint="other", id="90009-1-1")
+    other = SimpleNamespace(contents="other", id="90009-1-1")
     finetuning.request, finetuning.is_finished = FinetuneRequest("demo", other, tmp_path), True
     assert not open_label(finetuning)
     ended = record(view)["ended"].text

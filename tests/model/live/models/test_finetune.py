@@ -255,9 +255,9 @@ def test_a_copied_recording_has_the_fine_tuning_of_the_original(controller, fine
     script.last = 2
     assert finetuning.wait(PATIENCE_S)
     session = controller.state.session
-    copy = replace(session, fingerprint="of another time", _cache={})
+    copy = replace(session, fingerprint="of another time")
     assert finetuning.folder_for("base", copy) == finetuning.folder_for("base", session)
-    other = replace(session, id="another", _cache={})
+    other = replace(session, id="another")
     assert finetuning.folder_for("base", other) != finetuning.folder_for("base", session)
 
 
