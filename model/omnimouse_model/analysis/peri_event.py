@@ -287,7 +287,7 @@ def event_windows(
         trials = np.abs(wanted[None] - starts[:, None]).argmin(axis=1)
         return trials, [session.window(float(start), spec) for start in starts]
     names = session.named_tiers(tier)
-    trials = np.flatnonzero(np.isin(session.trials.tier, names))
+    trials = np.flatnonzero(np.isin(session.trial_tiers, names))
     windows, kept = [], []
     for trial in trials.tolist():
         wanted_s = float(onsets[trial]) - _BEFORE * spec.duration_s

@@ -259,6 +259,19 @@ class Recording(HasSummary):
                 self._cache["split"] = early_and_late(self.start_grid, inside)
         return self._cache["split"]
 
+    @property
+    def trial_tiers(self) -> np.ndarray:
+        """Tier of each trial, str (n,); without tiers that of its onset in `split`, or ""."""
+
+        def find() -> np.ndarray:
+            onsets = self.trials.t_on + self.t0
+            found = np.full(len(onsets), "", dtype=object)
+            for tier, spans in self.split.items():
+                found[points_inside(onsets, spans)] = tier
+            return found.astype(str)
+
+        return cached(self, "trial_tiers", find) if self.split else self.trials.tier
+
     # -- time in which windows may lie -------------------------------------------
     def inside_trials(self, tiers: frozenset[str] | None) -> np.ndarray:
         """bool per point of the start grid: inside a trial of some tiers, or of any.
@@ -501,6 +514,8 @@ class Overview:
         str (trials,). For a session without trials: its train and test time.
     has_trials
         Whether the session has trials.
+    parts
+        Begin, end and tier of train and test time, if no trial names a tier.
     """
 
     edges_s: np.ndarray
@@ -512,6 +527,7 @@ class Overview:
     trial_tier: np.ndarray
     trial_kind: np.ndarray
     has_trials: bool = True
+    parts: tuple[tuple[float, float, str], ...] = ()
 
     @property
     def centers_s(self) -> np.ndarray:
@@ -525,7 +541,7 @@ def summarise(session: Recording, n_bins: int) -> Overview:
     edges = np.linspace(0.0, session.duration_s, n_bins + 1)
     trials = session.trials
     has_trials = len(trials.t_on) > 0
-    parts = [] if has_trials else _split(session)
+    parts = _split(session)
     on, off = (np.array([part[k] for part in parts], float) for k in (0, 1))
     tier = np.array([part[2] for part in parts], dtype=str)
     return Overview(
@@ -538,6 +554,7 @@ def summarise(session: Recording, n_bins: int) -> Overview:
         trial_tier=trials.tier if has_trials else tier,
         trial_kind=trials.kind if has_trials else np.full(len(tier), "", tier.dtype),
         has_trials=has_trials,
+        parts=tuple(parts),
     )
 
 

@@ -7,6 +7,7 @@ import omnimouse_model as om
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_widgets.views.neuron import NeuronView
 from omnimouse_widgets.views.record import Curves, Message, choose, pick, record
+from omnimouse_widgets.views.time import TimeView
 from omnimouse_widgets.views.trials import READING, TrialsView
 from tests.predictors import open_controller
 from tests.toy_predictors import TOYS
@@ -129,3 +130,30 @@ def test_the_panel_neuron_shows_a_spiking_unit(view, controller, follow):
     choose(neuron, "part", "trials")
     shown = record(neuron)["averages"]
     assert [line.y.tolist() for line in shown.lines] == [line.y.tolist() for line in averages.lines]
+
+
+def test_trials_without_tiers_have_those_of_their_time():
+    arrays = dict(spiking_arrays(SpikingSpec(n_trials=60)))
+    arrays["trial_choice"] = np.where(np.arange(60) % 3, "right", "left")
+    del arrays["trial_tier"]
+    session = om.open_session(arrays)
+    with open_controller(session, TOYS["toy-counts"]()) as controller:
+        controller.editor.apply_preset("co_smoothing")
+        controller.selection.select([3])
+        view, time = TrialsView.of(controller), TimeView.of(controller)
+        parts = [row[2] for row in record(view)["trials"].rows]
+        assert parts[0] == "train"
+        assert parts[-1] == "test"
+        assert set(parts) <= {"train", "test", ""}
+        for block in view.blocks():
+            if block.follow is not None:
+                block.follow(True)
+        controller.requests.finish_scores()
+        items = record(view)
+        assert items["tier"].value == "test"
+        assert {name for name, *_ in items["tier"].options} == {"train", "test"}
+        assert isinstance(items["averages"], Curves)
+        assert len(controller.results.peri_event.trials) == parts.count("test")
+        assert record(time)["window"].text.endswith(" s · test")
+        controller.navigation.seek(1.0)
+        assert record(time)["window"].text.endswith(" s · train")

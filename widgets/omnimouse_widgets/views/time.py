@@ -141,8 +141,8 @@ class TimeView:
 def lanes_of(overview: Overview) -> tuple[Lane, ...]:
     """Return the lanes of a session; those without values are empty."""
     stimuli = Lane(STIMULUS, tuple(kind_bars(overview)) if overview.has_trials else ())
-    # Without trials, the bars show the tiers of time spans.
-    tiers = Lane("trials" if overview.has_trials else "parts", tuple(tier_bars(overview)))
+    # Where no trial names a tier, the bars show the tiers of time spans.
+    tiers = Lane("parts" if overview.parts else "trials", tuple(tier_bars(overview)))
     curves = [
         Lane(name, (), colour, in_unit(getattr(overview, values)))
         for name, colour, values in CURVES
@@ -158,6 +158,8 @@ def tier_bars(overview: Overview) -> list[Bar]:
         letter, share = palette.TIER_LETTERS.get(kind, ""), _HEIGHTS.get(kind, 1.0)
         return Bar(start, stop, tier, palette.TIER_COLOURS[kind], share, letter)
 
+    if overview.parts:
+        return [bar(*part) for part in sorted(overview.parts)]
     return _joined(overview, overview.trial_tier, bar)
 
 
@@ -246,6 +248,6 @@ def in_unit(values: np.ndarray) -> np.ndarray:
 def place_text(window: Window, bars: Sequence[Bar]) -> str:
     """Return where a window is, e.g. `433.2 s · test`."""
     tier = tier_at(bars, (window.start_s + window.stop_s) / 2)
-    if not tier and len(window.session.trials.t_on):
+    if not tier and len(window.session.trials.t_on) and not window.session.split:
         tier = BETWEEN_TRIALS
     return f"{window.start_s:z.1f} s · {tier}" if tier else f"{window.start_s:z.1f} s"

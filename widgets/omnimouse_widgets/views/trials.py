@@ -33,6 +33,7 @@ COLOURS: Final = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E0
 """Colours of conditions, by rank of their labels."""
 NO_CONDITION: Final = "No column of the trials has a few labels."
 SELECT: Final = "Select a neuron."
+NO_TRIAL: Final = "No trial of this part of the recording can be read around its onset."
 READING: Final = "◌ Reading trials…"
 TABLE_LABEL: Final = "Trials of the recording; a click moves the window to a trial"
 PLOT_LABEL: Final = "Averages around the onsets of trials"
@@ -114,7 +115,7 @@ class TrialsView:
         columns = [
             [f"{number + 1}" for number in range(len(order))],
             [f"{onset:z.1f} s" for onset in session.trials.t_on[order].tolist()],
-            session.trials.tier[order].tolist(),
+            session.trial_tiers[order].tolist(),
             *(labels[order].tolist() for labels in conditions.values()),
         ]
         titles = ("trial", "onset", "part", *conditions)
@@ -130,7 +131,9 @@ class TrialsView:
         elif state.session is not None and neuron is None:
             problem = SELECT
         elif state.session is not None and (not found or averages.time_s is None):
-            problem = READING
+            read = self._results.peri_event
+            is_read = not averages.tier or (read is not None and not len(read.trials))
+            problem = NO_TRIAL if is_read else READING
         choices = Row("choices", self._choices())
         if problem or state.session is None or neuron is None or averages.time_s is None:
             return [choices, Message("averages", PLOT_LABEL, problem)]

@@ -290,7 +290,7 @@ class TrialAverages:
     def tiers(self) -> tuple[str, ...]:
         """Tiers of the trials; "test" stands for all test tiers."""
         session = self._state.session
-        present = [] if session is None else session.trials.tier.tolist()
+        present = [] if session is None else session.trial_tiers.tolist()
         names = ("test" if is_test_tier(name) else name for name in present)
         return tuple(sorted({*names} - {"none", ""}))
 
