@@ -194,6 +194,19 @@ def test_pins_are_compared_over_a_tier_where_both_are_scored_over_it(view, contr
     assert record.record(view)["summary"].text.count(f"{scores[0].n_total} ")
 
 
+def test_of_few_neurons_no_spread_is_told(view, controller):
+    ids = controller.state.session.units.names
+    scores = controller.results.shown_scores
+    view.set_filter(f"id={ids[5]}")
+    summary = record.record(view)["summary"].text
+    assert f"· r {scores[5]:.2f}" in summary
+    view.set_filter(f"id<{ids[3]}")
+    assert f"· mean r {scores[:3].mean():.2f}" in record.record(view)["summary"].text
+    assert "quartiles" not in record.record(view)["summary"].text
+    view.set_filter(f"id<{ids[4]}")
+    assert "quartiles" in record.record(view)["summary"].text
+
+
 def test_the_filter_counts_those_that_it_keeps(view, controller):
     view.set_filter("score>0.5")
     count = int((controller.results.shown_scores > 0.5).sum())

@@ -304,6 +304,8 @@ def behavior_text(state: LiveState, results: Results) -> str:
     """Return the role of behaviour in the current request."""
     if state.mask is None:
         return ""
+    if state.session is not None and not state.session.behavior_names:
+        return ""  # the reason stands in the place of the plots
     if state.spec.behavior is None:
         return NO_BEHAVIOR
     if state.mask.has_visible_behavior:

@@ -61,6 +61,8 @@ WITHOUT_ORDER: Final = ("area", "plane", "source")
 _GOLDEN: Final = 0.618034
 _SPREAD: Final = 0.6
 NO_SCORE: Final = "No neuron that the filter keeps has a score"
+LEAST_SPREAD: Final = 4
+"""Neurons from which on the spread of their scores is told."""
 N_RANKED: Final = 16
 """Number of neurons that a button selects: the rows of traces that fit on screen."""
 NEAR: Final = 0.03
@@ -305,14 +307,17 @@ def summary_text(
     scores = spread.scores
     old = f"{OLDER} of a previous mask · " if results.are_scores_old else ""
     mean_text = state.metric.text(float(scores.mean()), equals=" ")
-    low, median, high = np.percentile(scores, [25, 50, 75])
+    told = [f"{old}{_neurons(len(scores))}{among} {spread.evidence}"]
+    told.append(mean_text if len(scores) == 1 else f"mean {mean_text}")
+    # Of fewer, quartiles and a share would be the neurons themselves.
+    if len(scores) >= LEAST_SPREAD:
+        low, median, high = np.percentile(scores, [25, 50, 75])
+        told.append(f"median {median:z.2f}, quartiles {low:z.2f} and {high:z.2f}")
+        told.append(f"{100 * np.mean(scores > 0):z.0f} % above 0")
     # The mean of neurons that were selected by the same score is biased upwards.
-    bias = " · ⚠ selected by this score: biased" if "score" in text.lower() else ""
-    return (
-        f"{old}{_neurons(len(scores))}{among} {spread.evidence} · mean {mean_text} · "
-        f"median {median:z.2f}, quartiles {low:z.2f} and {high:z.2f} · "
-        f"{100 * np.mean(scores > 0):z.0f} % above 0{bias}"
-    )
+    if "score" in text.lower():
+        told.append("⚠ selected by this score: biased")
+    return " · ".join(told)
 
 
 class ScoresView:

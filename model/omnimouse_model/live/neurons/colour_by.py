@@ -206,7 +206,10 @@ class Colouring(HasBackgroundTask):
         return sum(None not in (one.field, one.tuning) for one in info.computed)
 
     def measured_columns(self) -> dict[str, np.ndarray]:
-        """Return columns (P,) from the recording, and of experiments on the model."""
+        """Return columns (P,) from the recording, and of experiments on the model.
+
+        Those from the recording once a neuron has one of them.
+        """
         infos, session = self._neuron_info.computed, self._state.session
         found: dict[str, np.ndarray] = {}
         if session is not None and any(info.tuning is not None for info in infos):
@@ -215,6 +218,8 @@ class Colouring(HasBackgroundTask):
                 for info in infos:
                     if info.field is not None and info.tuning is not None:
                         found[name][info.neuron] = recorded_value(name, info.field, info.tuning)
+        if not any(np.isfinite(values).any() for values in found.values()):
+            found.clear()
         return found | self._laboratory.neuron_columns()
 
     def definitions(self) -> dict[str, str]:

@@ -374,6 +374,17 @@ def test_what_was_computed_for_all_neurons_survives_a_restart(mouse, kept, monke
     assert (known, can_compute_all) == ([], True)
 
 
+def test_a_recording_without_video_has_no_columns_of_it():
+    rng = np.random.default_rng(0)
+    session = om.open_session({"responses": rng.random((900, 5)), "rate_hz": 30.0})
+    with open_controller(session) as controller:
+        controller.selection.select([1])
+        controller.neuron_info.follow()
+        assert controller.neuron_info.current.tuning.problem
+        assert controller.colouring.measured_columns() == {}
+        assert controller.colouring.definitions() == {}
+
+
 @pytest.mark.slow
 def test_a_drive_that_keeps_nothing_stops_no_computation(mouse, kept, monkeypatch):
     kept.write_text("a file where the folder would be")

@@ -612,7 +612,8 @@ def _window_progress(results: Results) -> str:
 def _asked_text(curves: TierCurves) -> str:
     """Return the neurons of the curves over a tier."""
     n_targets = max(row.n_neurons for row in curves.sweep.rows)
-    return f"{n_targets:,} {curves.sweep.plan.asked}"
+    asked = curves.sweep.plan.asked
+    return f"{n_targets:,} {asked.replace('neurons', 'neuron', 1) if n_targets == 1 else asked}"
 
 
 def _selected_text(curves: TierCurves, selection: tuple[int, ...]) -> str:
