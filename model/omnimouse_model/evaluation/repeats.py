@@ -124,7 +124,7 @@ def repeated_clips(
     clips = [
         RepeatedClip(
             stim_id,
-            str(trials.tier[members[0]]),
+            str(session.trial_tiers[members[0]]),
             tuple(members),
             float((trials.t_off[members] - trials.t_on[members]).min()),
         )
