@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from bisect import bisect
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
 from inspect import signature
+from math import sqrt
 from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from omnimouse_model.errors import StoppedError
@@ -19,6 +21,8 @@ BURST_S = 0.1
 FIRST_S = 20.0
 """Work of which less than a tenth is done has an estimate only after this time: first pieces
 also fill caches, and a short sweep has few."""
+NEAR = 0.25
+"""Work from which a near pace is taken, as a part of what is left; a far one is of as much."""
 LEAST_REPORTS = 8
 """Reports from which a pace is taken; some contain a validation, and take longer."""
 DELAY_S = 1.0
@@ -195,8 +199,8 @@ class TimeLeft:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._begun_s = clock, clock()
-        self._first, self._first_s = 0.0, 0.0
-        # Shares and seconds of the reports since the middle of what is done.
+        self._first = 0.0
+        # Shares and seconds of the reports from which the pace is taken.
         self._told: deque[tuple[float, float]] = deque()
 
     def seconds(self, share: float) -> float | None:
@@ -205,12 +209,13 @@ class TimeLeft:
         Before a tenth is done, also None in the first `FIRST_S`.
 
         The pace is that of the later half of what is done, because first pieces also fill
-        caches, and of the later half of the time, because another program may have begun.
-        A share that is smaller than the last one begins another step.
+        caches: the geometric mean of a far one, which other programs that begin and end
+        change less, and a near one, which follows them. A share that is smaller than the
+        last one begins another step.
         """
         now_s = self._clock()
         if self._first <= 0.0 or share < self._told[-1][0]:
-            self._first, self._first_s = share, now_s
+            self._first = share
             self._told.clear()
         elif now_s - self._told[-1][1] < min(BURST_S, 0.05 * (now_s - self._begun_s)):
             now_s = self._told.pop()[1]
@@ -220,18 +225,17 @@ class TimeLeft:
         is_early = share < 0.1 and now_s - self._begun_s < FIRST_S
         if done <= 0.02 or is_early or share >= 1.0:
             return None
-        while self._told[1][0] <= share - done / 2:
-            self._told.popleft()
-        half_s = (now_s + self._first_s) / 2
+        told, rest = self._told, 1 - share
         # Of reports of one share, as where work stands still, the one before them stays.
-        while (
-            len(self._told) > LEAST_REPORTS
-            and self._told[1][1] <= half_s
-            and self._told[1][0] < share
+        while told[1][0] <= share - done / 2 or (
+            len(told) > LEAST_REPORTS and told[1][0] <= share - rest
         ):
-            self._told.popleft()
-        begin, begin_s = self._told[0]
-        return (now_s - begin_s) * (1 - share) / (share - begin)
+            told.popleft()
+        near = min(bisect(told, (share - NEAR * rest, now_s)) - 1, len(told) - LEAST_REPORTS)
+        far_s, near_s = (
+            (now_s - at_s) / (share - at) for at, at_s in (told[0], told[max(near, 0)])
+        )
+        return rest * sqrt(far_s * near_s)
 
     def text(self, share: float) -> str:
         """Return `seconds` as ", about 3 min left"; "" where they are not known."""
