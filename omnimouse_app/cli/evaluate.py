@@ -315,7 +315,7 @@ def command(
         loaded: list[Predictor] = []
         if is_paper := named_table == "paper":
             from omnimouse_model.data.window_spec import default_spec
-            from omnimouse_model.inference.dask_map import resolve_predictor
+            from omnimouse_model.inference.registry import resolve_predictor
 
             settings |= {"span": default_spec(), "metric": settings["metric"] or "correlation"}
             loaded = [resolve_predictor(one, device) for one in predictors]

@@ -50,12 +50,8 @@ from omnimouse_model.evaluation.shard import (
     shard_scores,
 )
 from omnimouse_model.evaluation.tier_windows import scored_starts, shared_starts
-from omnimouse_model.inference.dask_map import (
-    TaskPredictor,
-    map_pieces,
-    resolve_predictor,
-)
-from omnimouse_model.inference.server import Source
+from omnimouse_model.inference.dask_map import TaskPredictor, map_pieces
+from omnimouse_model.inference.registry import Source, resolve_predictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import over_span
 from omnimouse_model.predict.predictor import Predictor, fits_of

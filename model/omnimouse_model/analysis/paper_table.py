@@ -39,7 +39,6 @@ from omnimouse_model.evaluation.results import (
     over_sessions,
 )
 from omnimouse_model.evaluation.tier_windows import shared_starts
-from omnimouse_model.inference.dask_map import resolve_predictor
 from omnimouse_model.inference.families import (
     config_of_run,
     describe,
@@ -47,6 +46,7 @@ from omnimouse_model.inference.families import (
     source_of_predictor,
     weights_in,
 )
+from omnimouse_model.inference.registry import resolve_predictor
 from omnimouse_model.metrics import behavior_groups
 from omnimouse_model.metrics.time_blocks import CORRELATION_LIMITS, Estimate, jackknife
 from omnimouse_model.predict.checkpoint_file import FINISHED, TRAINED, checkpoint_file, read_about

@@ -35,12 +35,8 @@ from omnimouse_model.evaluation.running_score import CHANNELS
 from omnimouse_model.evaluation.shard import centring_starts
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.extras import named_extras
-from omnimouse_model.inference.dask_map import (
-    TaskPredictor,
-    map_pieces,
-    resolve_predictor,
-)
-from omnimouse_model.inference.server import Source
+from omnimouse_model.inference.dask_map import TaskPredictor, map_pieces
+from omnimouse_model.inference.registry import Source, resolve_predictor
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.remarks import lost_all_targets
 from omnimouse_model.predict.prediction_file import (

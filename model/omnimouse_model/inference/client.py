@@ -26,12 +26,12 @@ from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.inference.mask_delta import mask_delta, pack_indices
+from omnimouse_model.inference.registry import Source
 from omnimouse_model.inference.server import (
     BatchAnswer,
     ResultMemory,
     ServerInfo,
     Silence,
-    Source,
     portable_error,
     serve,
 )

@@ -32,9 +32,8 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.extras import named_extras
 from omnimouse_model.inference.client import Link, LinkEndedError, WorkerPredictor
-from omnimouse_model.inference.families import built
-from omnimouse_model.inference.registry import load_predictor
-from omnimouse_model.inference.server import Server, Source
+from omnimouse_model.inference.registry import Source, resolve_predictor
+from omnimouse_model.inference.server import Server
 from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import QUIET, CallbackJob, Job
@@ -374,20 +373,6 @@ def checked_scheduler(scheduler: str) -> str:
     if name == LOCAL:
         return f"{LOCAL}:{checked_count(count)}"
     return check_address(scheduler)
-
-
-def resolve_predictor(
-    source: Predictor | Source | Path, device: str, connect: Collection[str] = ()
-) -> Predictor:
-    """Return a predictor from itself, its name, its path or a factory function."""
-    # A value of another type gets the error of `load_predictor`.
-    if isinstance(source, str | Path) or not (callable(source) or isinstance(source, Predictor)):
-        return load_predictor(source, device=device, connect=connect)
-    # A predictor class has the methods of the protocol too, so it would pass the
-    # `isinstance` check alone; it is a factory here.
-    if isinstance(source, Predictor) and not isinstance(source, type):
-        return source
-    return built(getattr(source, "__name__", type(source).__name__), source)
 
 
 # -- on the worker ------------------------------------------------------------------

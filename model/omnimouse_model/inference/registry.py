@@ -4,7 +4,7 @@ Official shards of the hub are pickles; the cache contains one safetensors file 
 """
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from reprlib import Repr
@@ -26,6 +26,7 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import CheckpointError, FetchError, UnsupportedRequestError
 from omnimouse_model.inference.families import (
     builders,
+    built,
     converted,
     load_of_family,
     small_config,
@@ -37,6 +38,8 @@ from omnimouse_model.progress import Cancelled, Job, never
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.write import put_in_place, write_json
 
+Source = str | Callable[[], Predictor]
+"""What `load_predictor` knows, or a function that makes a predictor."""
 _SHORT = Repr()
 _SHORT.maxstring = 200
 """Names in messages: a file can hold one without end."""
@@ -134,6 +137,20 @@ def load_member(name: str, device: str) -> Predictor:
     if not Path(name).is_absolute() and name not in builders() and hub_place(name) is None:
         raise _unknown(name)
     return _build(name, device)
+
+
+def resolve_predictor(
+    source: Predictor | Source | Path, device: str, connect: Collection[str] = ()
+) -> Predictor:
+    """Return a predictor from itself, its name, its path or a factory function."""
+    # A value of another type gets the error of `load_predictor`.
+    if isinstance(source, str | Path) or not (callable(source) or isinstance(source, Predictor)):
+        return load_predictor(source, device=device, connect=connect)
+    # A predictor class has the methods of the protocol too, so it would pass the
+    # `isinstance` check alone; it is a factory here.
+    if isinstance(source, Predictor) and not isinstance(source, type):
+        return source
+    return built(getattr(source, "__name__", type(source).__name__), source)
 
 
 # -- names without weights ------------------------------------------------------------

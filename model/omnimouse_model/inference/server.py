@@ -31,6 +31,7 @@ from omnimouse_model.errors import (
     WorkerError,
 )
 from omnimouse_model.inference.mask_delta import MaskDelta, unpack_indices
+from omnimouse_model.inference.registry import Source, resolve_predictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.devices import Residence, devices_of, full_memory_text, residence_of
 from omnimouse_model.predict.predictor import (
@@ -178,7 +179,6 @@ NICE = 5
 SCREENS = ("napari", "qtpy", "PyQt6", "PySide6", "PyQt5", "IPython")
 MAX_STATES = 8
 """Stored states of streams; a stream needs its last one only."""
-Source = str | Callable[[], Predictor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,14 +406,7 @@ class Server:
         return self._predictor
 
     def _load(self) -> Predictor:
-        from omnimouse_model.inference.families import built
-        from omnimouse_model.inference.registry import load_predictor
-
-        source = self._source
-        if isinstance(source, str):
-            predictor = load_predictor(source, device=self._device)
-        else:
-            predictor = built(getattr(source, "__name__", type(source).__name__), source)
+        predictor = resolve_predictor(self._source, self._device)
         # Only a predictor that is fitted to a session has one; the screen shows it.
         if hasattr(predictor, "job"):
             predictor.job = CallbackJob(lambda done, total, _: self._report(done / total))

@@ -15,11 +15,8 @@ from jaxtyping import Bool, Float, Float32, Int64
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.inference.dask_map import (
-    TaskPredictor,
-    resolve_predictor,
-)
-from omnimouse_model.inference.server import Source
+from omnimouse_model.inference.dask_map import TaskPredictor
+from omnimouse_model.inference.registry import Source, resolve_predictor
 from omnimouse_model.lab.responses import (
     Piece,
     ResponseStore,

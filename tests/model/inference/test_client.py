@@ -26,7 +26,8 @@ from omnimouse_model.errors import (
 )
 from omnimouse_model.inference import server as worker_process
 from omnimouse_model.inference.client import Link, LinkEndedError, WorkerPredictor
-from omnimouse_model.inference.server import Server, Source
+from omnimouse_model.inference.registry import Source
+from omnimouse_model.inference.server import Server
 from omnimouse_model.live.inference.stream import Stream
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
 from omnimouse_model.predict.predictor import Needs, Subset, predicted_subsets

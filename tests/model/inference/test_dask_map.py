@@ -13,7 +13,7 @@ import pytest
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.errors import WorkerError
 from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat
-from omnimouse_model.inference import dask_map
+from omnimouse_model.inference import dask_map, registry
 from omnimouse_model.progress import CallbackJob
 from tests.model.analysis.sweep.test_run import session as session
 from tests.model.context_predictor import ContextPredictor, SlowContextPredictor
@@ -58,7 +58,7 @@ def test_a_killed_worker_loses_nothing(session, serial_sweep, local_cluster, tmp
 def test_workers_score_and_refuse_alike(session, scheduler, source, neurons, refusal):
     ask = {"neurons": neurons, "seeds": 2, "max_windows": 2}
     there = context_sweep(source, session, **ask, scheduler=scheduler)
-    here = context_sweep(dask_map.resolve_predictor(source, "cpu"), session, **ask)
+    here = context_sweep(registry.resolve_predictor(source, "cpu"), session, **ask)
     assert there.table() == here.table()
     assert any(refusal in row.refusal for row in there.rows)
 

@@ -41,8 +41,9 @@ from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import RowFormat
 from omnimouse_model.evaluation.tier_windows import scored_starts
-from omnimouse_model.inference.dask_map import TaskPredictor, resolve_predictor
-from omnimouse_model.inference.server import Source as PredictorSource
+from omnimouse_model.inference.dask_map import TaskPredictor
+from omnimouse_model.inference.registry import Source as PredictorSource
+from omnimouse_model.inference.registry import resolve_predictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.attachment import count_text
 from omnimouse_model.metrics.time_blocks import Estimate

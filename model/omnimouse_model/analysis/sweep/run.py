@@ -35,11 +35,8 @@ from omnimouse_model.evaluation.results import BehaviorScore, Score
 from omnimouse_model.evaluation.results_store import ResultsFile, row_key
 from omnimouse_model.evaluation.shard import BATCH, n_centring
 from omnimouse_model.evaluation.tier_windows import scored_starts
-from omnimouse_model.inference.dask_map import (
-    TaskPredictor,
-    map_pieces,
-    resolve_predictor,
-)
+from omnimouse_model.inference.dask_map import TaskPredictor, map_pieces
+from omnimouse_model.inference.registry import resolve_predictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
 from omnimouse_model.predict.predictor import Predictor, fits_of
