@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.stimulus_edits import Contrast, Mirror
+from omnimouse_model.analysis.stimulus_edits import Contrast
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
@@ -102,45 +102,6 @@ def test_a_recording_names_no_file_outside_of_the_folder(page, session, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_sorting_keeps_unknown_values_last(neurons, controller, table_page):
-    controller.editor.paint_cells([8, 4, 6], slice(30, 60), TARGET)
-    for descending in (False, True):
-        table_page.forget()
-        neurons.set_state({"sort_by": "score", "descending": descending})
-
-        def is_sorted(*_: Any, descending: bool = descending) -> bool:
-            first = rows(table_page)["keys"][:3]
-            steps = np.diff(controller.results.scores[first])
-            in_order = (steps <= 0).all() if descending else (steps >= 0).all()
-            return sorted(first) == [4, 6, 8] and bool(in_order)
-
-        table_page.wait_for(TABLE, is_sorted)  # the stroke is drawn before the order
-    with pytest.raises(Exception, match="sort_by"):
-        neurons.sort_by = "size"
-
-
-def test_properties_of_unit_tables_are_columns(neurons, controller, table_page, tmp_path):
-    path = tmp_path / "units.csv"
-    ids = controller.state.session.units.unit_id
-    rows_of_table = [f"{unit},{40 - k},L{k % 5}" for k, unit in enumerate(ids)]
-    path.write_text("\n".join(["unit_id,osi,layer", *rows_of_table]))
-    table_page.forget()
-    controller.loader.reopen(unit_tables=str(path))
-
-    def is_joined(fields: Any, _: Any) -> bool:
-        return [column["name"] for column in content(fields)["columns"]][6:] == ["osi", "layer"]
-
-    told = content(table_page.wait_for(TABLE, is_joined)[0])
-    assert [column["is_text"] for column in told["columns"]][6:] == [False, True]
-    assert all(column["tip"] for column in told["columns"])
-    table_page.forget()
-    neurons.set_state({"sort_by": "osi", "descending": False})
-    table_page.wait_for(TABLE)
-    found = rows(table_page)
-    assert found["keys"][:2] == [39, 38]
-    assert found["cells"][0][6:] == ["1", "L4"]
-
-
 def test_words_filter_the_rows(neurons, controller, table_page):
     controller.editor.paint_cells([3, 9], slice(0, 60), VISIBLE)
     table_page.say("fill", name="filter", field="text", typed=" visible ")
@@ -185,6 +146,8 @@ def test_a_row_that_is_not_loaded_is_picked_by_place(neurons, controller, table_
     table_page.forget()
     neurons.descending = True
     table_page.wait_for(TABLE)
+    with pytest.raises(Exception, match="sort_by"):
+        neurons.sort_by = "size"
     last = {"row": 39, "key": None}
     table_page.say("pick_rows", name="rows", picks=[{**last, "mode": "one", "anchor": last}])
     assert controller.state.selection == (0,)
@@ -394,25 +357,21 @@ def test_a_pinned_condition_is_overlaid(traces_part, controller, page):
     assert controller.state.pins == ()
 
 
-def test_a_baseline_is_drawn_beside_and_named(traces_part, controller, page):
-    controller.editor.paint_cells(slice(None), slice(30, 60), TARGET)
-    controller.model.choose_baseline("mean")
-    seen = page(traces_part, "block2")
-    found = rows_of(*seen.wait_for("block2"))
-    other = controller.baseline.population
-    column = list(other.neurons).index(7)
-    np.testing.assert_allclose(found.curves[0]["baseline"], other.responses[:, column], rtol=1e-6)
-    assert "┅" in found.labels[0]
-    legend = signs_of(seen.wait_for("block1")[0], "legend")
-    assert ("┅", "mean") in [(sign, text) for sign, _, text in legend]
-
-
 def test_rows_of_different_axes_keep_their_own():
     shade = np.zeros(3, np.uint8)
     fast, slow = np.arange(4.0), np.arange(3.0) + 0.5
     rows = [
         Trace("a", "a", fast, fast, None, shade),
-        Trace("b", "b", slow, slow, slow + 1, shade, band=np.stack([slow, slow + 2])),
+        Trace(
+            "b",
+            "b",
+            slow,
+            slow,
+            slow + 1,
+            shade,
+            baseline=slow + 3,
+            band=np.stack([slow, slow + 2]),
+        ),
     ]
     found = RowsMessage(rows_message(rows, "own"))
     assert [row["axis"] for row in found.rows] == [0, 1]
@@ -420,6 +379,7 @@ def test_rows_of_different_axes_keep_their_own():
     assert np.isnan(found.curves[0]["predicted"]).all()
     np.testing.assert_allclose(found.curves[1]["predicted"], slow + 1)
     np.testing.assert_allclose(found.curves[1]["high"], slow + 2)
+    np.testing.assert_allclose(found.curves[1]["baseline"], slow + 3)
     assert np.isnan(found.curves[0]["low"]).all()
 
 
@@ -584,27 +544,6 @@ def what_if(video_controller):
     return WhatIf(video_controller)
 
 
-def test_a_field_edits_the_video_and_both_predictions_are_drawn(what_if, video_controller, page):
-    opened = page(what_if, "block1", "block3")
-    mirror = 1  # the number of the choice
-    opened.say("fill", name="settings", field="mirror", typed=mirror)
-    assert video_controller.stimulus_edits.edits == (Mirror(),)
-    assert what_if.edits == "mirrored"
-    message, buffers = opened.wait_for(
-        "block3", lambda message, _: message["items"][1].get("rows", ())
-    )
-    traces = message["items"][1]
-    assert traces["curves"] == ["truth", "predicted"]
-    expected = video_controller.results.what_if
-    column = np.flatnonzero(expected.neurons == 39)[0]
-    assert traces["rows"][1]["label"] == f"39 · Δ {expected.change[column]:.2f}"
-    numbers = np.frombuffer(buffers[0], np.float32)[sum(traces["lengths"]) :]
-    after = numbers.reshape(2, 2, -1)[1, 1]
-    np.testing.assert_allclose(after, expected.after.responses[:, column], atol=1e-5)
-    opened.say("press", name="reset")
-    assert what_if.edits == "nothing"
-
-
 def test_a_drag_of_a_slider_is_one_undo_step_also_if_its_page_goes(what_if, video_controller, page):
     opened, before = page(what_if, "block1"), video_controller.editor.undo_name
     field = {"name": "settings", "field": "contrast"}
@@ -613,6 +552,7 @@ def test_a_drag_of_a_slider_is_one_undo_step_also_if_its_page_goes(what_if, vide
     opened.say("fill", seq=2, **field, typed="60")
     opened.say("fill", seq=3, **field, typed="40", end=True)
     assert video_controller.stimulus_edits.edits == (Contrast(0.4),)
+    assert what_if.edits == "contrast × 0.4"
     assert video_controller.editor.undo_name == "What if: contrast"
     video_controller.editor.undo()
     assert video_controller.stimulus_edits.edits == ()

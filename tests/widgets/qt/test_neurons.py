@@ -86,6 +86,9 @@ def test_properties_of_unit_tables_are_columns(controller, show, redraw, tmp_pat
     controller.loader.reopen(unit_tables=str(path))
     redraw()
     assert table_of(panel).columnCount() == len(COLUMNS) + 2
+    added = table_of(panel).item.columns[len(COLUMNS) :]
+    assert [(one.name, one.is_text) for one in added] == [("osi", False), ("layer", True)]
+    assert all(one.tip for one in added)
     index = table_of(panel).index(3, len(COLUMNS))
     assert table_of(panel).data(index, Qt.ItemDataRole.DisplayRole) == "0.375"
     type_filter(panel, "osi>1 L2", redraw)

@@ -1,5 +1,3 @@
-import gc
-import weakref
 from typing import Any
 
 import numpy as np
@@ -207,15 +205,6 @@ def test_keys_choose_the_brush_undo_and_redo(raster, controller):
     assert (controller.state.mask.cells == HIDDEN).all()
     QTest.keyClick(raster, Qt.Key.Key_Z, control | shift)
     assert (controller.state.mask.cells[:, 0] == VISIBLE).all()
-
-
-def test_grey_levels_keep_no_closed_recording(session_folder):
-    window = open_session(session_folder).window(0.0)
-    assert levels_of(window) == levels_of(window)
-    closed = weakref.ref(window)
-    del window
-    gc.collect()
-    assert closed() is None
 
 
 def test_another_window_is_drawn_and_painted_to_its_end(show, look_at):
