@@ -10,10 +10,11 @@ do not fit the spikes, are left out with a warning.
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -43,6 +44,7 @@ from omnimouse_model.storage.files import (
 )
 from omnimouse_model.storage.tables import csv_lines, read_parquet_columns
 
+Table = TypeVar("Table")
 ONE_REVISION = "are both files of one revision?"
 
 DIRECT = "alf"
@@ -232,7 +234,7 @@ def _folders(folder: Path) -> list[Path]:
 
 _QUALITY = ("label", "ks2_label")
 """Columns of the metrics that are a label of quality, best first."""
-_ID = "cluster_id"
+_METRICS, _ID = "clusters.metrics.pqt", "cluster_id"
 _CHANNELS = {
     "channels.localCoordinates": 2,
     "channels.mlapdv": 3,
@@ -269,35 +271,39 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
         notes.assume("mixed_revisions", mixed)
     n_spiking = int(unit.max()) + 1
 
-    name = f"{sorting.probe}: clusters"
-    channel = notes.attempt(f"{name}.channels", _unit_channels, sorting, root, n_spiking)
-    metrics = notes.attempt(f"{name}.metrics", _metrics, sorting, root, notes) or {}
+    def optional(file: str, read: Callable[[Path], Table]) -> Table | None:
+        """Return what is read of a dataset; None if it is not stored, or faulty."""
+        path, name = sorting.files.get(file), f"{sorting.probe}: {file.rpartition('.')[0]}"
+        return None if path is None else notes.attempt(name, read, path)
+
+    channel = optional("clusters.channels.npy", lambda path: _unit_channels(path, root, n_spiking))
+    metrics = optional(_METRICS, lambda path: parquet_columns(path, root, notes)) or {}
     n_units = _n_units(n_spiking, channel, metrics)
     properties: dict[str, np.ndarray] = {}
     if metrics:
-        rows = notes.attempt(f"{name}.metrics", _in_rows, metrics, n_units, sorting, notes)
-        properties = rows or {}
+        found = optional(_METRICS, lambda path: _in_rows(metrics, n_units, path, notes))
+        properties = found or {}
     if (counts := properties.get("spike_count")) is not None:
         _note_other_spikes(sorting, counts, unit, notes)
-    quality = quality_labels(properties, _QUALITY, f"{name}.metrics", notes)
-    uuids = notes.attempt(f"{name}.uuids", _uuids, sorting, root, n_units)
+    where = f"{sorting.probe}: clusters.metrics"
+    quality = quality_labels(properties, _QUALITY, where, notes)
+    uuids = optional("clusters.uuids.csv", lambda path: _uuids(path, root, n_units))
     if uuids is not None:
         properties["uuid"] = uuids
     region, xyz_um = None, np.full((n_units, 3), np.nan)
     lengths: dict[str, int] = {}
 
-    def of_units(name: str, width: int) -> tuple[np.ndarray, np.ndarray] | None:
+    def of_units(width: int, path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         """Return a table of the channels, and its rows of the units."""
-        table = None if channel is None else _of_channels(sorting, root, f"{name}.npy", width)
-        if channel is None or table is None:
+        if channel is None:
             return None
+        table = _of_channels(path, root, width)
         own = _at(table, channel, sorting)
-        lengths[name] = len(table)
+        lengths[dataset_name(path.name).rpartition(".")[0]] = len(table)
         return table, own
 
     places, atlas, ids = (
-        notes.attempt(f"{sorting.probe}: {name}", of_units, name, width)
-        for name, width in _CHANNELS.items()
+        optional(f"{name}.npy", partial(of_units, width)) for name, width in _CHANNELS.items()
     )
     if places is not None:
         table, own = places
@@ -348,11 +354,8 @@ def _count(file: ArrayFile) -> int:
     return math.prod(file.shape)
 
 
-def _unit_channels(sorting: Sorting, root: Path, n_spiking: int) -> np.ndarray | None:
-    """Return the channel of each unit, None if it is not stored."""
-    path = sorting.files.get("clusters.channels.npy")
-    if path is None:
-        return None
+def _unit_channels(path: Path, root: Path, n_spiking: int) -> np.ndarray:
+    """Return the channel of each unit."""
     values = load_small_array(path, root).reshape(-1)
     is_whole = values.dtype.kind in "iu" or (
         values.dtype.kind == "f" and bool((values == np.rint(values)).all())
@@ -380,11 +383,8 @@ def _n_units(n_spiking: int, channel: np.ndarray | None, metrics: dict[str, np.n
     return max(n_spiking, min(named, MAX_UNITS))
 
 
-def _of_channels(sorting: Sorting, root: Path, name: str, width: int) -> np.ndarray | None:
-    """Return a table of the channels, float64 (channel, width), None if not stored."""
-    path = sorting.files.get(name)
-    if path is None:
-        return None
+def _of_channels(path: Path, root: Path, width: int) -> np.ndarray:
+    """Return a table of the channels, float64 (channel, width)."""
     values = load_small_array(path, root)
     if values.ndim == 1 and width == 1:
         values = values[:, None]
@@ -432,12 +432,6 @@ def _note_unknown_channels(
             )
 
 
-def _metrics(sorting: Sorting, root: Path, notes: Notes) -> dict[str, np.ndarray]:
-    """Return the columns of the table of quality metrics, {} if it is not stored."""
-    path = sorting.files.get("clusters.metrics.pqt")
-    return {} if path is None else parquet_columns(path, root, notes)
-
-
 def parquet_columns(path: Path, root: Path, notes: Notes) -> dict[str, np.ndarray]:
     """Return the columns of a table, with a note on those that cannot be read."""
     columns, unread = read_parquet_columns(path, root)
@@ -451,11 +445,10 @@ def parquet_columns(path: Path, root: Path, notes: Notes) -> dict[str, np.ndarra
 
 
 def _in_rows(
-    metrics: dict[str, np.ndarray], n_units: int, sorting: Sorting, notes: Notes
+    metrics: dict[str, np.ndarray], n_units: int, path: Path, notes: Notes
 ) -> dict[str, np.ndarray]:
     """Return the columns of the metrics as properties, one row for each unit."""
     n_rows = len(next(iter(metrics.values())))
-    path = sorting.path("clusters.metrics.pqt")
     if _ID not in metrics and n_rows != n_units:
         problem = f"has {n_rows:,} rows for {n_units:,} units, and no {_ID}"
         raise bad_file(path, "wrong_length", problem, "add the column cluster_id")
@@ -502,11 +495,8 @@ def _note_other_spikes(
         )
 
 
-def _uuids(sorting: Sorting, root: Path, n_units: int) -> np.ndarray | None:
-    """Return the identity of each unit, None if it is not stored."""
-    path = sorting.files.get("clusters.uuids.csv")
-    if path is None:
-        return None
+def _uuids(path: Path, root: Path, n_units: int) -> np.ndarray:
+    """Return the identity of each unit."""
     # One column with a title.
     words = [row[0].strip() for row in csv_lines(path, _MAX_CSV, root) if row][1:]
     check_length(path, len(words), "rows", n_units, "units", ONE_REVISION)

@@ -9,7 +9,7 @@ readout).
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -208,16 +208,6 @@ class _Table:
     texts: Mapping[str, np.ndarray]
 
 
-@dataclass(slots=True)
-class _Join:
-    """Units with added columns, the tables these come from, and columns left out."""
-
-    units: Units
-    origin: dict[str, str] = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)
-    notes: Notes = field(default_factory=Notes)
-
-
 def with_unit_tables(session: Session, path: str | Path) -> Session:
     """Return a session whose neurons have the properties of tables.
 
@@ -237,21 +227,21 @@ def with_unit_tables(session: Session, path: str | Path) -> Session:
         names the file and the column.
     """
     tables = [_read(file, session.id) for file in _files(Path(path))]
-    join = _Join(session.units)
+    units, notes = session.units, Notes()
+    # Column -> the table from which it comes; "" for those that are left out.
+    origin: dict[str, str] = {}
     # Trial trees have no ids: the neurons are the rows of a complete table in order.
     if session.format == "trial-tree":
-        join.units = replace(join.units, unit_id=_ids_in_order(session, tables))
+        units = replace(units, unit_id=_ids_in_order(session, tables))
         message = "the recording has no unit ids: its neurons are the rows of a table in order"
-        join.notes.assume("unit_order", message)
+        notes.assume("unit_order", message)
     for table in tables:
-        _add(join, table)
-    if join.left_out:
-        join.notes.assume("left_out_columns", f"not joined: {', '.join(join.left_out)}")
-    if join.origin:
-        joined = ", ".join(join.origin)
-        join.notes.assume("joined_columns", f"properties of neurons: {joined}")
-    assumptions = (*session.assumptions, *join.notes.assumptions)
-    return replace(session, units=join.units, assumptions=assumptions)
+        units = _with_table(units, table, origin, notes)
+    if left_out := [name for name, place in origin.items() if not place]:
+        notes.assume("left_out_columns", f"not joined: {', '.join(left_out)}")
+    if joined := [name for name, place in origin.items() if place]:
+        notes.assume("joined_columns", f"properties of neurons: {', '.join(joined)}")
+    return replace(session, units=units, assumptions=(*session.assumptions, *notes.assumptions))
 
 
 def is_property_name(name: str) -> bool:
@@ -373,9 +363,8 @@ def _ids_in_order(session: Session, tables: Sequence[_Table]) -> np.ndarray:
     )
 
 
-def _add(join: _Join, table: _Table) -> None:
-    """Add the columns of a table; NaN or "" without a row."""
-    units = join.units
+def _with_table(units: Units, table: _Table, origin: dict[str, str], notes: Notes) -> Units:
+    """Return units with the columns of a table; NaN or "" without a row."""
     place = {int(unit): k for k, unit in enumerate(table.unit_id)}
     rows = np.array([place.get(int(unit), -1) for unit in units.unit_id])
     has_row = rows >= 0
@@ -389,7 +378,7 @@ def _add(join: _Join, table: _Table) -> None:
     label = f"{table.path.parent.name}/{table.path.name}"
     n_other = len(table.unit_id) - int(has_row.sum())
     if n_other or not has_row.all():
-        join.notes.assume(
+        notes.assume(
             "partial_table",
             f"{label} has {int(has_row.sum()):,} of {len(rows):,} neurons, and "
             f"{n_other:,} other units",
@@ -403,16 +392,16 @@ def _add(join: _Join, table: _Table) -> None:
         if is_used:
             continue
         if name in (_AREA, *_POSITION) or not is_property_name(name):
-            join.left_out.append(f"{name} of {label}")
+            origin[f"{name} of {label}"] = ""
             continue
         if name in properties:
-            origin = join.origin.get(name, "the recording")
-            raise bad_file(table.path, "bad_table", f"has column {name!r}, and so has {origin}")
+            other = origin.get(name, "the recording")
+            raise bad_file(table.path, "bad_table", f"has column {name!r}, and so has {other}")
         unknown: Any = "" if values.dtype.kind == "U" else np.nan
         joined = np.full((len(rows), *values.shape[1:]), unknown, values.dtype)
         joined[has_row] = values[rows[has_row]]
         properties[name] = joined
-        join.origin[name] = label
+        origin[name] = label
     units = replace(units, properties=properties)
     if takes_area:
         area = np.where(has_row, table.texts[_AREA][rows], "")
@@ -421,7 +410,7 @@ def _add(join: _Join, table: _Table) -> None:
         assert positions is not None
         placed = np.where(has_row[:, None], positions[rows], np.nan)
         units = replace(units, xyz_um=placed.astype(np.float32))
-    join.units = units
+    return units
 
 
 def _columns(table: _Table) -> Iterator[tuple[str, np.ndarray]]:
