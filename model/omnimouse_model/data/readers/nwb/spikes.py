@@ -5,7 +5,6 @@ The file is long because a table of units, its spikes and its electrodes have ma
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -47,25 +46,12 @@ _LARGEST = 1e9
 _LONGEST = 80
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class UnitPlaces:
-    """Places of units.
-
-    Attributes
-    ----------
-    xyz_um
-        float64 (n, 3): position across the probe, 0, depth below the highest
-        electrode; NaN where unknown.
-    probe, area
-        str (n,), or None if no electrode states it.
-    """
-
-    xyz_um: np.ndarray
-    probe: np.ndarray | None = None
-    area: np.ndarray | None = None
+Places = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
+"""Of units: float64 (n, 3) position across the probe, 0, depth below the highest electrode, NaN
+where unknown; probe and area, str (n,), or None if no electrode states it."""
 
 
-def read_places(nwb: NwbFile, units: "h5py.Group", n: int) -> UnitPlaces:
+def read_places(nwb: NwbFile, units: "h5py.Group", n: int) -> Places:
     """Return the places of the n units: those of the electrode with the largest signal.
 
     It is the peak channel of a unit, otherwise the electrode of its largest waveform,
@@ -77,7 +63,7 @@ def read_places(nwb: NwbFile, units: "h5py.Group", n: int) -> UnitPlaces:
     SessionFormatError
         The electrodes of the units do not fit the table of electrodes.
     """
-    unknown = UnitPlaces(np.full((n, 3), np.nan))
+    unknown = np.full((n, 3), np.nan), None, None
     table = nwb.file.find(_ELECTRODES)
     if table is None or len(nwb.shape(table, "id")) != 1:
         return unknown
@@ -105,7 +91,7 @@ def read_places(nwb: NwbFile, units: "h5py.Group", n: int) -> UnitPlaces:
             "nearest: their position is unknown (store peak_channel_id)",
         )
     places = _positions(nwb, table, len(ids), group)
-    return UnitPlaces(
+    return (
         np.where((row >= 0)[:, None], places[row], np.nan),
         _names(group, row, listed, several),
         _names(area, row, listed, several),
@@ -446,29 +432,25 @@ def _units(
     n = len(ids)
     columns = _properties(nwb, table, n)
     quality = quality_labels(columns, _QUALITY, str(table.name), nwb.notes)
-    read = nwb.notes.attempt("the position of units", read_places, nwb, table, n)
-    places = read or UnitPlaces(np.full((n, 3), np.nan))
+    places = nwb.notes.attempt("the position of units", read_places, nwb, table, n)
+    xyz_um, probe, area = places or (np.full((n, 3), np.nan), None, None)
     depth = nwb.notes.attempt(f"{table.name}/depth", _property, nwb, table, "depth")
     has_depth = depth is not None and depth.dtype.kind == "f" and depth.shape == (n,)
-    if depth is not None and has_depth and np.isnan(places.xyz_um).all():
+    if depth is not None and has_depth and np.isnan(xyz_um).all():
         xyz_um = np.stack([np.zeros(n), np.zeros(n), depth], axis=1)
+        xyz_um[~(np.abs(depth) < _LARGEST)] = np.nan
         # Depths are drawn on a probe: one, if the file names none.
-        places = replace(
-            places,
-            xyz_um=np.where((np.abs(depth) < _LARGEST)[:, None], xyz_um, np.nan),
-            probe=places.probe if places.probe is not None else np.full(n, "0"),
-        )
+        probe = np.full(n, "0") if probe is None else probe
         nwb.notes.assume("unit_depths", "depths of units are the column depth, in µm")
-    area = places.area
     if area is None:
         own = columns.get("location", columns.get("brain_area"))
         area = own if own is not None and own.dtype.kind == "U" else None
     return SpikingUnits(
         unit_id=ids,
         n_spikes=np.bincount(spikes.unit, minlength=n),
-        xyz_um=places.xyz_um,
+        xyz_um=xyz_um,
         area=area,
-        probe=places.probe,
+        probe=probe,
         quality=quality,
         properties=columns,
     )
