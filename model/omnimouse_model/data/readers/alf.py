@@ -14,7 +14,6 @@ from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.alf_probe import (
     ONE_REVISION,
     Probe,
-    Sorting,
     behavior_files,
     choose_sortings,
     has_spikes,
@@ -74,7 +73,9 @@ def read(path: Path, options: ReadOptions) -> Session:
     """Open an ALF folder; see `open_session`."""
     notes = Notes()
     sortings = choose_sortings(path, options.series, notes)
-    probes = _probes(sortings, path, notes)
+    # Of a single probe, its error is raised.
+    named = {f"probe {sorting.probe}": sorting for sorting in sortings}
+    probes = notes.attempt_each(lambda sorting: read_probe(sorting, path, notes), named)
     span, observed = _recorded_time(probes, notes)
     # Trials may begin before the first spike, at time 0 of the session.
     clock = TrialClock(Interval(min(span[0], 0.0), span[1]), {}, {})
@@ -109,12 +110,6 @@ def read(path: Path, options: ReadOptions) -> Session:
         series_choices=sorters(path),
     )
     return finalise(session, options, notes)
-
-
-def _probes(sortings: Sequence[Sorting], root: Path, notes: Notes) -> list[Probe]:
-    """Return the probes that can be read; of a single one, its error is raised."""
-    named = {f"probe {sorting.probe}": sorting for sorting in sortings}
-    return notes.attempt_each(lambda sorting: read_probe(sorting, root, notes), named)
 
 
 def _recorded_time(

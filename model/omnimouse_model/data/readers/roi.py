@@ -151,12 +151,6 @@ _AXES = "_ARRAY_DIMENSIONS"
 """Attribute in which xarray stores the names of axes in format 2."""
 
 
-def _is_minian(folder: Path) -> bool:
-    """Return whether a folder holds the masks and traces of Minian."""
-    groups = [is_folder(folder / f"{name}.zarr") for name in (_MASKS, *_MINIAN_SERIES)]
-    return groups[0] and any(groups[1:])
-
-
 def _read_minian(folder: Path, notes: Notes) -> Extraction:
     """Return the regions of a folder of Minian."""
     files = {
@@ -289,7 +283,9 @@ def recognises(path: Path) -> bool:
     """Return whether a file or folder has the fields of one of the programs."""
     suffix = path.suffix.lower()
     if not is_file(path):
-        return is_folder(path) and _is_minian(path)
+        # Of Minian: masks, and traces of at least one kind.
+        groups = [is_folder(path / f"{name}.zarr") for name in (_MASKS, *_MINIAN_SERIES)]
+        return groups[0] and any(groups[1:])
     if suffix not in HDF5_SUFFIXES:
         return suffix in _INSCOPIX_SUFFIXES
     with open_binary(path) as stream:
@@ -315,10 +311,12 @@ def read(path: Path, options: ReadOptions) -> Session:
     check_extent(path, series, rows.shape[0], rate_hz)
     note_interpolation(rate_hz, notes)
     responses = Signal.of_rows("responses", rows, rate_hz, 0.0, mode="linear")
+    images = {}
     if found.image is not None:
         notes.assume("shown_image", f"the image shown is {found.image_name}, no mean image")
+        image = found.image.astype(np.float32)
+        images["mean"] = np.nan_to_num(image, posinf=0.0, neginf=0.0)
     notes.assume("no_positions", "positions are pixels: no file gives their size")
-    images = {} if found.image is None else {"mean": _finite(found.image)}
     masks = found.masks
     session = Session(
         id=_name(path),
@@ -345,10 +343,6 @@ def _name(path: Path) -> str:
     if is_file(path):
         return path.stem
     return path.parent.name if path.name.lower() == "minian" else path.name
-
-
-def _finite(image: np.ndarray) -> np.ndarray:
-    return np.nan_to_num(image.astype(np.float32), posinf=0.0, neginf=0.0)
 
 
 def _chosen(found: Extraction, options: ReadOptions, notes: Notes) -> np.ndarray:

@@ -391,15 +391,11 @@ def _valid_length(samples: list[np.ndarray], total: int) -> tuple[int, bool, boo
         Some columns of each stream, (column, time).
     """
     finite = [np.isfinite(values) for values in samples]
-    ends = [_end(values.any(axis=0)) for values in finite]
+    ends = [int(np.flatnonzero(v.any(axis=0)).max(initial=-1)) + 1 for v in finite]
     # A stream without any value is unsound, but does not shorten the trial.
     length = min([total, *(end for end in ends if end)])
     is_sound = all(ends) and all(values[:, :length].all() for values in finite)
     return length, len(set(ends)) > 1 and all(ends), is_sound
-
-
-def _end(finite: np.ndarray) -> int:
-    return int(np.flatnonzero(finite)[-1]) + 1 if finite.any() else 0
 
 
 def _trial_behavior(

@@ -337,17 +337,12 @@ class TrialRows:
         # rows before the first trial already have owner -1.
         owner[(owner < 0) | (rows >= ends[owner])] = -1
         for trial in np.unique(owner[owner >= 0]).tolist():
-            stored = self._trial(trial)
-            if stored is not None:
+            file = self._files[trial]
+            if file is not None:
                 is_of_trial = owner == trial
                 within = rows[is_of_trial] - int(self._line.first[trial])
-                values[is_of_trial] = self._part(stored, within, columns)
+                values[is_of_trial] = self._part(stamped_array(file), within, columns)
         return values
-
-    def _trial(self, trial: int) -> ArrayFile | None:
-        """Return the file of one trial, or None."""
-        file = self._files[trial]
-        return None if file is None else stamped_array(file)
 
     def _part(self, stored: ArrayFile, rows: slice | np.ndarray, columns: slice) -> np.ndarray:
         """Return values (time, columns) of one trial."""

@@ -391,7 +391,10 @@ def _in_words(name: str) -> str:
 
 def _populations(nwb: NwbFile, series: list[Series]) -> list[list[Series]]:
     """Return the series in lists of those that share regions, in their order."""
-    rows = {id(one): _region_rows(nwb, one) for one in series}
+    # Series without a table share one row.
+    rows = {
+        id(one): set(region_rows(nwb, one.group).tolist()) if one.table else {-1} for one in series
+    }
     # With most regions first: one of all planes shares regions with that of each plane.
     by_size = sorted(series, key=lambda one: -len(rows[id(one)]))
     populations: list[tuple[str, set[int], list[Series]]] = []
@@ -406,10 +409,3 @@ def _populations(nwb: NwbFile, series: list[Series]) -> list[list[Series]]:
     place = {id(one): k for k, one in enumerate(series)}
     populations.sort(key=lambda population: place[id(population[2][0])])
     return [members for _, _, members in populations]
-
-
-def _region_rows(nwb: NwbFile, one: Series) -> set[int]:
-    """Return the rows of a series in its table; without a table, one that all share."""
-    if not one.table:
-        return {-1}
-    return set(region_rows(nwb, one.group).tolist())

@@ -219,13 +219,14 @@ def _masks(
     elif kind:
         # Values of a ragged column: all pixels, and the end of each row.
         values = nwb.file.table(f"{table.name}/{kind}")
-        fields = ("y", "x", "weight") + (("z",) if kind == "voxel_mask" else ())
+        depth = ("z",) if kind == "voxel_mask" else ()
+        fields = ("x", "y", "weight", *depth)
         if not set(fields) <= set(values.dtype.names or ()):
             raise nwb.wrong(table, f"has a {kind} without {', '.join(fields)}")
         ends = nwb.ends(table, kind, n, len(values))
         is_mirrored = _are_pixels_mirrored(nwb, table, values)
         # Clipped before the cast to int16, which would wrap large values.
-        axes = [values[name].astype(np.int64) for name in fields if name != "weight"]
+        axes = [values[name].astype(np.int64) for name in ("y", "x", *depth)]
         place = np.clip(np.stack(axes, axis=1), 0, 32767).astype(np.int16)
         weight = np.nan_to_num(values["weight"].astype(np.float32))
         roi, taken = Roi(np.append(0, ends), place, weight), rows
