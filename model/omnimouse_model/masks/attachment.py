@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.display import count
 from omnimouse_model.own_families import ATTACHMENTS, GROUP
 
 
@@ -53,13 +54,8 @@ class Remark:
         if not (n_cells := int(cells.sum())):
             return ()
         n_neurons = int(cells.any(axis=0).sum())
-        counts = f"{count_text(n_cells, 'sample')} of {count_text(n_neurons, 'neuron')}"
+        counts = f"{count(n_cells, 'sample')} of {count(n_neurons, 'neuron')}"
         return (cls(code, f"{counts} {effect}", cells),)
-
-
-def count_text(n: int, noun: str) -> str:
-    """Return a number with its noun: "1 neuron", "2,000 neurons"."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 @runtime_checkable

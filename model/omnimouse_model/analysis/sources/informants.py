@@ -37,6 +37,7 @@ from omnimouse_model.analysis.sources.errors import (
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.display import count
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import RowFormat
@@ -45,7 +46,6 @@ from omnimouse_model.inference.dask_map import TaskPredictor
 from omnimouse_model.inference.registry import Source as PredictorSource
 from omnimouse_model.inference.registry import resolve_predictor
 from omnimouse_model.masks import Mask
-from omnimouse_model.masks.attachment import count_text
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import Predictor, Subset, fits_of
 from omnimouse_model.progress import Job, advance, part_of, shown_job
@@ -129,9 +129,9 @@ class Informants(Found):
     def targets_text(self) -> str:
         """How many targets there are, and why fewer than were asked for."""
         if len(self.targets) == self.n_asked:
-            return count_text(len(self.targets), "target")
+            return count(len(self.targets), "target")
         return (
-            f"{len(self.targets):,} of {count_text(self.n_asked, 'target')}, drawn: at most a "
+            f"{len(self.targets):,} of {count(self.n_asked, 'target')}, drawn: at most a "
             "tenth of an area is hidden at once, so that the rest of it can tell"
         )
 
@@ -251,7 +251,7 @@ class Informants(Found):
     def _lines(self) -> list[tuple[str, str]]:
         pairs = zip(self.counts, self.curve(), self.random_curve(), strict=True)
         return [
-            (f"{n:,} neurons", f"{estimate_text(best)}; random {estimate_text(other)}")
+            (count(n, "neuron"), f"{estimate_text(best)}; random {estimate_text(other)}")
             for n, best, other in pairs
         ]
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.display import count
 from omnimouse_model.errors import MaskError
-from omnimouse_model.masks.attachment import Remark, count_text, register_attachment
+from omnimouse_model.masks.attachment import Remark, register_attachment
 from omnimouse_model.masks.cells import VISIBLE, distinct_columns
 from omnimouse_model.masks.files import ranges, ranges_text
 from omnimouse_model.masks.mask import Mask, input_cells
@@ -180,7 +181,7 @@ class TokenLayout:
         has_frame = mask.frames.reshape(-1, 2).any(axis=1)
         if single := int((has_frame & ~video_steps(mask.frames)).sum()):
             message = (
-                f"{count_text(single, 'visible frame')} of the video will not be read: the "
+                f"{count(single, 'visible frame')} of the video will not be read: the "
                 "model reads frames in pairs (0, 1), (2, 3), … Show both frames of a pair."
             )
             yield Remark("single-frame", message, no_cells)

@@ -38,7 +38,9 @@ def test_a_curve_has_informants_beside_nested_random_neurons(session, found):
     assert len(curve) == len(random) == 4
     assert all(np.isfinite(one.low) for one in curve)
     assert found.is_complete
-    assert "informants (unit ids)" in str(found)
+    text = str(found)
+    assert "informants (unit ids)" in text
+    assert "  1 neuron: " in text
     rows = found.curve_table()
     assert [row["choice"] for row in rows] == ["informants"] * 4 + ["random"] * 4 + ["all"]
     assert rows[-1]["n_visible"] == session.n_neurons - 1
