@@ -103,7 +103,8 @@ NOT_RUN: Final = "Press Run"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
 NOT_MEASURED: Final = "No values yet: the search gives the order first"
 ONLY_TABLE: Final = "Choose the figure first: a table is saved as CSV or Parquet"
-UP: Final = "share"
+UP: Final = "explained"
+"""Variance that is explained; `share` is the name of one of the three values."""
 
 
 class SourcesView:
