@@ -47,7 +47,7 @@ from omnimouse_model.analysis.sources.sources import (
     SAME_AREA,
     default_sources,
 )
-from omnimouse_model.evaluation.tier_windows import scored_starts
+from omnimouse_model.evaluation.tier_windows import mean_rates, scored_starts
 from omnimouse_model.families.parts.linear_gaussian.fit import (
     behavior_inputs,
     frames_of,
@@ -305,6 +305,7 @@ def _alone(
     found = om.sources(MODEL, session, sources, targets, max_windows=windows)
     train = [session.window(float(at)) for at in scored_starts(session, "train", TRAIN_WINDOWS)]
     floor = lowest_responses(np.concatenate([w.responses for w in train]), is_count=False)
+    means = mean_rates(session, om.OMNIMOUSE)
     tiers = (("train", TRAIN_WINDOWS), ("test", windows))
     inputs = [_inputs(session, *tier, floor) for tier in tiers]
     reduced: dict[str, list[np.ndarray]] = {}
@@ -325,7 +326,7 @@ def _alone(
             else:
                 columns = reduced.setdefault(str(source), _reduced(*(p[source] for p in inputs)))
             recorded = [part["responses"][:, same] for part in inputs]
-            value = _ridge_values(columns, recorded, floor[same])
+            value = _ridge_values(columns, recorded, floor[same], means[same])
             ridges[np.searchsorted(targets, same), number] = value
     return np.array([np.array([found.of("alone", name).value for name in found.names]).T, ridges])
 
@@ -397,10 +398,12 @@ def _ridge_values(
     inputs: Sequence[np.ndarray],
     recorded: Sequence[np.ndarray],
     floor: np.ndarray,
+    means: np.ndarray,
 ) -> np.ndarray:
     """Return the values of ridges of the train tier in the test windows, for each target.
 
-    Their penalty is the one with the least error in parts of the train tier that are left
+    Values compare with the mean responses of the tier, `means`, as those of the model. The
+    penalty is the one with the least error in parts of the train tier that are left
     out: a recording of a few minutes needs a larger one.
     """
     (x, x_test), (y, y_test) = inputs, recorded
@@ -408,12 +411,12 @@ def _ridge_values(
     left_out = [np.setdiff1d(np.arange(len(x)), part) for part in parts]
     errors_of = partial(_ridge_errors, floor=floor)
     errors = [
-        errors_of(x[rest], y[rest], x[part], y[part])
+        errors_of(x[rest], y[rest], x[part], y[part], y[rest].mean(axis=0))
         for rest, part in zip(left_out, parts, strict=True)
     ]
     best = np.sum(errors, axis=0).argmin(axis=0)
-    error = errors_of(x, y, x_test, y_test)[best, np.arange(len(best))]
-    value: np.ndarray = 1 - error / ((y_test - y.mean(axis=0)) ** 2).sum(axis=0)
+    error = errors_of(x, y, x_test, y_test, means)[best, np.arange(len(best))]
+    value: np.ndarray = 1 - error / ((y_test - means) ** 2).sum(axis=0)
     return value
 
 
@@ -422,12 +425,14 @@ def _ridge_errors(
     y: np.ndarray,
     x_test: np.ndarray,
     y_test: np.ndarray,
+    means: np.ndarray,
     *,
     floor: np.ndarray,
 ) -> np.ndarray:
     """Return the squared error of ridges in other samples, (penalty, target).
 
-    They are fitted in the scale of the model, and predict as it does.
+    They are fitted in the scale of the model, and predict as it does: their mean prediction
+    is `means`, also where that of the samples differs.
     """
     fitted = to_fitted(y, floor, is_count=False)
     mean, level = x.mean(axis=0), fitted.mean(axis=0)
@@ -435,11 +440,14 @@ def _ridge_errors(
     side = axes.T @ ((x - mean).T @ (fitted - level)) / len(x)
     along, along_test = ((part - mean) @ axes for part in (x, x_test))
     errors = []
+    before, after = y.mean(axis=0) - floor, means - floor
+    moved = np.clip(after / np.maximum(before, 1e-9), 0.25, 4.0)
     for penalty in np.array(PENALTIES) * max(sizes.mean(), 1e-6):
         weights = side / (np.maximum(sizes, 0) + penalty)[:, None]
         variance = ((along @ weights + level - fitted) ** 2).mean(axis=0)
         predicted = along_test @ weights + level
         predicted = from_fitted(predicted, variance, floor, is_count=False)
+        predicted = floor + (predicted - floor) * moved
         errors.append(((y_test - predicted) ** 2).sum(axis=0))
     return np.array(errors)
 
