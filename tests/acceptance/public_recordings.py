@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
@@ -51,6 +52,8 @@ from omnimouse_model.metrics.time_blocks import Estimate, jackknife
 FOLDS = 3
 PAUSE_S = OMNIMOUSE.duration_s
 """Distance of the train tier from the scored third, so that no windows overlap."""
+STRETCHES = 8
+"""Stretches of a train tier that is divided into halves."""
 BASELINES = ("mean", "last", "interpolation", "ridge", "context-ridge")
 N_HISTORY, N_HOLE = 25, 20
 MAX_WINDOWS = 200
@@ -93,6 +96,24 @@ def folds(session: Session) -> list[Session]:
     return [_fold(session, k, edges[k], edges[k + 1]) for k in range(FOLDS)]
 
 
+def halves(third: Session) -> list[Session]:
+    """Return one of `folds` twice, each with another half of its train tier.
+
+    Stretches of the train tier are in the halves in turn, with 2 s between them.
+    """
+    trials = third.trials
+    spans = [*zip(trials.tier, trials.t_on, trials.t_off, strict=True)]
+    train = [span for span in spans if span[0] == "train"]
+    length_s = sum(off - on for _, on, off in train) / STRETCHES
+    stretches = [
+        ("train", start_s, stop_s - PAUSE_S)
+        for _, on, off in train
+        for start_s, stop_s in pairwise(np.linspace(on, off, round((off - on) / length_s) + 1))
+    ]
+    test = [span for span in spans if span[0] != "train"]
+    return [_tiered(third, test + stretches[half::2], f"half-{half}") for half in (0, 1)]
+
+
 def responses_alone(session: Session) -> Session:
     """Return a recording without its video and behaviour."""
     return replace(session, stimulus=None, behavior=dict.fromkeys(session.behavior))
@@ -104,7 +125,12 @@ def _fold(session: Session, number: int, start_s: float, stop_s: float) -> Sessi
         ("test", start_s, stop_s),
         ("train", stop_s + PAUSE_S, session.duration_s),
     ]
-    tier, t_on, t_off = zip(*(s for s in spans if s[1] < s[2]), strict=True)
+    return _tiered(session, [span for span in spans if span[1] < span[2]], str(number))
+
+
+def _tiered(session: Session, spans: Sequence[tuple[str, float, float]], name: str) -> Session:
+    """Return a session with tiers of some spans, as tier, start and stop in s."""
+    tier, t_on, t_off = zip(*spans, strict=True)
     n = len(tier)
     trials = Trials.of(
         key=[str(k) for k in range(n)],
@@ -124,7 +150,7 @@ def _fold(session: Session, number: int, start_s: float, stop_s: float) -> Sessi
         session,
         trials=trials,
         # Fits are stored by fingerprint.
-        fingerprint=f"{session.fingerprint}-{number}",
+        fingerprint=f"{session.fingerprint}-{name}",
     )
 
 

@@ -13,6 +13,8 @@ command measures, with `linear-gaussian`:
 - ranks: of each RECORDING and --session, Spearman's correlation of the values of sources
   alone with those of ridges on the same inputs (at least .8; the rule by which a
   RECORDING is judged is in docs/sources.md);
+- halves (only with --only halves): of each RECORDING, how both agree that are fitted to other
+  halves of the train tier, over how each agrees with itself;
 - areas: of areas with a common drive alone, the share of intervals of *beyond* above 0;
 - times (only with --only times, on a quiet machine): seconds on screen to the first answer
   and to the end, for a neuron (at most 2 and 20) and for all (at most 300).
@@ -66,7 +68,7 @@ from omnimouse_model.simulate.coupled_neurons import (
     shifted,
     simulate_coupled,
 )
-from tests.acceptance.public_recordings import folds, opened
+from tests.acceptance.public_recordings import folds, halves, opened
 
 MODEL = "linear-gaussian"
 STRENGTHS = (0.02, 0.04, 0.06, 0.08, 0.10)
@@ -245,8 +247,7 @@ def rank_rows(
     parts
         The recording, once or with several test tiers, over which values are averaged.
     """
-    chosen = np.random.default_rng(0).permutation(parts[0].n_neurons)[:n_targets]
-    targets, sources = np.sort(chosen), rank_sources(parts[0])
+    targets, sources = _asked(parts[0], n_targets)
     each_part = np.array([_alone(part, targets, sources, windows) for part in parts])
     values = each_part.mean(axis=0)
     names = [one if isinstance(one, str) else one.name for one in sources]
@@ -268,10 +269,44 @@ def rank_rows(
     yield Row(f"the same over its ceiling, {name}", relative, limits[1], True, n=n)
 
 
+def half_rows(
+    name: str, parts: Sequence[om.Session], n_targets: int = 40, windows: int = 300
+) -> Iterator[Row]:
+    """Yield how model and ridges agree that are fitted to other halves of the train tier.
+
+    Fits to two thirds of a recording share half of their samples, and errors that these
+    make repeat. Two methods that differ by such errors alone agree over the halves as each
+    does with itself: the value is 1.
+    """
+    targets, sources = _asked(parts[0], n_targets)
+    pairs = [halves(part) for part in parts]
+    # (half, method, target, source)
+    values = np.mean(
+        [[_alone(half, targets, sources, windows) for half in pair] for pair in pairs], axis=0
+    )
+    # A neuron that is silent in a half and in a third has no value.
+    values = values[..., np.isfinite(values).all(axis=(0, 1))]
+    model, ridges = (spearman(*values[:, method]) for method in (0, 1))
+    across = np.mean([spearman(values[k, 0], values[1 - k, 1]) for k in (0, 1)])
+    note = f"across {across:.2f}; the model with itself {model:.2f}, the ridges {ridges:.2f}"
+    ceiling = np.sqrt(max(model, 0) * max(ridges, 0))
+    relative = float(across / ceiling) if ceiling else np.nan
+    n = values.shape[-1]
+    yield Row(f"ranks of halves over their ceiling, {name}", relative, np.nan, True, n=n, note=note)
+
+
 def repeatability(parts: np.ndarray) -> float:
     """Return how well ranks of the mean of some parts would repeat (Spearman-Brown)."""
     own = float(np.mean([spearman(*pair) for pair in combinations(parts, 2)]))
     return len(parts) * own / (1 + (len(parts) - 1) * own)
+
+
+def _asked(
+    session: om.Session, n_targets: int
+) -> tuple[np.ndarray, tuple[str | om.NeuronGroup, ...]]:
+    """Return the targets and sources whose values are ranked."""
+    chosen = np.random.default_rng(0).permutation(session.n_neurons)[:n_targets]
+    return np.sort(chosen), rank_sources(session)
 
 
 def rank_sources(session: om.Session) -> tuple[str | om.NeuronGroup, ...]:
@@ -500,8 +535,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=(200, 1000))
     parser.add_argument(
         "--only",
-        choices=("drivers", "shifted", "single", "areas", "ranks", "times"),
-        help="One part of the table; times are measured only so.",
+        choices=("drivers", "shifted", "single", "areas", "ranks", "halves", "times"),
+        help="One part of the table; halves and times are measured only so.",
     )
     parser.add_argument(
         "--session",
@@ -530,6 +565,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for one in given.recordings
             ),
         ),
+        "halves": lambda: chain.from_iterable(
+            half_rows(Path(one.partition(",")[0]).stem, folds(opened(one)))
+            for one in given.recordings
+        ),
         "times": lambda: time_rows(max(given.sizes)),
     }
     rows = []
@@ -537,7 +576,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Fits of these worlds would fill the cache of the user.
         os.environ["OMNIMOUSE_CACHE"] = folder
         for name, part in parts.items():
-            if given.only == name or (given.only is None and name != "times"):
+            if given.only == name or (given.only is None and name not in ("halves", "times")):
                 for row in part():
                     rows.append(row)
                     if not given.json:
