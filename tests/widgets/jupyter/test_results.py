@@ -303,6 +303,10 @@ def test_presses_and_keys_move_the_cursor(traces_part, controller, page):
     assert seen.of("ack") == [({"op": "ack", "seq": 1, "view": "page"}, [])]
     at = pytest.approx(float(times[20]))
     seen.wait_for("block4", lambda _, arrays: np.frombuffer(arrays[0], np.float32) == at)
+    # Between two samples nothing changes; the page still gets the place of the sample.
+    seen.forget()
+    seen.say("pick", name="traces", place=[float(times[20]) + 0.006])
+    seen.wait_for("block4")
     seen.say("steps", samples=-3)
     assert traces_part.cursor == 17
     start_s = controller.state.window.start_s
@@ -487,7 +491,11 @@ def decoder(controller):
     return BehaviorDecoder(controller)
 
 
-def test_mode_is_the_masks_both_ways(decoder, controller):
+def test_mode_and_cursor_are_the_states_both_ways(decoder, controller):
+    decoder.cursor = 44
+    assert controller.state.cursor == 44
+    controller.navigation.set_cursor(12)
+    assert decoder.cursor == 12
     assert decoder.mode == "hidden"
     decoder.mode = "visible"
     assert controller.state.mask.behavior == "visible"
@@ -496,23 +504,6 @@ def test_mode_is_the_masks_both_ways(decoder, controller):
     decoder.set_state({"mode": "sometimes"})
     assert "sometimes" in decoder.problem
     assert decoder.mode == controller.state.mask.behavior == "hidden"
-
-
-def test_a_press_moves_the_cursor_and_never_the_window(decoder, controller, page):
-    controller.navigation.seek(4.0)
-    controller.pins.choose_span("10 s")
-    opened = page(decoder, "block2")
-    opened.wait_for("block2")
-    opened.say("pick", name="traces", place=[6.01])
-    assert decoder.cursor == 59
-    assert controller.state.window.start_s == pytest.approx(4.0, abs=0.05)
-    # Between two samples nothing changes; the page still gets the place of the sample.
-    opened.wait_for("block2")
-    opened.forget()
-    opened.say("pick", name="traces", place=[6.012])
-    opened.wait_for("block2")
-    opened.say("steps", samples=-2)
-    assert decoder.cursor == 57
 
 
 def test_the_curves_are_exported_as_numbers_and_as_a_picture(decoder, controller, page):

@@ -34,6 +34,7 @@ def test_channels_have_their_recording_their_decode_and_its_correlation(view, co
 
 def test_a_press_moves_the_cursor_and_never_the_window(view, controller):
     controller.navigation.seek(4.0)
+    controller.pins.choose_span("10 s")
     pick(record(view)["traces"], 6.01)
     assert controller.state.cursor == 59
     assert controller.state.window.start_s == pytest.approx(4.0, abs=0.05)
