@@ -587,12 +587,11 @@ class RecordPanel(QWidget):
                 widget.setToolTip(item.refusal)
             case Choice():
                 widget.setEnabled(not item.refusal)
-                describe(widget, item.refusal or item.help)
                 set_items(widget, [(label, value) for value, label, _ in item.options])
                 for number, (_, _, tip) in enumerate(item.options):
                     widget.setItemData(number, tip, Qt.ItemDataRole.ToolTipRole)
                 widget.setCurrentIndex(widget.findData(item.value))
-                widget.setToolTip(item.help)
+                widget.setToolTip(item.refusal or item.help)
             case Number():
                 with QSignalBlocker(widget):
                     widget.setRange(item.low, item.high)
