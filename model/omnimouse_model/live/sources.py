@@ -501,6 +501,10 @@ class Sources(HasBackgroundTask):
         if self.question == "informants":
             if targets is None:
                 raise ValueError("Informants are those of some neurons: choose fewer targets.")
+            if session.n_neurons < 2:
+                from omnimouse_model.analysis.sources.informants import ALONE
+
+                raise ValueError(ALONE)
             return {"targets": targets, "max_windows": self.windows}
         names: tuple[str | NeuronGroup, ...] | None = None
         groups = (*self.state.groups, *([self.painted()] if self.has_group else []))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.analysis.sources.informants import ALONE
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.live import sources as live_sources
 from omnimouse_model.live.neurons.colour_by import UNPREDICTABLE
@@ -389,6 +390,18 @@ def test_a_model_that_cannot_answer_gives_its_reason_before_the_run(view, contro
     assert record(view)["run"].refusal == "video-ridge does not see responses."
     choose(view, "question", "sources")
     assert not record(view)["run"].refusal
+
+
+def test_a_recording_of_one_neuron_has_no_informants(view, controller):
+    rng = np.random.default_rng(0)
+    running = {"running": rng.random(6000), "running_rate_hz": 30.0}
+    alone = om.open_session({"responses": rng.random((6000, 1)), "rate_hz": 30.0, **running})
+    controller.loader.open_now(alone)
+    controller.selection.select([0])
+    choose(view, "question", "informants")
+    assert record(view)["cost"].text == record(view)["run"].refusal == ALONE
+    with pytest.raises(ValueError, match=ALONE):
+        om.informants("linear-gaussian", alone, [0])
 
 
 def test_a_recording_without_a_test_part_says_so(view, controller, session):

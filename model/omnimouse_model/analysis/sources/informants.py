@@ -256,6 +256,9 @@ class Informants(Found):
         ]
 
 
+ALONE: Final = "The recording has one neuron: there is no other that could tell of it."
+
+
 def informants(
     predictor: "Predictor | PredictorSource | Path",
     session: Session | str | Path,
@@ -312,6 +315,8 @@ def informants(
     group = target_groups(areas, chosen, seed)[0]
     others = np.setdiff1d(np.arange(session.n_neurons), group)
     k = min(N_INFORMANTS, len(others)) if k is None else k
+    if not len(others):
+        raise ValueError(ALONE)
     if not 0 < k <= len(others):
         raise ValueError(
             f"k is from 1 to {len(others):,}, the neurons that are no targets, not {k}."
