@@ -499,8 +499,9 @@ class Colouring(HasBackgroundTask):
             return ""
         parts = ((info.field, info.tuning) for info in self._neuron_info.computed)
         of_tuning = scale.quantity.name in ("osi", "dsi")
+        # What follows a colon are numbers of one neuron.
         problems = Counter(
-            part.problem
+            part.problem.partition(":")[0].rstrip(".")
             for field, tuning in parts
             if (part := tuning if of_tuning else field) is not None and part.problem
         )

@@ -313,6 +313,7 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
         colouring.choose("field_row")
         n = int(np.isfinite(colouring.scale.values).sum())
         assert colouring.message.startswith(f"{n} of {N} neurons have one: ")
+        assert "r = " not in colouring.message  # of one neuron
         controller.loader.open_now(short_copy(mouse[0]))
         assert colouring.measured_columns() == {}
         assert colouring.can_compute_all
