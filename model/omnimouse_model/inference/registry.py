@@ -35,6 +35,7 @@ from omnimouse_model.inference.families import (
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded, Needs, Predictor, of_family
 from omnimouse_model.progress import Cancelled, Job, never
+from omnimouse_model.storage.files import exists
 from omnimouse_model.storage.trees import read_json
 from omnimouse_model.storage.write import put_in_place, write_json
 
@@ -56,23 +57,21 @@ def is_predictor(name: str) -> bool:
         return True
     try:
         # Without a request to the hub: a view asks while the user types.
-        return bool(name) and (Path(name).exists() or hub_place(name) is not None)
-    except (FetchError, OSError):  # a malformed address, or a name too long for a path
+        return bool(name) and (exists(name) or hub_place(name) is not None)
+    except FetchError:  # a malformed address
         return False
 
 
 def must_be_fetched(name: str) -> bool:
     """Return whether a predictor is on the hub and not yet on this machine."""
     try:
-        if not name or Path(name).exists():
+        if not name or exists(name):
             return False
         place = hub_place(name)
-        if place is None or local_path(place, None).exists():
+        if place is None or exists(local_path(place, None)):
             return False
     except FetchError:  # a malformed address: fetching reports what is wrong with it
         pass
-    except OSError:  # a name too long for a path
-        return False
     # The last question: it imports all families, which the start of a window awaits.
     return name not in builders()
 
@@ -122,7 +121,7 @@ def _build(name: str, device: str) -> Predictor:
     if name in builders():
         return builders()[name](device)
     path = Path(name)
-    is_there = _exists(path)
+    is_there = exists(path)
     if not is_there and (place := hub_place(name)) is not None:
         path, is_there = fetch_checkpoint(str(place)), True
     if not is_there and (config := small_config(name)) is not None:
@@ -192,13 +191,6 @@ def _unknown(name: str) -> CheckpointError:
         f"the names are {', '.join(builders())} and, from the model hub, "
         f"{', '.join(CHECKPOINTS)}."
     )
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long for the drive
-        return False
 
 
 def load_in_process(name: str, session: Session | None, device: str = "auto") -> Predictor:

@@ -49,7 +49,7 @@ from omnimouse_model.live.state import (
 )
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
 from omnimouse_model.masks.selection import NeuronGroup
-from omnimouse_model.storage.files import read_bytes
+from omnimouse_model.storage.files import exists, read_bytes
 from omnimouse_model.storage.trees import Within, decode, read_json, refused_as, shown
 from omnimouse_model.storage.write import sole_writer, write_json
 
@@ -385,18 +385,11 @@ def read_analysis(path: Path) -> Analysis:
 def _place(path: str, relative: str, folder: Path) -> str:
     """Return a path, or the one relative to the analysis if only that one exists."""
     # The absolute path takes precedence while it exists.
-    if relative and not share_of(path) and not _exists(Path(path)):
+    if relative and not share_of(path) and not exists(path):
         moved = Path(os.path.normpath(folder / relative))
-        if moved.drive == folder.drive and _exists(moved):
+        if moved.drive == folder.drive and exists(moved):
             return str(moved)
     return path
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # longer than a path can be
-        return False
 
 
 # -- values of any origin -----------------------------------------------------------

@@ -142,6 +142,14 @@ def is_there(path: Path | str, *, follows: bool = True) -> bool:
     return look(path, follows=follows) is not None
 
 
+def exists(path: Path | str) -> bool:
+    """Return whether anything lies at a path; False also where nobody may look."""
+    try:
+        return Path(path).exists()
+    except OSError:  # also of names that no system can hold
+        return False
+
+
 def is_file(path: Path) -> bool:
     """Return whether a plain file, or a link to one, lies at a path; see `look`."""
     info = look(path)

@@ -37,7 +37,7 @@ from omnimouse_model.live.project.saved_screen import (
 from omnimouse_model.live.project.script import script_of
 from omnimouse_model.live.session_loader import OpenRequest
 from omnimouse_model.live.state_store import LastSession, StateStore
-from omnimouse_model.storage.files import expanded
+from omnimouse_model.storage.files import exists, expanded
 from omnimouse_model.storage.trees import take_notes
 from omnimouse_model.storage.web import web_address
 from omnimouse_model.storage.write import explained
@@ -486,7 +486,4 @@ class Project(HasBackgroundTask):
 
 def _exists(place: str) -> bool:
     """Whether a recording's path exists; True for addresses, which are not checked."""
-    try:
-        return web_address(place) is not None or Path(place).exists()
-    except OSError:  # a name that no drive takes
-        return False
+    return web_address(place) is not None or exists(place)
