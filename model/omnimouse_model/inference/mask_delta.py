@@ -20,6 +20,7 @@ from omnimouse_model.storage.trees import decode_json
 
 Settings = dict[str, Any]
 """All fields of a mask except the cells and the attachment."""
+_PLAIN = ("behavior", "spec", "guarded", "recording_rate_hz", "name", "note")
 _MAX_INDEX_BYTES = _MAX_TEXT_BYTES = 2**28
 
 
@@ -151,16 +152,9 @@ def _unpack_codes(packed: bytes, n_samples: int) -> np.ndarray:
 
 
 def _settings(mask: Mask) -> Settings:
-    return {
-        # A tuple, because arrays have no plain comparison.
-        "frames": tuple(mask.frames.tolist()),
-        "behavior": mask.behavior,
-        "spec": mask.spec,
-        "guarded": mask.guarded,
-        "recording_rate_hz": mask.recording_rate_hz,
-        "name": mask.name,
-        "note": mask.note,
-    }
+    # A tuple, because arrays have no plain comparison.
+    frames = {"frames": tuple(mask.frames.tolist())}
+    return frames | {name: getattr(mask, name) for name in _PLAIN}
 
 
 def _pack(attachment: Attachment | None) -> bytes:
