@@ -1,7 +1,6 @@
 """Attention under a plan is attention under the dense mask of the same intervals."""
 
 from collections.abc import Callable
-from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 
@@ -11,10 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omnimouse_model.families.omnimouse import attention
-from omnimouse_model.families.omnimouse import attention as layers
 from omnimouse_model.families.omnimouse.attention import (
     AttentionPlan,
-    GatedFeedForward,
     Intervals,
     Norm,
     SelfBlock,
@@ -149,12 +146,7 @@ def test_attention_and_feed_forward_are_the_same_with_and_without_gradients():
         torch.testing.assert_close(block(x, None, plan), with_gradients)
 
 
-# -- layers that train by blocks of rows give what whole arrays under autograd give --
-def plain_feed_forward(layer: GatedFeedForward, x: Tensor) -> Tensor:
-    out: Tensor = layer.down_proj(F.silu(layer.up_proj(x)) * layer.gate_proj(x))
-    return out
-
-
+# -- normalisation ------------------------------------------------------------------
 def plain_norm(layer: Norm, x: Tensor) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), layer.weight, layer.eps)
 
@@ -172,20 +164,13 @@ def answer_and_gradients(layer: nn.Module, answer: Callable[[Tensor], Tensor]) -
     return [out.detach().float(), x.grad.clone(), *(g.clone() for g in grads)]
 
 
-@pytest.mark.parametrize("block_bytes", [1, 40_000, 1 << 30])
-@pytest.mark.parametrize("kind", ["feed-forward", "norm"])
-def test_blocks_change_no_answer_and_no_gradient(kind, block_bytes, monkeypatch):
-    monkeypatch.setattr(layers, "_BLOCK_BYTES", block_bytes)
+def test_a_norm_gives_the_answer_and_the_gradients_of_the_library():
     torch.manual_seed(0)
-    norm, feed_forward = Norm(24, eps=1e-5), GatedFeedForward(24, 40)
+    norm = Norm(24, eps=1e-5)
     nn.init.normal_(norm.weight)
-    if kind == "norm":
-        plain = answer_and_gradients(norm, lambda x: plain_norm(norm, x))
-        found = answer_and_gradients(norm, norm)
-    else:
-        plain = answer_and_gradients(feed_forward, lambda x: plain_feed_forward(feed_forward, x))
-        found = answer_and_gradients(feed_forward, feed_forward)
-    assert len(found) == len(plain) == (3 if kind == "norm" else 5)
+    plain = answer_and_gradients(norm, lambda x: plain_norm(norm, x))
+    found = answer_and_gradients(norm, norm)
+    assert len(found) == len(plain) == 3
     for mine, theirs in zip(found, plain, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
@@ -197,24 +182,6 @@ def test_a_norm_is_exact_under_autocast():
         inside = answer_and_gradients(layer, layer)
     for mine, theirs in zip(inside, exact, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
-
-
-@pytest.mark.slow
-def test_gradients_are_those_of_the_functions(monkeypatch):
-    monkeypatch.setattr(layers, "_BLOCK_BYTES", 100)
-    draw = torch.Generator().manual_seed(0)
-
-    def some(*shape: int) -> Tensor:
-        drawn = torch.randn(shape, generator=draw, dtype=torch.float64)
-        return drawn.requires_grad_()
-
-    x = some(2, 3, 4)
-    layer = (x, some(6, 4), some(6, 4), some(4, 6))
-    assert torch.autograd.gradcheck(layers.gated_feed_forward, layer)
-    with_weight = partial(layers.rms_norm, eps=1e-5)
-    assert torch.autograd.gradcheck(with_weight, (x, some(4)))
-    bare = partial(layers.rms_norm, weight=None, eps=None)
-    assert torch.autograd.gradcheck(bare, (x,))
 
 
 @torch.no_grad()
