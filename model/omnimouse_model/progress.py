@@ -137,6 +137,8 @@ def part_of(job: Job, first: int | float, last: int | float) -> Job:
     """Return a job for a part of the work: from one share (0 to 1) of it to another."""
 
     def report(done: int | float, total: int | float, step: str) -> None:
+        # The share has no steps: the text tells that of a training.
+        step = step_text(done, total, step) if step == TRAINING else step
         job.progress(first + (last - first) * done / max(total, 1e-12), 1.0, step)
 
     return CallbackJob(report, job.cancelled, job.message, job.device)
