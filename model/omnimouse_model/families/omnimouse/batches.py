@@ -338,27 +338,20 @@ def check_phase_sessions(config: TrainConfig) -> None:
 #
 # Sampling has no state: the number of a turn determines its windows. A resumed run
 # therefore reads the same windows as an uninterrupted run.
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Index of a batch of one process since the start of the run, with the seed."""
+def windows_of_turn(
+    sessions: Sequence[TrainingSession], seed: int, number: int, batch: int
+) -> tuple[TrainingSession, np.ndarray]:
+    """Return the session of a batch of one process, counted from 0, and the starts it reads.
 
-    seed: int
-    number: int
-
-    def session(self, n_sessions: int) -> int:
-        """Return the index of the session of this turn."""
-        return self.number % n_sessions
-
-    def windows(self, n_sessions: int, n_windows: int, batch: int, key: str) -> np.ndarray:
-        """Return indices of the session's windows to read, int64 (batch,).
-
-        Windows that do not fill a batch at the end of an epoch are not read in it.
-        """
-        epoch, place = divmod(self.number // n_sessions, batches_of(n_windows, batch))
-        order = shuffled(self.seed, key, epoch, n_windows)
-        # np.resize cuts the rest of the order to one batch, and repeats windows if the
-        # session has fewer windows than a batch.
-        return np.resize(order[place * batch :], batch)
+    Windows that do not fill a batch at the end of an epoch are not read in it.
+    """
+    turn, which = divmod(number, len(sessions))
+    source = sessions[which]
+    epoch, place = divmod(turn, batches_of(len(source.starts), batch))
+    order = shuffled(seed, source.key, epoch, len(source.starts))
+    # np.resize cuts the rest of the order to one batch, and repeats windows if the
+    # session has fewer windows than a batch.
+    return source, source.starts[np.resize(order[place * batch :], batch)]
 
 
 def batches_of(n_windows: int, batch: int) -> int:
@@ -438,11 +431,12 @@ def draw_batch(
     phase: Phase,
     config: OmniMouseConfig,
     rng: np.random.Generator,
-    turn: Turn | None = None,
+    turn: tuple[int, int] | None = None,
 ) -> Batch:
     """Draw a session, a task, windows and a neuron order per window.
 
-    With `turn`, session and windows follow the balanced cycle (`sampling`).
+    With `turn`, a seed and the number of the batch, session and windows follow the
+    balanced cycle (`sampling`).
     """
     starts = None
     sessions = sessions_of_phase(sessions, phase)
@@ -450,10 +444,7 @@ def draw_batch(
         weights = np.array([s.weight for s in sessions])
         chosen = sessions[rng.choice(len(sessions), p=weights / weights.sum())]
     else:
-        chosen = sessions[turn.session(len(sessions))]
-        starts = chosen.starts[
-            turn.windows(len(sessions), len(chosen.starts), phase.batch, chosen.key)
-        ]
+        chosen, starts = windows_of_turn(sessions, *turn, phase.batch)
     task = draw_task(phase.tasks, rng)
     return make_batch(chosen, task, phase, config, rng, starts)
 

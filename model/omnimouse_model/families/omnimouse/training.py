@@ -42,7 +42,6 @@ from omnimouse_model.families.omnimouse.batches import (
     Phase,
     Streams,
     TrainConfig,
-    Turn,
     check_phase_sessions,
     config_from,
     draw_batch,
@@ -735,10 +734,10 @@ def draw_step(config: TrainConfig, sessions: list[TrainingSession], rank: int, n
     of_rank = (rank,) if rank else ()
     rng = np.random.default_rng([config.seed, number, *of_rank])
     seed = int(rng.integers(2**31))
-    turns: list[Turn | None] = [None] * phase.accumulate
+    turns: list[tuple[int, int] | None] = [None] * phase.accumulate
     if config.sampling == "balanced":
         first = config.batches_before(number)
-        turns = [Turn(config.seed, first + k) for k in range(phase.accumulate)]
+        turns = [(config.seed, first + k) for k in range(phase.accumulate)]
     batches = [draw_batch(sessions, phase, config.model, rng, turn) for turn in turns]
     return Step(seed, batches)
 

@@ -16,8 +16,8 @@ from omnimouse_model.families.omnimouse.batches import (
     Group,
     Phase,
     TrainConfig,
-    Turn,
     epoch_batches,
+    windows_of_turn,
 )
 from omnimouse_model.families.omnimouse.training import (
     OmniMouseTraining,
@@ -74,16 +74,17 @@ def test_rates_rise_stay_and_fall_as_officially():
             assert learning_rate(group, decay, step) == pytest.approx(falling)
 
 
-def test_sessions_take_turns_and_an_epoch_reads_every_window_once():
+def test_sessions_take_turns_and_an_epoch_reads_every_window_once(sessions):
     counts, batch = [8, 23], 4
     read: dict[int, list[int]] = {0: [], 1: []}
+    pairs = zip(sessions, counts, strict=True)
+    sources = [replace(one, starts=np.arange(float(count))) for one, count in pairs]
     for number in range(2 * epoch_batches(counts, batch)):
-        turn = Turn(seed=7, number=number)
-        which = turn.session(2)
+        source, rows = windows_of_turn(sources, 7, number, batch)
+        which = sources.index(source)
         assert which == number % 2
-        rows = turn.windows(2, counts[which], batch, f"s{which}")
         assert len(rows) == batch
-        read[which] += rows.tolist()
+        read[which] += rows.astype(int).tolist()
     long = np.array(read[1])
     epochs = long[:20], long[20:]
     assert all(len(set(epoch.tolist())) == 20 for epoch in epochs)
