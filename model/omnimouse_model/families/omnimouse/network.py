@@ -725,16 +725,11 @@ class OmniMouse(nn.Module):
     ) -> tuple[EncodedLatents, Float[Tensor, "item neuron dim"]]:
         """Latents that have attended response and behaviour tokens; vectors of the neurons."""
         config = self.config
-        meta = self.meta_vector(windows.session, windows.start_times)
-        neurons = self.neuron_vectors(windows, meta)
-        tokens = self.tokens(windows, layout, meta, neurons)
-        vectors, times, intervals = self.response_latent_embedding.select(
-            layout.context_span, config.sample_rate_hz
-        )
         missing = (layout.responses_missing, layout.video_missing, layout.behavior != "visible")
-        start = self.latents_start(vectors, missing, meta)
-        phases = self.rotary_emb.phases(times[None])
-        latents = start.expand(len(windows.neuron_ids), -1, -1)
+        first = self.first_latents(windows, layout.context_span, missing)
+        neurons = self.neuron_vectors(windows, first.meta)
+        tokens = self.tokens(windows, layout, first.meta, neurons)
+        latents = first.latents.expand(len(windows.neuron_ids), -1, -1)
         # Latents without tokens pass unchanged. By one official option behaviour is
         # ignored as well if there are no responses.
         has_tokens = tokens.shape[1] > 0
@@ -742,23 +737,29 @@ class OmniMouse(nn.Module):
             has_tokens = not layout.responses_missing
         if has_tokens:
             plan = AttentionPlan.between(
-                intervals, token_intervals(config, windows, layout), ideal=config.ideal_times
+                first.intervals,
+                token_intervals(config, windows, layout),
+                ideal=config.ideal_times,
             )
             samples = self.rotary_emb.phases(windows.response_times)
             # Tokens are keys: their number grows with neurons and time, but only the
             # latents go through the layers (POYO; Azabou et al., 2023).
             keys = self.enc.keys(tokens, self._token_phases(samples, layout))
-            latents = self.enc(latents, phases, keys, plan)
-        return EncodedLatents(meta, latents, intervals, phases), neurons
+            latents = self.enc(latents, first.phases, keys, plan)
+        return replace(first, latents=latents), neurons
 
-    def latents_start(
-        self, vectors: Tensor, missing: tuple[bool, bool, bool], meta: Tensor
-    ) -> Tensor:
-        """Latents with the identity and one vector per modality that is missing.
+    def first_latents(
+        self, windows: WindowBatch, span: tuple[int, int], missing: tuple[bool, bool, bool]
+    ) -> EncodedLatents:
+        """Latents of a span before tokens, (1, L, d) or (B, L, d) with time.
 
-        `missing` is of responses, video and behaviour.
+        They have the identity, and one vector per modality that is missing: `missing` is
+        of responses, video and behaviour.
         """
-        start = vectors[None]
+        vectors, times, intervals = self.response_latent_embedding.select(
+            span, self.config.sample_rate_hz
+        )
+        meta, start = self.meta_vector(windows.session, windows.start_times), vectors[None]
         if self.config.add_meta_to_latents:
             start = start + meta[:, None]
         # Without them a latent could not distinguish a missing modality from one that
@@ -766,7 +767,7 @@ class OmniMouse(nn.Module):
         for row, is_missing in enumerate(missing):
             if is_missing:
                 start = start + self.missing_modality_embeddings[row]
-        return start
+        return EncodedLatents(meta, start, intervals, self.rotary_emb.phases(times[None]))
 
     def _token_phases(self, samples: Phases, layout: Layout) -> Phases:
         phases = samples.take(layout.token_samples)

@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnimouse_model.families.omnimouse.attention import AttentionPlan, Intervals, Phases
+from omnimouse_model.families.omnimouse.attention import AttentionPlan, Phases
 from omnimouse_model.families.omnimouse.config import Layout, WindowBatch
 from omnimouse_model.families.omnimouse.network import EncodedLatents, OmniMouse, token_intervals
 from omnimouse_model.families.omnimouse.tokens import Columns
@@ -260,16 +260,9 @@ class _ResponseKeys:
         return self.net.enc.attention.turned(scaled[None], phases)
 
 
-@dataclass(frozen=True, slots=True)
-class _Queries:
-    """Latents before the tokens: what they depend on is neither token nor neuron."""
-
-    meta: Tensor
-    start: Float[Tensor, "1 latent dim"]
-    # (head, latent, head_dim), rotated, and scaled by log2(e) / sqrt(head_dim).
-    q: Tensor
-    intervals: Intervals
-    phases: Phases
+# Latents before the tokens, which depend on neither tokens nor neurons, and their queries
+# (head, latent, head_dim), rotated, and scaled by log2(e) / sqrt(head_dim).
+_Queries = tuple[EncodedLatents, Tensor]
 
 
 @dataclass(slots=True)
@@ -372,11 +365,11 @@ class TokenEncoder:
         total = one.sum_of(len(tokens.levels) - 1, 0)
         if shows_behavior:
             total = tree_sum([total, one.behavior_sum()])
-        latents = queries.start
+        first, enc = queries[0], self.net.enc
         # Latents without tokens pass unchanged, also without feed-forward.
-        if total is not None:
-            latents = self.net.enc.joined(latents, self.net.enc.attention.quotient(total))
-        return EncodedLatents(queries.meta, latents, queries.intervals, queries.phases)
+        if total is None:
+            return first
+        return replace(first, latents=enc.joined(first.latents, enc.attention.quotient(total)))
 
     def _queries_of(
         self, windows: WindowBatch, layout: Layout, missing: tuple[bool, bool, bool]
@@ -385,15 +378,9 @@ class TokenEncoder:
         key = windows.session, self._start_time(windows), layout.context_span, missing
 
         def compute() -> _Queries:
-            meta = net.meta_vector(windows.session, windows.start_times)
-            vectors, times, intervals = net.response_latent_embedding.select(
-                layout.context_span, net.config.sample_rate_hz
-            )
-            start = net.latents_start(vectors, missing, meta)
-            phases = net.rotary_emb.phases(times[None])
-            q = net.enc.queries(start, phases)[0].float()
-            q = q * (log2(e) * q.shape[-1] ** -0.5)
-            return _Queries(meta, start, q, intervals, phases)
+            first = net.first_latents(windows, layout.context_span, missing)
+            q = net.enc.queries(first.latents, first.phases)[0].float()
+            return first, q * (log2(e) * q.shape[-1] ** -0.5)
 
         return key, self._queries.get(key, compute)
 
@@ -468,7 +455,7 @@ class _Encoding:
     def _unit_sum(self, level: int, number: int) -> Tensor:
         unit = self.store.tokens.unit(level, number).to(self.windows.responses.device)
         self.encoder.n_tokens += len(unit.samples)
-        keys = self.encoder.response_keys(self.windows, self.queries.meta)
+        keys = self.encoder.response_keys(self.windows, self.queries[0].meta)
         phases = self.store.sample_phases.take(unit.samples)
         k, v = keys.of(self.windows.responses[0], unit, phases)
         layout = replace(self.layout, token_runs=unit.runs, behavior="hidden")
@@ -477,7 +464,7 @@ class _Encoding:
     def behavior_sum(self) -> Tensor:
         """Return the sum over the behaviour tokens: a block of their own."""
         if BEHAVIOR not in self.store.sums:
-            net, meta = self.encoder.net, self.queries.meta
+            net, meta = self.encoder.net, self.queries[0].meta
             none = torch.empty(0, dtype=torch.int64, device=meta.device)
             layout = replace(self.layout, token_neurons=none, token_samples=none, token_runs=())
             values = net.tokens(self.windows, layout, meta, meta[:, None])
@@ -494,12 +481,12 @@ class _Encoding:
         v: Float[Tensor, "1 kv_head token dim"],
     ) -> Float[Tensor, "head latent sum"]:
         """Return numerators and, last, denominator of each latent over some tokens."""
-        net, plans = self.encoder.net, self.store.plans
+        net, plans, (first, q) = self.encoder.net, self.store.plans, self.queries
         runs = layout.token_runs, layout.behavior
         if runs not in plans:
             plans[runs] = AttentionPlan.between(
-                self.queries.intervals,
+                first.intervals,
                 token_intervals(net.config, self.windows, layout),
                 ideal=net.config.ideal_times,
             )
-        return net.enc.attention.sums(self.queries.q, k, v, plans[runs])
+        return net.enc.attention.sums(q, k, v, plans[runs])
