@@ -245,10 +245,6 @@ class Trials:
     @property
     def mean_counts(self) -> np.ndarray:
         """Mean count per bin of each neuron over the train trials, float64 (N,)."""
-        # Sums of whole numbers, without a copy of all counts as floats.
-        if self.train.dtype == np.uint8:
-            total = self.train.sum(axis=(0, 1), dtype=np.float64)
-            return np.asarray(total / (self.train.shape[0] * self.train.shape[1]))
         total = np.nansum(self.train, axis=(0, 1), dtype=np.float64)
         observed = np.isfinite(self.train).sum(axis=(0, 1))
         return np.asarray(total / np.maximum(observed, 1))
