@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
+from omnimouse_model.data.window_spec import WINDOW_S, BehaviorSpec, VideoSpec, WindowSpec
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import validation_results
 from omnimouse_model.evaluation.tier_windows import spread_starts
@@ -408,11 +408,13 @@ def clip_starts(source: TrainingSession, spec: WindowSpec) -> np.ndarray:
     """
     starts = source.session.window_starts("train", include_blanks=True, spec=spec)
     for held_out in source.held_out:
-        starts = starts[(starts + spec.duration_s <= held_out) | (starts >= held_out + 2.0)]
+        # Starts have rounding errors.
+        is_before = starts + spec.duration_s <= held_out + 1e-6
+        starts = starts[is_before | (starts >= held_out + WINDOW_S - 1e-6)]
     if not len(starts):
         raise ValueError(
-            f"Session {source.key!r} has no stretch of tier 'train' of {spec.duration_s:.3g} s: "
-            "use fewer frames per clip."
+            f"Session {source.key!r} has no stretch of tier 'train' as long as a clip "
+            f"({spec.duration_s:.3g} s) beside the held-out windows: use fewer frames per clip."
         )
     return np.asarray(starts)
 

@@ -26,10 +26,11 @@ import torch
 from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import WINDOW_S, WindowSpec, default_spec
+from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import validation_results
+from omnimouse_model.families.parts.clips import clip_starts
 from omnimouse_model.families.parts.motion_energy import receptive_field_centers
 from omnimouse_model.families.twin.network import POSITION_SD, GroupMixing, TwinConfig, TwinNetwork
 from omnimouse_model.families.twin.predictor import (
@@ -128,10 +129,6 @@ class TwinTrainConfig(TrainFields):
         return divmod(epoch, self.cycle_epochs)
 
 
-_TOLERANCE_S = 1e-6
-"""Rounding error of starts."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Clips:
     """N clips of one session.
@@ -163,34 +160,6 @@ def clip_spec(config: TwinTrainConfig) -> WindowSpec:
     """Return the windows that are the clips of training."""
     spec = twin_spec(*config.frame_size, warmup_s=0.0)
     return replace(spec, duration_s=config.frames / RATE_HZ)
-
-
-def clip_starts(source: TrainingSession, spec: WindowSpec) -> np.ndarray:
-    """Return the starts of all clips in the train windows, without held-out ones.
-
-    Raises
-    ------
-    ValueError
-        There is no clip.
-    """
-    session = source.session
-    starts = session.window_starts("train", include_blanks=True, spec=spec)
-    # A part of the train tier, if the source has fewer windows.
-    if len(source.starts):
-        first, last = source.starts[[0, -1]] + (-_TOLERANCE_S, WINDOW_S + _TOLERANCE_S)
-        starts = starts[(starts >= first) & (starts + spec.duration_s <= last)]
-    for held_out in source.held_out:
-        is_apart = (starts + spec.duration_s <= held_out + _TOLERANCE_S) | (
-            starts >= held_out + WINDOW_S - _TOLERANCE_S
-        )
-        starts = starts[is_apart]
-    if not len(starts):
-        raise ValueError(
-            f"Session {source.key!r} has no stretch of tier 'train' as long as a clip "
-            f"({spec.duration_s:.3g} s) beside the held-out windows: use fewer frames "
-            "per clip."
-        )
-    return np.asarray(starts)
 
 
 # -- optimiser and learning rates of the digital twin (Wang et al. 2025 and its release)

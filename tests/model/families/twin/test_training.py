@@ -10,13 +10,13 @@ from jaxtyping import TypeCheckError
 
 import omnimouse_model as om
 from omnimouse_model.errors import FinetuneError, StoppedError
+from omnimouse_model.families.parts.clips import clip_starts
 from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork
 from omnimouse_model.families.twin.training import (
     TwinTrainConfig,
     TwinTraining,
     _positions,
     clip_spec,
-    clip_starts,
 )
 from omnimouse_model.families.twin.twin import TwinCheckpoint
 from omnimouse_model.inference.families import config_path, training_plan
