@@ -57,21 +57,6 @@ def twin_spec(height: int, width: int, warmup_s: float = WARMUP_S) -> WindowSpec
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TwinOfSession:
-    """The network of one session, and the mean responses that its rates multiply.
-
-    Attributes
-    ----------
-    mean
-        float32 (P,) in units of the recording; None for the mean that the recording
-        states.
-    """
-
-    net: TwinNetwork
-    mean: np.ndarray | None = None
-
-
 @dataclass(slots=True, eq=False, repr=False)
 class TwinPredictor(NetworkPredictor):
     """Rates from video, gaze and behaviour; never from recorded responses.
@@ -81,9 +66,12 @@ class TwinPredictor(NetworkPredictor):
     spec
         Windows that it reads.
     build
-        Returns the twin of a session, the same at each call, on the device.
+        Returns the network of a session, the same at each call, on the device.
     n_neurons
         Number of neurons of each session.
+    means
+        Session -> mean responses that its rates multiply, float32 (P,) in units of the
+        recording; others have the means that the recording states.
     device
         Where it computes.
     checkpoint
@@ -93,8 +81,9 @@ class TwinPredictor(NetworkPredictor):
 
     solution = "A new animal needs a transfer."
     spec: WindowSpec
-    build: Callable[[str], TwinOfSession]
+    build: Callable[[str], TwinNetwork]
     n_neurons: Mapping[str, int]
+    means: Mapping[str, np.ndarray]
     device: torch.device
     checkpoint: Callable[[], TwinCheckpoint] | None = None
 
@@ -116,16 +105,13 @@ class TwinPredictor(NetworkPredictor):
         place = resolve_device(device)
 
         @cache
-        def load(session: str) -> TwinOfSession:
+        def build(session: str) -> TwinNetwork:
             key = session.removeprefix(MICRONS) if is_release else session
-            mean = checkpoint.part(key)[MEAN].numpy()
-            # NaN: the checkpoint does not know it, and the recording states it.
-            is_known = np.isfinite(mean).all()
             # Frozen: gradients of the weights would keep the activations of every request.
-            net = checkpoint.build(key).requires_grad_(False).eval()
-            return TwinOfSession(net.to(place), mean if is_known else None)
+            return checkpoint.build(key).requires_grad_(False).eval().to(place)
 
         counts = dict(checkpoint.sessions)
+        means = {key: checkpoint.part(key)[MEAN].numpy() for key in counts}
         if is_release:
             # Recordings of the release are named with the animal, its files without.
             counts = {f"{MICRONS}{key}": n for key, n in counts.items()} | counts
@@ -133,8 +119,10 @@ class TwinPredictor(NetworkPredictor):
             path.name if is_release else path.stem,
             weights_hash(_hashed(checkpoint, is_release=is_release)),
             twin_spec(*checkpoint.frame_size),
-            load,
+            build,
             counts,
+            # NaN: the checkpoint does not know it.
+            {key: mean for key, mean in means.items() if np.isfinite(mean).all()},
             place,
             lambda: checkpoint,
         )
@@ -171,13 +159,13 @@ class TwinPredictor(NetworkPredictor):
 
     def prepare(self, session: Session) -> None:
         """Load the network of a session; see `NetworkPredictor`."""
-        self._twin_of(session)
+        self._net_of(session)
 
     # -- optional methods -------------------------------------------------------------
     def start(self, session: Session, cancelled: Cancelled = never) -> TwinState:
         """Return the state before the first frame."""
         stop_if(cancelled)
-        return self._twin_of(session).net.start()
+        return self._net_of(session).start()
 
     @torch.inference_mode()
     def step(
@@ -188,17 +176,16 @@ class TwinPredictor(NetworkPredictor):
         The given state does not change, so that several continuations can begin there.
         """
         session, state = inputs.session, state.copy()
-        twin = self._twin_of(session)
         every = Mask.nothing(session, inputs.spec)
         every = every.with_frames(True).with_behavior("visible")
         values = self._inputs(inputs, every.frames, every.channel_modes)
         parts = []
-        for part in twin.net.maps(*values, state):
+        for part in self._net_of(session).maps(*values, state):
             parts.append(part)
             stop_if(cancelled)
         maps = torch.cat(parts)
         neurons = np.arange(session.n_neurons)
-        rates = self._responses(twin, maps, session, neurons)
+        rates = self._responses(maps, session, neurons)
         return self._prediction(inputs, neurons, rates, every.mask_id, {}), state
 
     @torch.enable_grad()
@@ -207,20 +194,19 @@ class TwinPredictor(NetworkPredictor):
     ) -> tuple[float, np.ndarray]:
         """Return a weighted sum of responses, and its gradient by gray level."""
         session = clip.session
-        twin = self._twin_of(session)
         seen = np.ones(clip.spec.n_frames, bool)
         frames, pupil, behavior = self._inputs(clip, seen, ["visible"] * len(CHANNELS))
         frames.requires_grad_()
         chosen = torch.as_tensor(np.asarray(neurons), device=self.device)
-        net, state = twin.net, twin.net.start()
-        parts = []
+        net = self._net_of(session)
+        state, parts = net.start(), []
         for maps in net.maps(frames, pupil, behavior, state):
             stop_if(cancelled)
             # The way back passes the same maps, in the other direction.
             maps.register_hook(lambda _: stop_if(cancelled))
             parts.append(net.readout(maps, state, chosen))
         rates = net.rates(torch.cat(parts).mean(2))
-        scale = torch.from_numpy(self._scale(twin, session)[neurons])
+        scale = torch.from_numpy(self._scale(session)[neurons])
         weights = torch.from_numpy(np.asarray(objective, np.float32))
         value = (rates[:, 0] * (scale * weights).to(self.device)).sum()
         (gradient,) = torch.autograd.grad(value, frames)
@@ -231,7 +217,7 @@ class TwinPredictor(NetworkPredictor):
     def embeddings(self, session: Session, cancelled: Cancelled = never) -> np.ndarray:
         """Return the functional barcode of each neuron, float32 (P, S * C)."""
         stop_if(cancelled)
-        return self._twin_of(session).net.barcodes().detach().cpu().numpy()
+        return self._net_of(session).barcodes().detach().cpu().numpy()
 
     @torch.inference_mode()
     def stimulus_positions(self, session: Session) -> np.ndarray:
@@ -239,7 +225,7 @@ class TwinPredictor(NetworkPredictor):
 
         Row and column, as shares of height and width, for the mean gaze.
         """
-        net, video = self._twin_of(session).net, self.spec.video
+        net, video = self._net_of(session), self.spec.video
         assert video is not None
         seen = net.perspective.seen_points(net.positions(), net.start())
         # Points are in half widths of the monitor, whose center is 0.
@@ -261,9 +247,9 @@ class TwinPredictor(NetworkPredictor):
     def _rates(
         self, state: Tensor, window: Window, neurons: np.ndarray
     ) -> tuple[np.ndarray, Mapping[str, Any]]:
-        return self._responses(self._twin_of(window.session), state, window.session, neurons), {}
+        return self._responses(state, window.session, neurons), {}
 
-    def _twin_of(self, session: Session) -> TwinOfSession:
+    def _net_of(self, session: Session) -> TwinNetwork:
         NetworkPredictor.prepare(self, session)
         return self.build(session.id)
 
@@ -272,7 +258,7 @@ class TwinPredictor(NetworkPredictor):
         self, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled
     ) -> Sequence[Tensor]:
         """Return the core's maps (T, 1, C, H, W) of windows after their warm-up."""
-        net = self._twin_of(requests[0][0].session).net
+        net = self._net_of(requests[0][0].session)
         state = net.start(len(requests))
         before = []
         for window, mask in requests:
@@ -307,18 +293,17 @@ class TwinPredictor(NetworkPredictor):
             values[:, None, N_GAZE:],
         )
 
-    def _responses(
-        self, twin: TwinOfSession, maps: Tensor, session: Session, neurons: np.ndarray
-    ) -> np.ndarray:
+    def _responses(self, maps: Tensor, session: Session, neurons: np.ndarray) -> np.ndarray:
         """Return responses (T, n) in the model's normalised units."""
+        net = self._net_of(session)
         chosen = torch.as_tensor(neurons, device=self.device)
-        logits = twin.net.readout(maps, twin.net.start(), chosen).mean(2)
-        rates = twin.net.rates(logits)[:, 0].cpu().numpy()
-        return np.asarray(rates * self._scale(twin, session)[neurons], np.float32)
+        logits = net.readout(maps, net.start(), chosen).mean(2)
+        rates = net.rates(logits)[:, 0].cpu().numpy()
+        return np.asarray(rates * self._scale(session)[neurons], np.float32)
 
-    def _scale(self, twin: TwinOfSession, session: Session) -> np.ndarray:
+    def _scale(self, session: Session) -> np.ndarray:
         """Return normalised units per rate, float32 (P,)."""
-        mean = session.units.mean if twin.mean is None else twin.mean
+        mean = self.means.get(session.id, session.units.mean)
         return np.asarray(mean / session.response_scale, np.float32)
 
 

@@ -36,7 +36,6 @@ from omnimouse_model.families.twin.network import POSITION_SD, GroupMixing, Twin
 from omnimouse_model.families.twin.predictor import (
     N_GAZE,
     RATE_HZ,
-    TwinOfSession,
     TwinPredictor,
     twin_spec,
 )
@@ -552,8 +551,9 @@ class TwinTraining(TrainingRun):
             "training",
             str(self.state.step),
             spec,
-            lambda session: TwinOfSession(net, self.means[key]),
+            lambda session: net,
             {key: net.n_units},
+            {key: self.means[key]},
             self.device,
         )
         condition = Condition("video_behavior", partial(Mask.from_strategy, "test/video_behavior"))
