@@ -18,7 +18,7 @@ from itertools import accumulate, groupby
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex64, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -299,23 +299,15 @@ def _true_slices(row: list[bool], counts: tuple[int, ...]) -> tuple[slice, ...]:
 # -- 2. rotary phases -----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Phases:
-    """Rotations of feature pairs, complex64 (batch or 1, 1, length, head_dim / 2)."""
+Phases = Complex64[Tensor, "batch 1 length pair"]
+"""Rotations of feature pairs; a batch of one is that of all items."""
 
-    turns: Tensor
 
-    @staticmethod
-    def join(parts: Sequence["Phases"]) -> "Phases":
-        """Concatenate along the sequence."""
-        # Latents have the same times in all items, recorded samples may not.
-        batch = max(p.turns.shape[0] for p in parts)
-        turns = [p.turns.expand(batch, -1, -1, -1) for p in parts]
-        return Phases(torch.cat(turns, dim=2))
-
-    def take(self, rows: Tensor | slice) -> "Phases":
-        """Phases of some positions, in the given order."""
-        return Phases(self.turns[:, :, rows])
+def join_phases(first: Phases, second: Phases) -> Phases:
+    """Return the phases of two sequences, one after the other."""
+    # Latents have the same times in all items, recorded samples may not.
+    batch = max(len(first), len(second))
+    return torch.cat([x.expand(batch, -1, -1, -1) for x in (first, second)], dim=2)
 
 
 class RotaryFrequencies(nn.Module):
@@ -360,7 +352,7 @@ class RotaryFrequencies(nn.Module):
         seconds = times.to(self.inv_freq.device).double()[..., None]
         angles = (seconds * self.inv_freq).float()[:, None]
         turns = torch.polar(torch.ones_like(angles), angles)
-        return Phases(turns if self._device is None else turns.to(self._device))
+        return turns if self._device is None else turns.to(self._device)
 
 
 def rotate(
@@ -369,7 +361,7 @@ def rotate(
     """Rotate neighbouring feature pairs in float32; the result has the type of x."""
     # As a complex product: it needs no interleaved copies of cosines and sines.
     pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * phases.turns).flatten(-2).to(x.dtype)
+    return torch.view_as_real(pairs * phases).flatten(-2).to(x.dtype)
 
 
 # -- Attention of queries to keys, and the transformer blocks around it --------------
@@ -552,7 +544,7 @@ class SelfAttention(_Heads):
             weight = self.wqkv.weight
             q = F.linear(x[:, rows], weight[:dim])
             k, v = F.linear(x, weight[dim:]).chunk(2, dim=-1)
-            query_phases = None if phases is None else phases.take(rows)
+            query_phases = None if phases is None else phases[:, :, rows]
         return self._mix(
             self._turn(self._split(q), query_phases),
             self._turn(self._split(k), phases),

@@ -43,6 +43,7 @@ from omnimouse_model.families.omnimouse.attention import (
     SelfBlock,
     attend,
     constant_values,
+    join_phases,
     overlap,
     rms_norm,
     score_type,
@@ -770,11 +771,11 @@ class OmniMouse(nn.Module):
         return EncodedLatents(meta, start, intervals, self.rotary_emb.phases(times[None]))
 
     def _token_phases(self, samples: Phases, layout: Layout) -> Phases:
-        phases = samples.take(layout.token_samples)
+        phases = samples[:, :, layout.token_samples]
         if layout.behavior != "visible":
             return phases
         behavior = self.rotary_emb.phases(self.behavior_timestamps[None])
-        return Phases.join([phases, behavior])
+        return join_phases(phases, behavior)
 
     def process(
         self,
@@ -815,7 +816,7 @@ class OmniMouse(nn.Module):
             )
         # Keys that were not computed must not be in the plan of the queries.
         if runs is not None and rows is not None:
-            intervals, phases = intervals.take(runs), phases.take(rows)
+            intervals, phases = intervals.take(runs), phases[:, :, rows]
         return TrunkContext(
             encoded=tuple(encoded),
             meta=meta,
@@ -853,8 +854,7 @@ class OmniMouse(nn.Module):
             [first.intervals, Intervals(starts, starts + length, (per_step,) * len(starts))]
         )
         rows = torch.arange(len(starts), device=flat.device).repeat_interleave(per_step)
-        phases = self.rotary_emb.phases(step_times).take(rows)
-        phases = Phases.join([first.phases, phases])
+        phases = join_phases(first.phases, self.rotary_emb.phases(step_times)[:, :, rows])
         # One video may serve several items of the batch.
         flat = flat.expand(len(latents), -1, -1)
         return torch.cat([latents, flat], dim=1), intervals, phases
@@ -865,7 +865,7 @@ class OmniMouse(nn.Module):
     ) -> tuple[Float[Tensor, "batch query sample"], Tensor]:
         """Rates (B, Q, 5) of the queries of the layout, and the decoder's output."""
         assert context.neuron_vectors is not None
-        phases = context.sample_phases.take(layout.query_samples)
+        phases = context.sample_phases[:, :, layout.query_samples]
         # Which rows of the context each query may attend.
         queries = query_intervals(self.config, windows, layout)
         plan = AttentionPlan.between(queries, context.intervals, ideal=self.config.ideal_times)

@@ -456,7 +456,7 @@ class _Encoding:
         unit = self.store.tokens.unit(level, number).to(self.windows.responses.device)
         self.encoder.n_tokens += len(unit.samples)
         keys = self.encoder.response_keys(self.windows, self.queries[0].meta)
-        phases = self.store.sample_phases.take(unit.samples)
+        phases = self.store.sample_phases[:, :, unit.samples]
         k, v = keys.of(self.windows.responses[0], unit, phases)
         layout = replace(self.layout, token_runs=unit.runs, behavior="hidden")
         return self._sum_over(layout, k, v)
