@@ -24,6 +24,7 @@ the released network.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -791,27 +792,14 @@ class DenseBlock(nn.Module):
         channels, layers = config.block_channels[number], config.block_layers[number]
         spatial = config.block_spatials[number]
         shape = (config.block_temporals[number], spatial, spatial)
-        streams, groups = config.streams, self.groups
-        half = math.sqrt(0.5)
+        groups, half = self.groups, math.sqrt(0.5)
+        layer = partial(Layer, config.streams, groups=groups, gain_groups=groups)
         self.convs = nn.ModuleList(
-            Layer(
-                *(streams, channels, channels),
-                groups=groups,
-                shape=shape,
-                gain=half if n else 1.0,
-                gain_groups=groups,
-            )
-            for n in range(layers)
+            layer(channels, channels, shape=shape, gain=half if n else 1.0) for n in range(layers)
         )
         self.skips = nn.ModuleDict(
             {
-                str(n): Layer(
-                    *(streams, n * channels, channels),
-                    groups=groups,
-                    gain=half,
-                    gain_groups=groups,
-                    has_bias=False,
-                )
+                str(n): layer(n * channels, channels, gain=half, has_bias=False)
                 for n in range(1, layers)
             }
         )
@@ -856,14 +844,10 @@ class Recurrent(nn.Module):
         kernel = (1, spatial, spatial)
         n_parts = 3 if groups > 1 else 2
         gain = math.sqrt(1 / n_parts)
+        layer = partial(Layer, streams, gain_groups=groups)
         parts: list[nn.Module] = [
-            Layer(*(streams, config.feedforward_channels, inputs), gain=gain, gain_groups=groups),
-            Layer(
-                *(streams, config.state_hidden, inputs),
-                gain=gain,
-                gain_groups=groups,
-                has_bias=False,
-            ),
+            layer(config.feedforward_channels, inputs, gain=gain),
+            layer(config.state_hidden, inputs, gain=gain, has_bias=False),
         ]
         if groups > 1:
             mixing = GroupMixing(streams, groups, hidden // groups, inputs // groups, gain)
@@ -871,30 +855,18 @@ class Recurrent(nn.Module):
         self.proj_x = nn.ModuleList(parts)
         gate_inputs, gate_kernel = inputs + hidden, kernel
         if self.has_attention:
-            self.conv = Layer(
-                *(streams, gate_inputs, common),
-                groups=groups,
-                shape=kernel,
-                gain=None,
-                has_bias=False,
-            )
+            grouped = partial(Layer, streams, groups=groups, gain=None, has_bias=False)
+            self.conv = grouped(gate_inputs, common, shape=kernel)
             for name in ("proj_q", "proj_k", "proj_v"):
-                layer = Layer(*(streams, common, common), groups=groups, gain=None, has_bias=False)
-                self.add_module(name, layer)
+                self.add_module(name, grouped(common, common))
             self.scales = nn.ParameterList(
                 torch.ones(groups, common // groups) for _ in range(streams)
             )
             gate_inputs, gate_kernel = 2 * common, (1, 1, 1)
         biases = {"i": config.input_bias, "f": config.forget_bias, "g": 0.0, "o": 0.0}
         for name, bias in biases.items():
-            layer = Layer(
-                *(streams, gate_inputs, hidden),
-                groups=groups,
-                shape=gate_kernel,
-                gain_groups=groups,
-                bias=bias,
-            )
-            self.add_module(f"proj_{name}", layer)
+            gate = layer(gate_inputs, hidden, groups=groups, shape=gate_kernel, bias=bias)
+            self.add_module(f"proj_{name}", gate)
         self.out = Layer(streams, hidden, config.out_channels)
 
     def forward(self, maps: Tensor, animal: Tensor, state: TwinState, record: Record) -> Tensor:

@@ -165,7 +165,7 @@ def test_a_neuron_has_a_barcode_and_reads_a_place_of_the_frame(predictor, sessio
     assert places.shape == (session.n_neurons, 2)
     assert predictor.embeddings(session).shape == (session.n_neurons, 16)
     # What is shown there changes the response, what is shown elsewhere does not.
-    net = predictor._twin_of(session).net
+    net = predictor._net_of(session)
     state = net.start()
     xy = torch.from_numpy(places[:, ::-1].copy()) * 2 - 1
     xy[:, 1] *= 18 / 32
