@@ -19,6 +19,7 @@ from omnimouse_model.families.omnimouse.training import (
     Step,
     batch_loss,
 )
+from omnimouse_model.predict.devices import on_device
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import drawn_ahead, reused_heap
 from omnimouse_model.training.sessions import TrainingSession
@@ -119,7 +120,7 @@ def _forward(run: OmniMouseTraining, drawn: Step) -> None:
     config = run.settings
     phase, _ = config.phase_at(run.state.step)
     for batch in drawn.batches:
-        moved = batch.to(run.device)
+        moved = on_device(batch, run.device)
         batch_loss(run.net, moved, phase, config.precision)
 
 

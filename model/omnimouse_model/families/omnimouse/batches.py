@@ -24,7 +24,7 @@ from omnimouse_model.masks import HIDDEN, TARGET, Mask, scored_cells
 from omnimouse_model.masks.cells import is_stored_slowly, recording_rate
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import FULL_POPULATION, find_strategy
-from omnimouse_model.predict.devices import Precision, on_device
+from omnimouse_model.predict.devices import Precision
 from omnimouse_model.storage.trees import Within, decode
 from omnimouse_model.training.config import Count, Targets, TrainFields
 from omnimouse_model.training.sessions import TrainingSession, shuffled
@@ -395,10 +395,6 @@ class Batch:
     def n_windows(self) -> int:
         """Windows in the batch, its first axis."""
         return len(self.windows.neuron_ids)
-
-    def to(self, device: torch.device | str) -> "Batch":
-        """Move the batch to the device of the net."""
-        return on_device(self, device)
 
     def n_tokens(self, tokens_per_step: int) -> int:
         """Return the number of tokens of all windows that the net reads."""

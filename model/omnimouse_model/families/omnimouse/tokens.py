@@ -36,10 +36,8 @@ def layout_from_mask(mask: Mask, missing: np.ndarray | None = None) -> Layout:
     missing
         bool (60, P): responses that were not recorded, which no token contains.
     """
-    token_layout = layout_of(mask)
-    order = token_layout.order
-    visible = mask.visible if missing is None else mask.visible & ~missing
-    tokens = token_starts(visible[:, order], token_layout.cuts)
+    order = layout_of(mask).order
+    tokens = _starts(mask, order, False if missing is None else missing[:, order])
     # Sorted by sample: tokens of one sample are one contiguous run, which the attention
     # plans rely on.
     return _layout(mask, _places(tokens), _places(query_starts(mask)), len(order))

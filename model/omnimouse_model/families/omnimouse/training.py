@@ -89,6 +89,7 @@ from omnimouse_model.masks.strategies import strategy_names
 from omnimouse_model.predict.devices import (
     Precision,
     computes_in_bf16,
+    on_device,
     resolve_device,
     torch_threads,
 )
@@ -396,7 +397,7 @@ class OmniMouseTraining(TrainingRun):
         net, config = self.net.train(), self.settings
 
         def forward(batch: Batch) -> tuple[Tensor, dict[str, float]]:
-            batch = batch.to(self.device)
+            batch = on_device(batch, self.device)
             loss, row = batch_loss(net, batch, phase, config.precision)
             tokens = batch.n_tokens(net.config.hiera.tokens_per_step)
             row |= {"loss": float(loss.detach()), "tokens": float(tokens)}
