@@ -299,8 +299,8 @@ def _true_slices(row: list[bool], counts: tuple[int, ...]) -> tuple[slice, ...]:
 # -- 2. rotary phases -----------------------------------------------------------------
 
 
-Phases = Complex64[Tensor, "batch 1 length pair"]
-"""Rotations of feature pairs; a batch of one is that of all items."""
+Phases = Complex64[Tensor, "_ 1 _ _"]
+"""Rotations of feature pairs (batch or 1, 1, length, head_dim / 2)."""
 
 
 def join_phases(first: Phases, second: Phases) -> Phases:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.masks.cells import BehaviorMode
 from omnimouse_model.predict.devices import on_device
 from omnimouse_model.storage.trees import Within
 
@@ -196,7 +197,6 @@ SIZES: dict[str, OmniMouseConfig] = {
 # A layout contains positions in the neuron order and sample numbers, but no neurons,
 # values or seconds. One layout therefore serves every window and every batch item of
 # one mask. `families/omnimouse/tokens.py` makes both from a window and a mask.
-BehaviorMode = Literal["visible", "target", "hidden"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omnimouse_model.data.window_spec import WINDOW_S
 from omnimouse_model.families.omnimouse.attention import (
     AttentionPlan,
     CrossBlock,
@@ -274,8 +275,6 @@ class VideoEncoder(nn.Module):
 # `network` composes these parts. The transformer blocks are in `attention`, and the times
 # at which a token may attend another in `times`. Nothing here depends on a file, a mask
 # or a loss.
-WINDOW_S = 2.0
-"""Length of a window: behaviour and registers are present in all of it."""
 
 
 # -- 1. embeddings --------------------------------------------------------------------
@@ -372,6 +371,7 @@ class Latents(nn.Module):
 
         def window_sizes() -> Tensor:
             lengths = torch.full((slots * groups,), length_s)
+            # Registers, as behaviour, are present in all of a window.
             return torch.cat([lengths, torch.full((registers,), WINDOW_S)])
 
         # Buffers because the released checkpoints contain them. The latents of all

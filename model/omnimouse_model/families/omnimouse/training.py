@@ -752,17 +752,14 @@ def learning_rate(group: Group, phase: Phase, step: int) -> float:
     if phase.warmup_from is not None and step < phase.warmup:
         rise = group.lr * phase.lr_scale - phase.warmup_from
         return phase.warmup_from + step * rise / max(phase.warmup - 1, 1)
-    return group.lr * (phase.lr_scale * _schedule(phase, step))
-
-
-def _schedule(phase: Phase, step: int) -> float:
-    """Return the factor of linear warm-up, constant part and linear decay."""
+    # Linear warm-up, constant part and linear decay.
     # step + 1: the first step must not have rate 0, which would waste a batch.
     warm = min(1.0, (step + 1) / phase.warmup) if phase.warmup else 1.0
     fall = phase.steps * phase.decay
     # Counted with the current step, so the last step has rate lr / fall and not 0.
     remaining = phase.steps - step
-    return warm * (min(1.0, remaining / fall) if fall else 1.0)
+    factor = warm * (min(1.0, remaining / fall) if fall else 1.0)
+    return group.lr * (phase.lr_scale * factor)
 
 
 def _update(optimiser: torch.optim.AdamW, group: Group, rate: float) -> None:

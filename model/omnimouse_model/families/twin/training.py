@@ -297,13 +297,8 @@ FRAMES, BURN_IN = 90, 30
 VALIDATIONS = 6
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Drawn:
-    """Clips of one step, with its stream and number."""
-
-    clips: list[Clips]
-    stream: int
-    number: int
+_Drawn = tuple[list[Clips], int]
+"""Clips of one step, and its stream."""
 
 
 @dataclass(slots=True)
@@ -454,7 +449,7 @@ class TwinTraining(TrainingRun):
             rng = np.random.default_rng([_seed(config.seed, key), number])
             starts = rng.choice(self.starts[key], config.clips)
             clips.append(self._clips(sources[key], starts, spec))
-        return _Drawn(clips, stream, number)
+        return clips, stream
 
     def _clips(self, source: TrainingSession, starts: np.ndarray, spec: WindowSpec) -> Clips:
         """Read the clips that begin at some times."""
@@ -502,7 +497,8 @@ class TwinTraining(TrainingRun):
             # The noise is on, except in frozen modules.
             freeze(net.train(), config.frozen)
             net.zero_grad()
-        losses = [self._backward(clips, drawn) for clips in drawn.clips]
+        chosen, stream = drawn
+        losses = [self._backward(clips, stream) for clips in chosen]
         self.team.start_average(self.core)()
         # Gradients are sums over the sessions of a rank, then means over the ranks.
         share = self.team.size / self.n_sessions
@@ -513,7 +509,7 @@ class TwinTraining(TrainingRun):
         is_usable = all(map(has_finite_gradients, self.nets.values()))
         loss, updates = self.counted(losses, is_usable=is_usable)
         if updates:
-            used = ["core", *(clips.session for clips in drawn.clips)]
+            used = ["core", *(clips.session for clips in chosen)]
             for name in used:
                 self.optimisers[name].set_lr(lr)
                 self.optimisers[name].step()
@@ -524,12 +520,12 @@ class TwinTraining(TrainingRun):
             "lr": lr,
         }
 
-    def _backward(self, clips: Clips, drawn: _Drawn) -> float:
+    def _backward(self, clips: Clips, stream: int) -> float:
         """Add the gradients of some clips of a session, and return their loss."""
         net, config = self.nets[clips.session], self.settings
         clips = on_device(clips, self.device)
-        with seeded(_seed(config.seed, clips.session) + drawn.number, self.device):
-            state = net.start(config.clips, drawn.stream)
+        with seeded(_seed(config.seed, clips.session) + self.state.step, self.device):
+            state = net.start(config.clips, stream)
         output = net(clips.gray, clips.pupil, clips.behavior, state)
         loss = net.loss(output.logits, clips.responses, config.burn_in)
         if loss.isfinite() and loss.requires_grad:
