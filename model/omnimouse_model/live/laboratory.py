@@ -47,6 +47,7 @@ from omnimouse_model.masks.neuron_table import (
     label_columns,
     table_columns,
 )
+from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.storage.tables import PARQUET, write_table
 from omnimouse_model.storage.write import cache_dir
 
@@ -197,6 +198,8 @@ class Laboratory(HasBackgroundTask):
             return "This model sees no video: choose one that does."
         if state.session.stimulus is None and self.chosen != BARCODES:
             return "This recording has no video: no model knows how its neurons respond to one."
+        if needs is not None and (remedy := check_compatibility(needs, state.session).remedy):
+            return remedy
         if self.chosen == BARCODES:
             if needs is not None and "embeddings" not in needs.methods:
                 return "No functional fingerprints in this model: choose a twin or OmniMouse."

@@ -40,6 +40,7 @@ from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.selection import NeuronGroup
+from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.predictor import Predictor, of_family
 from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft
 from omnimouse_model.storage.tables import PARQUET
@@ -180,6 +181,7 @@ class Sources(HasBackgroundTask):
 
             of_neurons = self.question != "sources"
             reason = refusal(needs, Path(state.predictor_name).name, of_neurons=of_neurons)
+            reason = reason or check_compatibility(needs, state.session).remedy
             if reason:
                 return reason
         try:

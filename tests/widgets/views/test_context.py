@@ -193,6 +193,15 @@ def test_a_mask_that_shows_nothing_or_its_targets_alone_gives_a_reason(view, con
     assert record.record(view)["start"].refusal == ONLY_TARGETS
 
 
+def test_a_model_that_does_not_know_the_recording_says_so_before_a_sweep(view, controller):
+    results = controller.results
+    results.needs = replace(results.needs, sessions=frozenset({"another"}), n_neurons={})
+    record.choose(view, "sweep", True)
+    items = record.record(view)
+    assert items["start"].refusal == items["estimate"].text
+    assert items["estimate"].text.startswith("This recording was not seen in training")
+
+
 def test_the_form_begins_with_the_question_of_the_live_curves(view, controller, session):
     record.choose(view, "sweep", True)
     found = {}

@@ -1,6 +1,7 @@
 """The panel *Laboratory* without a toolkit: what it shows of each result, and its actions."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet
@@ -66,6 +67,14 @@ def test_a_run_gives_the_tuning_of_the_selected_neuron(view, controller):
     controller.selection.select([])
     controller.neuron_info.focus = None
     assert record(view)["content"].text == NO_NEURON
+
+
+def test_a_model_that_does_not_know_the_recording_says_so_before_the_run(view, controller):
+    results = controller.results
+    results.needs = replace(results.needs, sessions=frozenset({"another"}), n_neurons={})
+    items = record(view)
+    assert items["cost"].text.startswith("This recording was not seen in training")
+    assert items["run"].refusal == items["cost"].text
 
 
 @pytest.mark.parametrize("name", ["size", "fields"])

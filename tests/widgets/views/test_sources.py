@@ -1,5 +1,7 @@
 """The panel *Sources* without a toolkit: questions, bars, curves, matrix, colours, exports."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -390,6 +392,14 @@ def test_a_model_that_cannot_answer_gives_its_reason_before_the_run(view, contro
     assert record(view)["run"].refusal == "video-ridge does not see responses."
     choose(view, "question", "sources")
     assert not record(view)["run"].refusal
+
+
+def test_a_model_that_does_not_know_the_recording_says_so_before_the_run(view, controller):
+    results = controller.results
+    results.needs = replace(results.needs, sessions=frozenset({"another"}), n_neurons={})
+    assert not record(view)["run"].refusal  # linear-gaussian answers
+    choose(view, "model", "chosen")
+    assert record(view)["cost"].text.startswith("This recording was not seen in training")
 
 
 def test_a_recording_of_one_neuron_has_no_informants(view, controller):

@@ -157,3 +157,9 @@ def test_trials_without_tiers_have_those_of_their_time():
         assert record(time)["window"].text.endswith(" s · test")
         controller.navigation.seek(1.0)
         assert record(time)["window"].text.endswith(" s · train")
+
+
+def test_a_failed_prediction_is_the_reason_for_no_averages(view, controller, follow):
+    follow(True)
+    controller.results.mark_failed(ValueError("no such model"))
+    assert record(view)["averages"].text == "No prediction: no such model"

@@ -27,6 +27,7 @@ from omnimouse_widgets.views.record import (
     Table,
     Text,
 )
+from omnimouse_widgets.views.text.model import failure_text
 from omnimouse_widgets.views.text.units import drawn_units
 
 COLOURS: Final = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
@@ -130,6 +131,8 @@ class TrialsView:
             problem = NO_CONDITION
         elif state.session is not None and neuron is None:
             problem = SELECT
+        elif state.session is not None and self._results.freshness == "error":
+            problem = failure_text(state, self._results)
         elif state.session is not None and (not found or averages.time_s is None):
             read = self._results.peri_event
             is_read = not averages.tier or (read is not None and not len(read.trials))

@@ -30,6 +30,7 @@ from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.sweeps import MAX_COMPARED, Sweeps
+from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.storage.tables import Column, write_table
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.context.curves import DASHES, TIP, DrawnSweep, context_plots, place_on
@@ -226,7 +227,7 @@ class ContextView:
         reason = ""
         if not any(each.sweep.rows for each in self.drawn()):
             missing = " ".join(self.missing().split()) or "Wait for the first points"
-            reason = f"There is nothing to save. {missing}."
+            reason = f"There is nothing to save. {missing.rstrip('.')}."
         elif self.page == "sweep":
             reason = "Close the form first: the plots are behind it"
         names = " · ".join(each.name for each in self.drawn())
@@ -337,8 +338,11 @@ class ContextView:
         except ValueError as error:
             # A reason stands at its field already.
             text, tone, refusal = ("" if self.form.refusal else str(error)), "warning", str(error)
-        if self._state.session is None:
+        session, needs = self._state.session, self._results.needs
+        if session is None:
             refusal = NO_SESSION
+        elif needs is not None and (remedy := check_compatibility(needs, session).remedy):
+            text, tone, refusal = remedy, "warning", remedy
         elif self._sweeps.is_busy:
             refusal = "A sweep runs already: cancel it, or wait"
         start = Action("start", "Start", "Start the sweep in the background", self.start, refusal)
