@@ -216,6 +216,7 @@ class LaboratoryView:
                 "Copy as Python",
                 "Copy the commands that repeat this experiment in a script",
                 lambda: Clipboard(laboratory.as_python(), "The script is on the clipboard"),
+                laboratory.problem,
             ),
         )
 
