@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from html import escape
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import QApplication, QDialog, QMainWindow, QTextBrowser, QVB
 
 from omnimouse_app.field.brush import Brush
 from omnimouse_app.field.layers import RESTORE_KEY
+from omnimouse_widgets.qt.style.redraw import TURN_MS, Redraw, Waits
 from omnimouse_widgets.qt.style.shortcuts import KEYS, KeyActions
 from omnimouse_widgets.views.field.colours import STATE_CORE
 from omnimouse_widgets.views.field.layout import Field
@@ -190,10 +192,9 @@ class OneFrame(QObject):
     def __init__(self, window: QWidget) -> None:
         super().__init__(window)
         self._window = window
-        self._is_due = False
+        self._is_due, self._waits = False, Waits()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(0)
         self._timer.timeout.connect(self._compose)
         window.installEventFilter(self)
 
@@ -201,16 +202,21 @@ class OneFrame(QObject):
         """Hold a request back; Qt sends no second one before the first is answered."""
         if event is None or event.type() != QEvent.Type.UpdateRequest or self._is_due:
             return False
-        self._timer.start()
+        self._timer.start(0)
         return True
 
     def _compose(self) -> None:
+        if self._waits.is_next(Redraw.panels):
+            self._timer.start(TURN_MS)
+            return
+        begin_s = monotonic()
         # While this is True the filter lets the request through.
         self._is_due = True
         try:
             QCoreApplication.sendEvent(self._window, QEvent(QEvent.Type.UpdateRequest))
         finally:
             self._is_due = False
+            Redraw.frames.note(begin_s)
 
 
 FIELD_KEYS: dict[str, str] = {

@@ -22,7 +22,6 @@ from omnimouse_widgets.views.field.areas import (
     OutlinedAreas,
     outline_areas,
 )
-from omnimouse_widgets.views.field.colours import mean_levels
 from omnimouse_widgets.views.field.layout import Field, Tile, name_places
 
 
@@ -73,9 +72,8 @@ def lock(layer: Layer) -> None:
 
 # A function with an argument `layer` fills this layer instead of making one: napari makes and
 # paints a new one in a tenth of a second.
-def mean_layer(mean: np.ndarray, layer: Image | None = None) -> Image:
-    """Return the mean image as a grey image layer."""
-    levels = mean_levels(mean)
+def mean_layer(mean: np.ndarray, levels: tuple[float, float], layer: Image | None = None) -> Image:
+    """Return the mean image as a grey image layer, with its black and its white value."""
     if layer is None:
         return Image(mean, colormap="gray", contrast_limits=levels)
     layer.data = mean

@@ -39,11 +39,9 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.views.field.colours import core_and_rim, flat_rows
 from omnimouse_widgets.views.field.layout import (
     Field,
-    Tile,
     field_of,
     neurons_at,
     tile_of,
-    tiles_of,
 )
 from omnimouse_widgets.views.field.text import describe
 
@@ -108,7 +106,6 @@ class FieldLayers(QObject):
         self._session: Session | None = None
         self.field: Field | None = None
         self.colours: LabelColours | None = None
-        self.tiles: tuple[Tile, ...] = ()
         self.areas = AreaLayer(
             state,
             colouring,
@@ -182,13 +179,12 @@ class FieldLayers(QObject):
         self._brush.detach()
         self.space.leave()
         if session is None:
-            self.field, self.tiles = None, ()
+            self.field = None
             self._replace_layers({})
             return
         self.field = field = field_of(session)
         if field.note:
             show_info(f"OmniMouse: {field.note}")
-        self.tiles = tiles_of(field, np.asarray(session.units.plane))
         self._replace_layers(self._parts(session, field))
         assert self.neurons is not None
         self.neurons.describe_at = self.describe_at
@@ -204,13 +200,13 @@ class FieldLayers(QObject):
         """Return what makes each layer of a field, or fills it again, the lowest first."""
         parts: dict[str, MakeLayer] = {}
         if field.mean is not None:
-            parts[MEAN] = partial(mean_layer, field.mean)
+            parts[MEAN] = partial(mean_layer, field.mean, field.levels)
         # Below the neurons, to leave their colours visible.
         if field.texts:
             parts["outlines of probes"] = lambda before: outline_layer(field)
             parts["probes"] = partial(text_layer, field)
-        elif self.tiles:
-            parts[PLANES] = partial(label_layer, self.tiles, self._planes.label_of)
+        elif field.tiles:
+            parts[PLANES] = partial(label_layer, field.tiles, self._planes.label_of)
         if len(positioned_neurons_without_pixels(field)):
             parts[WITHOUT_PIXELS] = partial(layer_of_neurons_without_pixels, session, field)
         parts[NEURONS] = partial(neuron_layer, session, field)
@@ -261,7 +257,7 @@ class FieldLayers(QObject):
         if self.field is None or self.space.is_shown:
             return
         self._viewer.reset_view()
-        tile = tile_of(self.tiles, self._planes.number)
+        tile = tile_of(self.field.tiles, self._planes.number)
         if tile is not None:
             camera = self._viewer.scene.camera
             camera.center = (*camera.center[:-2], *tile.centre)
@@ -274,11 +270,11 @@ class FieldLayers(QObject):
         planes, field = self._planes, self.field
         if field is None:
             return
-        tile = tile_of(self.tiles, planes.number)
+        tile = tile_of(field.tiles, planes.number)
         if self.mean is not None and field.mean is not None:
             self.mean.data = field.mean if tile is None else tile.crop(field.mean)
         if (names := self.by_role.get(PLANES)) is not None:
-            name_planes(names, self.tiles, planes.label_of, planes.number)
+            name_planes(names, field.tiles, planes.label_of, planes.number)
         if (crosses := self.by_role.get(WITHOUT_PIXELS)) is not None:
             displayed = planes.is_visible
             neurons = positioned_neurons_without_pixels(field)

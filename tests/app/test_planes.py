@@ -37,12 +37,12 @@ def first_neuron_of_plane(plane, number):
 
 
 def test_a_tile_holds_the_neurons_of_its_plane_and_no_others(dock, layers, plane):
-    assert [tile.plane for tile in layers.tiles] == sorted({*plane.tolist()})
-    for tile in layers.tiles:
+    assert [tile.plane for tile in layers.field.tiles] == sorted({*plane.tolist()})
+    for tile in layers.field.tiles:
         y, x = layers.field.centres.T
         inside = (y > tile.top) & (y < tile.bottom) & (x > tile.left) & (x < tile.right)
         np.testing.assert_array_equal(inside, plane == tile.plane)
-    words = [dock.controller.planes.label_of(tile.plane) for tile in layers.tiles]
+    words = [dock.controller.planes.label_of(tile.plane) for tile in layers.field.tiles]
     assert layers.by_role[PLANES].text.values.tolist() == words
     assert "µm" in words[0]
 
@@ -80,7 +80,7 @@ def test_one_plane_is_shown_with_its_image(dock, canvas, layers, plane, monkeypa
     dock.controller.selection.select([other])
     planes.show(1)
     layers.draw()
-    tile, shown = layers.tiles[1], layers.mean.data
+    tile, shown = layers.field.tiles[1], layers.mean.data
     box = [round(side) for side in (tile.top, tile.bottom, tile.left, tile.right)]
     inside = np.zeros(shown.shape, bool)
     inside[slice(*box[:2]), slice(*box[2:])] = True

@@ -18,7 +18,8 @@ from omnimouse_model.live.analysis_file import ReopenedAnalysis
 from omnimouse_model.live.mask.presets import mask_for, preset_for, preset_named
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import FirstScores, shipped_scores
-from omnimouse_model.masks import Mask
+from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks.neuron_table import label_columns
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +110,11 @@ def _opened(path: str | Path, options: dict[str, Any]) -> Session:
 def read_ahead(view: SessionView) -> None:
     """Read the data that views draw first, so that the drawing thread reads no file."""
     if view.session is not None and view.window is not None:
-        _ = (view.window.frames_u8, view.window.behavior)
+        window = view.window
+        _ = (window.frames_u8, window.behavior, window.missing, label_columns(view.session))
         view.session.overview()
+    if view.mask is not None:
+        scored_cells(view.mask)
 
 
 def put_on_screen(

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.masks.cells import MIXED, PATTERN_NAMES, STATE_NAMES, TRANSITION, VISIBLE
 from omnimouse_model.masks.mask import Mask
@@ -75,14 +76,19 @@ def table_columns(
 
 def label_columns(session: Session) -> tuple[str, ...]:
     """Return the columns with 2 to 20 different known values, such as the area."""
-    return tuple(
-        name
-        for name, values in table_columns(session).items()
-        # Most columns have too many values, and a part of the neurons tells.
-        if name != "id"
-        and len(known_values(values[: 10 * MAX_LABELS])) <= MAX_LABELS
-        and 2 <= len(known_values(values)) <= MAX_LABELS
-    )
+
+    def find() -> tuple[str, ...]:
+        return tuple(
+            name
+            for name, values in table_columns(session).items()
+            # Most columns have too many values, and a part of the neurons tells.
+            if name != "id"
+            and len(known_values(values[: 10 * MAX_LABELS])) <= MAX_LABELS
+            and 2 <= len(known_values(values)) <= MAX_LABELS
+        )
+
+    # Once: 5 ms for 40,000 neurons.
+    return cached(session, "label columns", find)
 
 
 def known_values(values: np.ndarray) -> list[str]:

@@ -18,7 +18,6 @@ from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 from omnimouse_widgets.views.field.areas import OutlinedAreas, outline_areas
 from omnimouse_widgets.views.field.colours import (
     core_and_rim,
-    mean_levels,
     score_colours,
     state_colours,
 )
@@ -29,7 +28,6 @@ from omnimouse_widgets.views.field.layout import (
     neuron_on_click,
     neurons_at,
     tile_of,
-    tiles_of,
     um_per_pixel,
 )
 from omnimouse_widgets.views.field.text import ORDER, compute_action, counted, describe
@@ -300,10 +298,9 @@ class MaskPainter(Part):
         if field is None or session is None:
             return
         number = planes.number
-        tiles = tiles_of(field, np.asarray(session.units.plane))
-        tile = tile_of(tiles, number)
+        tile = tile_of(field.tiles, number)
         # A field of probes has their names among its texts.
-        shown = [] if field.texts else [t for t in tiles if tile in (None, t)]
+        shown = [] if field.texts else [t for t in field.tiles if tile in (None, t)]
         names = name_places(shown, [planes.label_of(t.plane) for t in shown])
         region = None
         if tile is not None:
@@ -463,7 +460,7 @@ def _grey(field: Field) -> np.ndarray:
     """Return the mean image as uint8 (H, W), uniformly dark without an image."""
     if field.mean is None or not np.isfinite(field.mean).all():
         return np.full(field.labels.shape, 24, np.uint8)
-    low, high = mean_levels(field.mean)
+    low, high = field.levels
     shares = np.clip((field.mean - low) / (high - low), 0, 1)
     return np.asarray(shares * 255, np.uint8)
 

@@ -556,20 +556,21 @@ class Colouring(HasBackgroundTask):
         scores, ceiling = self._results.shown_scores, self._ceiling
         # Spikes are stored as counts per sample.
         to_shown = session.responses.rate_hz if session.responses.has_events else 1.0
-        values = {
-            "score": unknown if scores is None or len(scores) != n else scores,
+        # Functions: the menu asks for one quantity after the other.
+        values: dict[str, Callable[[], np.ndarray]] = {
+            "score": lambda: unknown if scores is None or len(scores) != n else scores,
             # -1 is an unknown plane.
-            "plane": np.where(units.plane < 0, np.nan, units.plane),
-            "depth": units.xyz_um[:, 2],
-            "x": units.xyz_um[:, 0],
-            "y": units.xyz_um[:, 1],
-            "mean": np.where(_never_recorded(session), np.nan, units.mean * to_shown),
-            "variability": np.where(_never_recorded(session), np.nan, units.std * to_shown),
-            "ceiling": unknown if ceiling is None else ceiling[1].single_trial_max,
-            "oracle": unknown if ceiling is None else ceiling[1].oracle,
-            "id": units.names,
+            "plane": lambda: np.where(units.plane < 0, np.nan, units.plane),
+            "depth": lambda: units.xyz_um[:, 2],
+            "x": lambda: units.xyz_um[:, 0],
+            "y": lambda: units.xyz_um[:, 1],
+            "mean": lambda: np.where(_never_recorded(session), np.nan, units.mean * to_shown),
+            "variability": lambda: np.where(_never_recorded(session), np.nan, units.std * to_shown),
+            "ceiling": lambda: unknown if ceiling is None else ceiling[1].single_trial_max,
+            "oracle": lambda: unknown if ceiling is None else ceiling[1].oracle,
+            "id": lambda: units.names,
         }
-        return np.asarray(values[name], float), ()
+        return np.asarray(values[name](), float), ()
 
 
 def _has_pin(names: tuple[str, str]) -> bool:

@@ -5,10 +5,12 @@ Planes have the recording's own numbers, as in filters and colours.
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from psygnal import Signal
 
+from omnimouse_model.data.neurons import Units
 from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.client import Requests
@@ -105,16 +107,7 @@ class Planes:
         session = self._state.session
         if session is None:
             return f"plane {number}"
-        units = session.units
-        own = np.asarray(units.plane) == number
-        depth = np.asarray(units.xyz_um, float)[own, 2]
-        depth = depth[np.isfinite(depth)]
-        parts = [units.group_name(number)]
-        if depth.size and units.probe is None:
-            parts.append(f"{np.median(depth):z.0f} µm")
-        elif depth.size:
-            parts.append(f"{depth.min():z.0f}–{depth.max():z.0f} µm")
-        return " · ".join(parts)
+        return cached(session, f"label of plane {number}", partial(_label, session.units, number))
 
     @property
     def is_visible(self) -> np.ndarray | None:
@@ -140,7 +133,7 @@ class Planes:
         if not len(positions):
             return "This recording has no positions with depth."
         # Recordings without positions can have a constant x and y, often 0.
-        if not np.ptp(positions[:, :2], axis=0).any():
+        if (positions[:, :2] == positions[0, :2]).all():
             return "This recording has depths but no positions across the cortex."
         return ""
 
@@ -168,6 +161,17 @@ class Planes:
     def _on_session(self) -> None:
         self._state.plane_shown = ALL_PLANES
         self._state.in_space = False
+
+
+def _label(units: Units, number: int) -> str:
+    depth = np.asarray(units.xyz_um, float)[np.asarray(units.plane) == number, 2]
+    depth = depth[np.isfinite(depth)]
+    parts = [units.group_name(number)]
+    if depth.size and units.probe is None:
+        parts.append(f"{np.median(depth):z.0f} µm")
+    elif depth.size:
+        parts.append(f"{depth.min():z.0f}–{depth.max():z.0f} µm")
+    return " · ".join(parts)
 
 
 def _numbers(session: Session) -> tuple[int, ...]:

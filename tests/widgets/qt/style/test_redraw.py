@@ -11,6 +11,8 @@ from omnimouse_widgets.qt.style.redraw import (
     FaultNotice,
     Redraw,
     VisibilityMonitor,
+    Waits,
+    Work,
     field_first,
     qt_post,
 )
@@ -200,3 +202,18 @@ def test_a_call_from_the_qt_thread_is_also_put_off(qtbot):
     post(partial(calls.append, 1))
     assert calls == []
     wait(qtbot, lambda: calls == [1])
+
+
+class LongWork(Work):
+    is_long = True
+
+
+def test_a_panel_leaves_turns_to_clicks_after_a_long_frame(panel, source, show, qtbot, monkeypatch):
+    show(panel)
+    panel.calls.clear()
+    monkeypatch.setattr(Redraw, "frames", LongWork())
+    source.first.emit()
+    qtbot.waitUntil(lambda: panel.calls == ["a", "b"])
+    waits = Waits()
+    assert [waits.is_next(LongWork()) for _ in range(5)] == [True, True, True, False, True]
+    assert not waits.is_next(Work())

@@ -49,7 +49,6 @@ from omnimouse_widgets.views.field.colours import (
     STATE_RIM,
     core_and_rim,
     flat_rows,
-    mean_levels,
 )
 from omnimouse_widgets.views.field.layout import Field, field_of
 from omnimouse_widgets.views.field.text import ORDER, UNIFORM, counted
@@ -182,7 +181,7 @@ def field_pixels(controller: Controller, field: Field) -> np.ndarray:
     """Return uint8 (H, W, 3): the neurons in their colours over the mean image."""
     pixels = np.zeros((*field.labels.shape, 3), np.uint8)
     if field.mean is not None:
-        grey = _coarse(coloured(field.mean, mean_levels(field.mean), GREY))
+        grey = _coarse(coloured(field.mean, field.levels, GREY))
         # Only the common part, in case the mean image has another size than the labels.
         height, width = np.minimum(grey.shape[:2], pixels.shape[:2])
         pixels[:height, :width] = grey[:height, :width]

@@ -167,20 +167,6 @@ def flat_rows(
     return label_rows(core, rim, selected, has_rims=field.has_rims)
 
 
-def mean_levels(mean: np.ndarray) -> tuple[float, float]:
-    """Return the values of a mean image that are drawn black and white.
-
-    The white level is above the 99.5th percentile, so that the image stays darker
-    than the colours of the neurons.
-    """
-    # A subsample of at most about 1024 x 1024 pixels is sufficient for percentiles and
-    # keeps large mosaics fast.
-    some = mean[:: max(1, mean.shape[0] // 512), :: max(1, mean.shape[1] // 512)]
-    low, high = np.percentile(some, [1, 99.5])
-    # 1e-6: the levels of a constant image must differ.
-    return float(low), float(high + 0.15 * (high - low) + 1e-6)
-
-
 def _scores(results: Results, count: int) -> np.ndarray:
     """Return the scores of all neurons; NaN if they are not known."""
     scores = results.neuron_scores

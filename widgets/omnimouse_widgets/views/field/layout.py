@@ -57,6 +57,10 @@ class Field:
         the units without a place.
     outlines
         float (n, 2) closed paths (y, x) in pixels: those of the probes.
+    tiles
+        One for each plane with neurons on the field; () for a single plane.
+    levels
+        Values of the mean image that are drawn black and white.
     """
 
     labels: np.ndarray
@@ -69,6 +73,8 @@ class Field:
     covered_by: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     texts: tuple[tuple[float, float, str], ...] = ()
     outlines: tuple[np.ndarray, ...] = ()
+    tiles: tuple["Tile", ...] = ()
+    levels: tuple[float, float] = (0.0, 1.0)
 
     @property
     def n_neurons(self) -> int:
@@ -110,13 +116,28 @@ def session_field(session: Session) -> Field:
     if units.roi is not None:
         mean, tile_of = _mosaic(units, session.images)
         pixels = _outline_pixels(units.roi, mean, tile_of)
-        return _assemble(pixels, len(units.unit_id), mean, "")
-    centres, note = _positions(units)
-    pixels = _disks(centres, (FIELD_SIDE, FIELD_SIDE))
-    field = _assemble(pixels, len(units.unit_id), None, note)
-    if has_depths(units):
-        return replace(field, texts=probe_texts(units), outlines=probe_outlines(units))
-    return field
+        field = _assemble(pixels, len(units.unit_id), mean, "")
+    else:
+        centres, note = _positions(units)
+        pixels = _disks(centres, (FIELD_SIDE, FIELD_SIDE))
+        field = _assemble(pixels, len(units.unit_id), None, note)
+        if has_depths(units):
+            field = replace(field, texts=probe_texts(units), outlines=probe_outlines(units))
+    return replace(field, tiles=_tiles(field, np.asarray(units.plane)))
+
+
+def _levels(mean: np.ndarray) -> tuple[float, float]:
+    """Return the values of a mean image that are drawn black and white.
+
+    The white level is above the 99.5th percentile, so that the image stays darker
+    than the colours of the neurons.
+    """
+    # A subsample of at most about 1024 x 1024 pixels is sufficient for percentiles and
+    # keeps large mosaics fast.
+    some = mean[:: max(1, mean.shape[0] // 512), :: max(1, mean.shape[1] // 512)]
+    low, high = np.percentile(some, [1, 99.5])
+    # 1e-6: the levels of a constant image must differ.
+    return float(low), float(high + 0.15 * (high - low) + 1e-6)
 
 
 def neurons_at(field: Field, y: float, x: float) -> np.ndarray:
@@ -360,6 +381,7 @@ def _assemble(pixels: _Pixels, count: int, mean: np.ndarray | None, note: str) -
         note=note,
         covered_at=pixels.flat[covered][order],
         covered_by=pixels.neuron[covered][order],
+        levels=(0.0, 1.0) if mean is None else _levels(mean),
     )
 
 
@@ -495,17 +517,10 @@ class Tile:
         )
 
 
-def tiles_of(field: Field, plane: np.ndarray) -> tuple[Tile, ...]:
-    """Return one tile for each plane with neurons on the field; () for a single plane.
+def _tiles(field: Field, plane: np.ndarray) -> tuple[Tile, ...]:
+    """Return the tiles of a field whose neurons lie in planes (P,), -1 unknown.
 
     A tile ends half way to its neighbours, or at the edge of the field.
-
-    Parameters
-    ----------
-    field
-        Positions of the neurons.
-    plane
-        (P,) numbers, -1 unknown.
     """
     placed = np.isfinite(field.centres).all(axis=1) & (plane >= 0)
     numbers = np.unique(plane[placed])
