@@ -10,7 +10,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ MAX_TABLE_BYTES = 2 * 2**30
 COPY = "copy the store again, or convert the session again"
 _MAX_FILES = 2_000_000
 _NOT_STORED = 2**64 - 1
+_RUN_BYTES = 2**20
+"""Most bytes of several chunks that are read at once: they stay in a processor's cache."""
 _OLD = (".zarray", ".zgroup", ".zattrs", ".zmetadata")
 """Metadata of format 2."""
 
@@ -154,6 +156,33 @@ def check_files(path: Path, formats: tuple[Format, ...] = (3,)) -> None:
                 raise _other_format(Path(item.path), 2)
 
 
+_Place = tuple[BlockFile, int, int]
+"""File of a chunk, its first byte, and the byte after its last."""
+
+
+def _stored(places: Sequence[_Place | None]) -> Iterator[np.ndarray | None]:
+    """Yield the stored bytes of chunks, each valid until the next one."""
+    at = 0
+    while at < len(places):
+        if (place := places[at]) is None:
+            yield None
+            at += 1
+            continue
+        # Chunks that follow each other in a file, as those of a window do, are read at once.
+        file, begin, end = place
+        run = [slice(0, end - begin)]
+        for other in places[at + 1 :]:
+            if other is None or other[:2] != (file, end) or other[2] - begin > _RUN_BYTES:
+                break
+            run.append(slice(end - begin, other[2] - begin))
+            end = other[2]
+        memory = stored_memory(end - begin)
+        file.read(begin, memory.data)
+        for part in run:
+            yield memory[part]
+        at += len(run)
+
+
 class ZarrArray:
     """An array that is only read; see `Rows`. Chunks are decoded directly.
 
@@ -222,10 +251,11 @@ class ZarrArray:
             pieces = pieces_of(low, high, n)
             axes.insert(0, [(k // count, k % count * step, *parts) for k, *parts in pieces])
             step *= count
-        for parts in product(*axes):
-            # An array without axes has one value.
-            piece, numbers, target, source = zip(*parts, strict=True) if parts else ((),) * 4
-            out[target] = self._decoded(piece, sum(numbers))[source]
+        # An array without axes has one value.
+        chunks = [tuple(zip(*parts, strict=True)) or ((),) * 4 for parts in product(*axes)]
+        places = [self._place(piece, sum(numbers)) for piece, numbers, *_ in chunks]
+        for (piece, _, target, source), stored in zip(chunks, _stored(places), strict=True):
+            out[target] = self._decoded(piece, stored)[source]
         return out
 
     def require(self, pieces: Iterable[tuple[int, ...]]) -> None:
@@ -235,10 +265,9 @@ class ZarrArray:
                 raise self._missing(piece)
 
     # -- chunks -----------------------------------------------------------------
-    def _decoded(self, piece: tuple[int, ...], number: int) -> np.ndarray:
-        """Return the chunk of a number in a file, valid until this thread's next one."""
+    def _decoded(self, piece: tuple[int, ...], stored: np.ndarray | None) -> np.ndarray:
+        """Return a chunk from its stored bytes, valid until this thread's next one."""
         layout = self._layout
-        stored = self._stored(piece, number)
         if stored is None:
             if self._is_whole:
                 raise self._missing(piece)
@@ -260,8 +289,8 @@ class ZarrArray:
         turned = values.reshape([layout.chunk[axis] for axis in layout.order])
         return turned.transpose(layout.turned)
 
-    def _stored(self, piece: tuple[int, ...], number: int) -> np.ndarray | None:
-        """Return the bytes of a chunk as they are stored, None if they are not."""
+    def _place(self, piece: tuple[int, ...], number: int) -> _Place | None:
+        """Return the place of the chunk of a number in a file, None if it is not stored."""
         source = self._file(piece)
         if source is None:
             return None
@@ -274,9 +303,7 @@ class ZarrArray:
         most = 2 * self._layout.n_chunk_bytes + 2**16
         if offset + length > source.size or length > most:
             raise self._broken(piece, f"a piece at {offset} is not there")
-        stored = stored_memory(length)
-        source.read(offset, stored.data)
-        return stored
+        return source, offset, offset + length
 
     def _entries(self, piece: tuple[int, ...], source: BlockFile) -> memoryview:
         """Return offset and length of every chunk of a shard, one after the other."""
