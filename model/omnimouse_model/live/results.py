@@ -357,10 +357,16 @@ class Results:
                 setattr(self, name, "error")
         self.changed.emit()
 
-    def take_refined(self, tier_score: TierScore | None, tier_curves: TierCurves | None) -> None:
-        """Take a score or curves over more windows of a tier; None leaves the old."""
+    def take_refined(
+        self,
+        tier_score: TierScore | None = None,
+        tier_curves: TierCurves | None = None,
+        peri_event: PeriEventResponses | None = None,
+    ) -> None:
+        """Take what is over more windows or trials of a tier; None leaves the old."""
         self.tier_score = tier_score or self.tier_score
         self.tier_curves = tier_curves or self.tier_curves
+        self.peri_event = peri_event or self.peri_event
         self.changed.emit()
 
     def take_selected(self, selection: tuple[int, ...]) -> bool:

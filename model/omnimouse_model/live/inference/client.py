@@ -215,15 +215,11 @@ class LiveClient:
         if stage.name == "learned":
             self.results.learned = stage.learned
             return
-        if stage.name == "peri_event":
-            if answer.number == self.results.newest_request:
-                self.results.peri_event = stage.peri_event
-                self.results.changed.emit()
-            return
-        if stage.name in ("tier_score", "tier_curves"):
+        if stage.name in ("tier_score", "tier_curves", "peri_event"):
             # Of a request that is no longer the newest: another task, or repeated.
             if answer.number == self.results.newest_request:
-                self.results.take_refined(stage.tier_score, stage.tier_curves)
+                refined = (stage.tier_score, stage.tier_curves, stage.peri_event)
+                self.results.take_refined(*refined)
             return
         apply_stage(self.results, answer, stage)
         # The window on screen may have to follow the spec of a predictor just loaded.

@@ -179,8 +179,7 @@ class StageRunner:
             yield from self._predict(predictor, request, targets, cancelled)
         elif request.maps_to_predictor_spec:
             yield from _predict_mapped(predictor, request, targets, cancelled)
-            if (score := self._tiers.score(predictor, request)) is not None:
-                yield Stage("tier_score", tier_score=score)
+            yield from map(_of_tier, self._tiers.known(predictor, request))
         else:
             yield _described("loaded", predictor)
 
@@ -212,7 +211,7 @@ class StageRunner:
         took_s = perf_counter() - since
         scores = window_scores(population, request.window, request.metric)
         yield Stage("population", population, scores, took_s=took_s)
-        yield from self._known_in_tier(predictor, request)
+        yield from map(_of_tier, self._tiers.known(predictor, request))
         # After the population, which the what-if is compared with.
         if request.edits:
             yield _predict_edits(predictor, request, population, cancelled)
@@ -241,13 +240,12 @@ class StageRunner:
             return
         if not is_served(predictor.needs.spec, request.window.spec):
             if request.maps_to_predictor_spec:
-                for score in self._tiers.refined_scores(predictor, request, cancelled):
-                    yield Stage("tier_score", tier_score=score)
+                yield from map(_of_tier, self._tiers.refined(predictor, request, cancelled))
             return
         learned = self._learned_of(predictor, request.session, cancelled)
         if not learned.is_empty:
             yield Stage("learned", learned=learned)
-        yield from self._known_in_tier(predictor, request)
+        yield from map(_of_tier, self._tiers.known(predictor, request))
         # Before the scores, which can take minutes: a viewer waits for it.
         events = self._peri_event(predictor, request)
         if events is not None:
@@ -260,19 +258,7 @@ class StageRunner:
             for window in neighbours(request.window, request.step_s):
                 stop_if(cancelled)
                 predictor.prefetch(window, request.mask, cancelled)
-        for score in self._tiers.refined_scores(predictor, request, cancelled):
-            yield Stage("tier_score", tier_score=score)
-        for curves in self._tiers.refined_curves(predictor, request, cancelled):
-            yield Stage("tier_curves", tier_curves=curves)
-
-    def _known_in_tier(self, predictor: Predictor, request: LiveRequest) -> Iterator[Stage]:
-        """Yield the score and the curves over the tier, as far as they are known."""
-        score = self._tiers.score(predictor, request)
-        if score is not None:
-            yield Stage("tier_score", tier_score=score)
-        curves = self._tiers.curves(predictor, request)
-        if curves is not None:
-            yield Stage("tier_curves", tier_curves=curves)
+        yield from map(_of_tier, self._tiers.refined(predictor, request, cancelled))
 
     def _learned_of(
         self, predictor: Predictor, session: Session, cancelled: Cancelled
@@ -398,6 +384,13 @@ def _described(
         devices=devices_of(predictor),
         residence=residence_of(predictor),
     )
+
+
+def _of_tier(found: TierScore | TierCurves) -> Stage:
+    """Return the stage of a score or of curves over a tier."""
+    if isinstance(found, TierScore):
+        return Stage("tier_score", tier_score=found)
+    return Stage("tier_curves", tier_curves=found)
 
 
 def _predict_mapped(

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
@@ -37,6 +37,7 @@ from omnimouse_model.evaluation.results_store import number
 from omnimouse_model.evaluation.tier_score import (
     Arrays,
     Facts,
+    TierRun,
     TierScore,
     TierScoring,
     has_scored_targets,
@@ -302,7 +303,7 @@ def _curves(facts: Facts, arrays: Arrays, plan: SweepPlan) -> TierCurves:
 
 MAX_SCORE_BYTES = 256 * 2**20
 """Limit of the sums of earlier tasks, which return with their scores."""
-MAX_COMPLETE = 64
+MAX_COMPLETE = 128
 """Number of complete scores and curves in memory."""
 STORE_EVERY_S = 10.0
 """Seconds between two writings of unfinished sums; a kill loses what came since."""
@@ -310,8 +311,17 @@ QUICK_BYTES = 8 * 2**20
 """Larger sums are written at the end alone: writing takes more than 50 ms, for which
 the next stroke would wait."""
 Key = tuple[str, ...]
-T = TypeVar("T")
-Work = TypeVar("Work", TierScoring, TierSweep)
+Result = TierScore | TierCurves
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """Key of a score or of curves, where they are stored, and how they are computed."""
+
+    key: Key
+    store: ScoreStore | None
+    stored: Callable[[ScoreStore], Result | None]
+    begin: Callable[[], TierRun[Any]]
 
 
 class TierResults:
@@ -325,32 +335,18 @@ class TierResults:
 
     def __init__(self, store: ScoreStore | None = None) -> None:
         self._store = store
-        self._scorings = MemoryCache[TierScoring](MAX_SCORE_BYTES, lambda scoring: scoring.n_bytes)
-        self._sweeps = MemoryCache[TierSweep](MAX_SCORE_BYTES, lambda sweep: sweep.n_bytes)
-        self._scores = MemoryCache[TierScore](MAX_COMPLETE, lambda _: 1)
-        self._curves = MemoryCache[TierCurves](MAX_COMPLETE, lambda _: 1)
+        self._runs = MemoryCache[TierRun[Any]](2 * MAX_SCORE_BYTES, lambda run: run.n_bytes)
+        self._complete = MemoryCache[Any](MAX_COMPLETE)
         # Unfinished task that can be stored -> number of batches in its stored sums.
         self._n_stored: dict[Key, int] = {}
         self._stored_at_s = monotonic()
 
-    def score(self, predictor: Predictor, request: LiveRequest) -> TierScore | None:
-        """Return the score of a task over the windows so far; None before the first."""
-        key, mask = _score_key(predictor, request), request.mask
-        if key is None:
-            return None
-        store = self._store_of(request)
-        is_unknown = key not in self._scores and key not in self._scorings
-        if is_unknown and store is not None:
-            stored = store.score(key, mask)
-            if stored is not None:
-                self._scores.get(key, _always(stored))
-        if key in self._scores:
-            # Views compare masks by identity.
-            return replace(self._scores.get(key, _missing), mask=mask)
-        if is_unknown and not (store is not None and store.has_sums(key)):
-            return None
-        scoring = self._scoring(predictor, request, key)
-        return replace(scoring.result(), mask=mask) if scoring.n_added else None
+    def known(self, predictor: Predictor, request: LiveRequest) -> Iterator[Result]:
+        """Yield the score of a task, then its curves, over the windows so far."""
+        for question in self._questions(predictor, request):
+            found = self._known(question)
+            if found is not None:
+                yield _under(request.mask, found)
 
     def complete_score(
         self, predictor: Predictor, request: LiveRequest
@@ -366,152 +362,135 @@ class TierResults:
         def find() -> TierScore | None:
             if key is None:
                 return None
-            found = self._scores.peek(key)
+            found = self._complete.peek(key)
             return found if found or store is None else store.score(key, mask)
 
         return find
 
-    def refined_scores(
+    def refined(
         self, predictor: Predictor, request: LiveRequest, cancelled: Callable[[], bool]
-    ) -> Iterator[TierScore]:
-        """Yield the score of a task after each further batch of windows.
+    ) -> Iterator[Result]:
+        """Yield the score, then the curves, after each further batch of windows.
 
         Raises
         ------
         StoppedError
             `cancelled()` returned true; a later call continues.
         """
-        key, mask = _score_key(predictor, request), request.mask
-        if key is None or key in self._scores:
-            return
-        for found in self._scoring(predictor, request, key).refine(cancelled):
-            if found.is_complete:
-                self._scores.get(key, _always(found))
-                self._write(request, key, found)
-            yield replace(found, mask=mask)
-            self._store_in_time(key)
-
-    def curves(self, predictor: Predictor, request: LiveRequest) -> TierCurves | None:
-        """Return the curves over the windows so far; None before the first."""
-        key = _curves_key(predictor, request)
-        if key is None:
-            return None
-        store = self._store_of(request)
-        is_unknown = key not in self._curves and key not in self._sweeps
-        if is_unknown and store is not None:
-            stored = store.curves(key, _plan(predictor, request))
-            if stored is not None:
-                self._curves.get(key, _always(stored))
-        if key in self._curves:
-            return self._curves.get(key, _missing)
-        if is_unknown and not (store is not None and store.has_sums(key)):
-            return None
-        sweep = self._sweep(predictor, request, key)
-        return sweep.result() if sweep.n_added else None
-
-    def refined_curves(
-        self, predictor: Predictor, request: LiveRequest, cancelled: Callable[[], bool]
-    ) -> Iterator[TierCurves]:
-        """Yield the curves after each further batch; see `refined_scores`."""
-        key = _curves_key(predictor, request)
-        if key is None or key in self._curves:
-            return
-        for found in self._sweep(predictor, request, key).refine(cancelled):
-            if found.is_complete:
-                self._curves.get(key, _always(found))
-                self._write(request, key, found)
-            yield found
-            self._store_in_time(key)
+        for question in self._questions(predictor, request):
+            key, store = question.key, question.store
+            if key in self._complete:
+                continue
+            for found in self._run(question).refine(cancelled):
+                if found.is_complete:
+                    self._keep(key, found)
+                    if store is not None:
+                        store.add(key, found)
+                yield _under(request.mask, found)
+                self._store_in_time(key)
 
     def forget_unfinished(self) -> None:
         """Write unfinished sums to disk and release them with their predictor."""
         n_bytes = 0
         # The last used first: the least recently used may have no place.
         for key in reversed(self._n_stored):
-            work = self._unfinished(key)
-            if work is not None and n_bytes + work.n_bytes <= UNFINISHED_BYTES:
-                n_bytes += work.n_bytes
+            run = self._unfinished(key)
+            if run is not None and n_bytes + run.n_bytes <= UNFINISHED_BYTES:
+                n_bytes += run.n_bytes
                 self._store_sums(key)
         self._n_stored.clear()
-        self._scorings.clear()
-        self._sweeps.clear()
+        self._runs.clear()
 
-    def _scoring(self, predictor: Predictor, request: LiveRequest, key: Key) -> TierScoring:
-        session, mask, metric = request.session, request.mask, request.metric
-        span = _span_of(predictor, request)
-        tier = scored_tier(session, span or predictor.needs.spec)
+    def _questions(self, predictor: Predictor, request: LiveRequest) -> Iterator[_Question]:
+        """Yield the score of a task, and the curves if they are asked for."""
+        store = self._store_of(request)
+        key, curves = _score_key(predictor, request), _curves_key(predictor, request)
+        if key is not None:
+            yield _Question(
+                key,
+                store,
+                lambda store: store.score(key, request.mask),
+                lambda: _scoring(predictor, request),
+            )
+        if curves is not None:
+            yield _Question(
+                curves,
+                store,
+                lambda store: store.curves(curves, _plan(predictor, request)),
+                lambda: TierSweep(predictor, request.session, _plan(predictor, request)),
+            )
 
-        def make() -> TierScoring:
-            return TierScoring(predictor, session, mask, tier, metric, span)
+    def _known(self, question: _Question) -> Result | None:
+        key, store = question.key, question.store
+        found = self._complete.peek(key)
+        is_unknown = found is None and key not in self._runs
+        if is_unknown and store is not None:
+            found = question.stored(store)
+        if found is not None:
+            return self._keep(key, found)
+        if is_unknown and not (store is not None and store.has_sums(key)):
+            return None
+        run = self._run(question)
+        return run.result() if run.n_added else None
 
-        return self._kept(self._scorings, request, key, make)
+    def _keep(self, key: Key, found: Result) -> Result:
+        """Keep a complete result, which becomes the last used."""
+        return self._complete.get(key, lambda: found)
 
-    def _sweep(self, predictor: Predictor, request: LiveRequest, key: Key) -> TierSweep:
-        def make() -> TierSweep:
-            return TierSweep(predictor, request.session, _plan(predictor, request))
-
-        return self._kept(self._sweeps, request, key, make)
-
-    def _kept(
-        self,
-        cache: MemoryCache[Work],
-        request: LiveRequest,
-        key: Key,
-        make: Callable[[], Work],
-    ) -> Work:
+    def _run(self, question: _Question) -> TierRun[Any]:
         """Return the computation of a task; a new one if its sums are of no use."""
-        work = cache.peek(key)
-        if work is not None and not work.is_whole:
-            cache.drop(key)
+        key = question.key
+        run = self._runs.peek(key)
+        if run is not None and not run.is_whole:
+            self._runs.drop(key)
         if key in self._n_stored:  # becomes the last used
             self._n_stored[key] = self._n_stored.pop(key)
-        return cache.get(key, lambda: self._continued(request, key, make))
+        return self._runs.get(key, lambda: self._continued(question))
 
-    def _continued(self, request: LiveRequest, key: Key, make: Callable[[], Work]) -> Work:
+    def _continued(self, question: _Question) -> TierRun[Any]:
         """Return a new computation, with the sums of an earlier process if stored."""
-        store, work = self._store_of(request), make()
+        key, store, run = question.key, question.store, question.begin()
         if store is None:
-            return work
+            return run
 
-        def restored(facts: Facts, arrays: Arrays) -> Work:
-            work.restore(facts, arrays)
-            return work
+        def restored(facts: Facts, arrays: Arrays) -> TierRun[Any]:
+            run.restore(facts, arrays)
+            return run
 
         if store.has_sums(key):
-            # Sums of another task leave a part of their values in `work`.
-            work = store.with_sums(key, restored) or make()
-        self._n_stored[key] = work.n_added
-        return work
+            # Sums of another task leave a part of their values in `run`.
+            run = store.with_sums(key, restored) or question.begin()
+        self._n_stored[key] = run.n_added
+        return run
 
-    def _unfinished(self, key: Key) -> TierScoring | TierSweep | None:
-        is_complete = key in self._scores or key in self._curves
-        return None if is_complete else self._scorings.peek(key) or self._sweeps.peek(key)
+    def _unfinished(self, key: Key) -> TierRun[Any] | None:
+        return None if key in self._complete else self._runs.peek(key)
 
     def _store_in_time(self, key: Key) -> None:
         """Store the sums of a task that is being refined, unless it was just done."""
-        work = self._unfinished(key)
+        run = self._unfinished(key)
         is_due = monotonic() - self._stored_at_s > STORE_EVERY_S
-        if is_due and work is not None and work.n_bytes <= QUICK_BYTES:
+        if is_due and run is not None and run.n_bytes <= QUICK_BYTES:
             self._store_sums(key)
 
     def _store_sums(self, key: Key) -> None:
-        work, n_stored = self._unfinished(key), self._n_stored.get(key)
-        if self._store is None or work is None or n_stored is None:
+        run, n_stored = self._unfinished(key), self._n_stored.get(key)
+        if self._store is None or run is None or n_stored is None:
             return
-        if not work.is_whole:
+        if not run.is_whole:
             return
-        if work.n_added > n_stored and work.n_bytes <= UNFINISHED_BYTES:
-            self._store.add_sums(key, *work.sums())
-            self._n_stored[key], self._stored_at_s = work.n_added, monotonic()
+        if run.n_added > n_stored and run.n_bytes <= UNFINISHED_BYTES:
+            self._store.add_sums(key, *run.sums())
+            self._n_stored[key], self._stored_at_s = run.n_added, monotonic()
 
     def _store_of(self, request: LiveRequest) -> ScoreStore | None:
         # The id of an object that the user made need not tell its weights.
         return self._store if isinstance(request.predictor, str) else None
 
-    def _write(self, request: LiveRequest, key: Key, found: TierScore | TierCurves) -> None:
-        store = self._store_of(request)
-        if store is not None:
-            store.add(key, found)
+
+def _under(mask: Mask, found: Result) -> Result:
+    # Views compare masks by identity.
+    return replace(found, mask=mask) if isinstance(found, TierScore) else found
 
 
 def _score_key(predictor: Predictor, request: LiveRequest) -> Key | None:
@@ -526,9 +505,10 @@ def _score_key(predictor: Predictor, request: LiveRequest) -> Key | None:
 
 def _curves_key(predictor: Predictor, request: LiveRequest) -> Key | None:
     """Return what context curves depend on; None if there are none."""
-    # Predictions of a file do not depend on the context.
-    is_possible = request.sweep and not predictor.needs.is_stored
-    if not (is_possible and _is_scored(predictor, request)):
+    # Predictions of a file do not depend on the context, and those of other windows have
+    # another context than those on screen.
+    is_possible = not predictor.needs.is_stored and _span_of(predictor, request) is None
+    if not (request.sweep and is_possible and _is_scored(predictor, request)):
         return None
     asked = asked_neurons(request.mask)
     digest = blake2b(np.packbits(asked).tobytes(), digest_size=12).hexdigest()
@@ -566,15 +546,13 @@ def _key(predictor: Predictor, request: LiveRequest) -> Key:
     )
 
 
+def _scoring(predictor: Predictor, request: LiveRequest) -> TierScoring:
+    session, span = request.session, _span_of(predictor, request)
+    tier = scored_tier(session, span or predictor.needs.spec)
+    return TierScoring(predictor, session, request.mask, tier, request.metric, span)
+
+
 def _plan(predictor: Predictor, request: LiveRequest) -> SweepPlan:
     session, spec = request.session, predictor.needs.spec
     tier = scored_tier(session, spec)
     return tier_plan(session, spec, tier, request.metric, request.mask)
-
-
-def _always(value: T) -> Callable[[], T]:
-    return lambda: value
-
-
-def _missing() -> Any:
-    raise KeyError("not in memory")

@@ -145,7 +145,7 @@ def test_a_script_prints_the_score_over_the_same_windows_of_the_tier(
         scoring = TierScoring(load("noisy"), session, controller.state.mask)
         *_, found = islice(scoring.refine(lambda: False), n_batches)
         assert found.is_complete == (n_batches is None)
-        controller.results.take_refined(found, None)
+        controller.results.take_refined(found)
         printed = script_output(controller.project.script())
         assert shown_score(found) in printed
         check_score(printed, controller)
