@@ -163,3 +163,7 @@ def test_a_failed_prediction_is_the_reason_for_no_averages(view, controller, fol
     follow(True)
     controller.results.mark_failed(ValueError("no such model"))
     assert record(view)["averages"].text == "No prediction: no such model"
+    panel = NeuronView.of(controller)
+    controller.neuron_info.follow()
+    choose(panel, "part", "trials")
+    assert record(panel)["averages"].text == "No prediction: no such model"

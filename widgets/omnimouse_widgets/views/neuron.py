@@ -66,11 +66,10 @@ from omnimouse_widgets.views.text.tier_score import no_score_of
 from omnimouse_widgets.views.text.units import drawn_units
 from omnimouse_widgets.views.traces import predicted_of
 from omnimouse_widgets.views.trials import (
-    NO_CONDITION,
     PLOT_LABEL,
-    READING,
     average_curves,
     average_signs,
+    no_average_text,
 )
 
 PARTS: Final = {
@@ -379,7 +378,7 @@ class NeuronView:
             return []
         around, time_s = averages.of(neuron), averages.time_s
         if not around or time_s is None:
-            problem = READING if averages.conditions else NO_CONDITION
+            problem = no_average_text(averages, self._state, self._results)
             return [Message("averages", PLOT_LABEL, problem)]
         return [
             Legend("averages_legend", average_signs(around)),
@@ -795,7 +794,10 @@ def learned_of(results: Results, session: Session | None) -> LearnedNeurons | No
 
 def spikes_text(found: SpikeActivity) -> str:
     """Return e.g. `4,012 · 3.30 spikes/s · 0.2 % of intervals below 2 ms`."""
-    text = f"{found.n_spikes:,} · {found.mean_rate_hz:z.2f} spikes/s"
+    rate = found.mean_rate_hz
+    text = f"{found.n_spikes:,} · " + (
+        f"{rate:z.2f} spikes/s" if np.isfinite(rate) else "never observed"
+    )
     if np.isfinite(found.refractory_share):
         limit = f"{1000 * REFRACTORY_S:g} ms"
         text += f" · {100 * found.refractory_share:z.2g} % of intervals below {limit}"

@@ -127,16 +127,10 @@ class TrialsView:
         averages, state = self._averages, self._state
         neuron, problem = self._info.shown, ""
         found = () if neuron is None else averages.of(neuron)
-        if state.session is not None and not averages.conditions:
-            problem = NO_CONDITION
-        elif state.session is not None and neuron is None:
+        if state.session is not None and neuron is None and averages.conditions:
             problem = SELECT
-        elif state.session is not None and self._results.freshness == "error":
-            problem = failure_text(state, self._results)
-        elif state.session is not None and (not found or averages.time_s is None):
-            read = self._results.peri_event
-            is_read = not averages.tier or (read is not None and not len(read.trials))
-            problem = NO_TRIAL if is_read else READING
+        elif state.session is not None and not found:
+            problem = no_average_text(averages, state, self._results)
         choices = Row("choices", self._choices())
         if problem or state.session is None or neuron is None or averages.time_s is None:
             return [choices, Message("averages", PLOT_LABEL, problem)]
@@ -181,6 +175,17 @@ class TrialsView:
         text = f"unit {session.units.names[neuron]} · {text}"
         tip = f"{text}\n{total} {responses.tier} trials"
         return Text("predicted", text, "quiet", tip, is_line=True)
+
+
+def no_average_text(averages: TrialAverages, state: LiveState, results: Results) -> str:
+    """Return why a neuron has no averages around the onsets of trials, or has none yet."""
+    if not averages.conditions:
+        return NO_CONDITION
+    if results.freshness == "error":
+        return failure_text(state, results)
+    read = results.peri_event
+    is_read = not averages.tier or (read is not None and not len(read.trials))
+    return NO_TRIAL if is_read else READING
 
 
 def _predicted_text(responses: PeriEventResponses, found: Sequence[ConditionAverage]) -> str:
