@@ -50,7 +50,7 @@ def view(controller, session, tmp_path):
 def test_before_a_run_the_panel_says_what_to_do(view, controller):
     assert record(view)["content"] == Message("content", "Sources", NOT_RUN)
     controller.selection.select([])
-    assert record(view)["cost"].text == "No neuron is selected: select some, or choose others."
+    assert record(view)["content"].text == "No neuron is selected: select some, or choose others."
     with pytest.raises(ValueError, match="No neuron is selected"):
         press(view, "run")
     assert controller.sources.targets == "selected"
@@ -343,7 +343,7 @@ def test_a_model_that_is_to_be_fitted_says_what_to_do(view, controller):
     controller.model.choose("latent-zig")
     assert not record(view)["run"].refusal
     choose(view, "model", "chosen")
-    assert record(view)["run"].refusal == record(view)["cost"].text == NOT_FITTED
+    assert record(view)["run"].refusal == record(view)["content"].text == NOT_FITTED
 
 
 def test_another_recording_has_no_result(view, controller, session):
@@ -399,7 +399,7 @@ def test_a_model_that_does_not_know_the_recording_says_so_before_the_run(view, c
     results.needs = replace(results.needs, sessions=frozenset({"another"}), n_neurons={})
     assert not record(view)["run"].refusal  # linear-gaussian answers
     choose(view, "model", "chosen")
-    assert record(view)["cost"].text.startswith("This recording was not seen in training")
+    assert record(view)["content"].text.startswith("This recording was not seen in training")
 
 
 def test_a_recording_of_one_neuron_has_no_informants(view, controller):
@@ -409,7 +409,7 @@ def test_a_recording_of_one_neuron_has_no_informants(view, controller):
     controller.loader.open_now(alone)
     controller.selection.select([0])
     choose(view, "question", "informants")
-    assert record(view)["cost"].text == record(view)["run"].refusal == ALONE
+    assert record(view)["content"].text == record(view)["run"].refusal == ALONE
     with pytest.raises(ValueError, match=ALONE):
         om.informants("linear-gaussian", alone, [0])
 

@@ -130,7 +130,7 @@ class LaboratoryView:
         return [
             Block(self._controls, [changed, *costs], grows=True),
             # The frame at the cursor: under a receptive field, or of a found video.
-            Block(self._plot, [*shown, events.cursor, events.window]),
+            Block(self._plot, [*shown, self._results.events.needs, events.cursor, events.window]),
             Block(self._found, [*shown, events.edits], grows=True),
         ]
 
@@ -159,7 +159,9 @@ class LaboratoryView:
             now_label = laboratory.label
             set_label = laboratory.set_label
             run.append(Choice("label", "Label", help_text, labels, now_label, set_label))
-        cost = laboratory.message if is_busy else run_text(laboratory)
+        # Without a result, the reason stands whole in the place of the plot.
+        is_told = laboratory.problem and laboratory.chosen not in laboratory.results
+        cost = laboratory.message if is_busy else " " if is_told else run_text(laboratory)
         run.append(Text("cost", cost, "quiet", is_line=True))
         if is_busy:
             # In this row: a row of its own would move the plot.
@@ -372,7 +374,7 @@ def _waiting_text(laboratory: Laboratory) -> str:
     """Return what to do, or which experiment runs, while there is no result."""
     if laboratory.is_busy:
         return f"Running: {label_of(laboratory.running)}"
-    return NOT_RUN if not laboratory.problem else ""
+    return laboratory.problem or NOT_RUN
 
 
 def _place_of(result: ExperimentResult | None, neuron: int | None) -> int | None:

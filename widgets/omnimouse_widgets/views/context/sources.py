@@ -144,6 +144,9 @@ class SourcesView:
         # What the rows of the table were made of, and the rows.
         self._rows: tuple[tuple[object, ...], tuple[dict[str, np.ndarray], np.ndarray]] | None
         self._rows, self._version = None, 0
+        events = sources.state.events
+        for signal in (events.mask, events.selection, events.predictor_name):
+            signal.connect(self._on_asked, max_args=0)
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
@@ -154,6 +157,11 @@ class SourcesView:
             controller.selection,
             controller.colouring.choose,
         )
+
+    def _on_asked(self) -> None:
+        # Each stroke would draw a figure again; a reason is drawn at once.
+        if self._sources.result is None:
+            self.changed.emit()
 
     def set(self, **options: str) -> None:
         """Set `page` or `kind`."""
@@ -302,7 +310,9 @@ class SourcesView:
     def _run(self) -> tuple[Item, ...]:
         sources = self._sources
         problem = self._problem
-        text = sources.message if sources.is_busy else problem or sources.cost
+        # Without a result, the reason stands whole in the place of the figure.
+        reason = problem if sources.result is not None else " "
+        text = sources.message if sources.is_busy else reason if problem else sources.cost
         cost = Text("cost", text, "quiet", is_line=True)
         if sources.is_busy:
             help_text = "Stop; the same question goes on where it was"
@@ -318,7 +328,8 @@ class SourcesView:
         if sources.state.session is None:
             return [Message("content", "Sources", NO_SESSION)]
         if found is None:
-            return [Message("content", "Sources", "Measuring" if sources.is_busy else NOT_RUN)]
+            text = "Measuring" if sources.is_busy else self._problem or NOT_RUN
+            return [Message("content", "Sources", text)]
         offered = _pages_of(found)
         # Another name where other pages are offered.
         name = "page" if "means" in offered else "view" if "values" in offered else "sheet"
