@@ -24,6 +24,9 @@ from omnimouse_model.storage.processes import end_process, exit_text, packed, sp
 
 NICE: Final = 10
 """Niceness: lower priority than the live predictor and the user interface."""
+WAITING: Final = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads of OpenMP that wait for one another leave the core: by default they compute meanwhile,
+and beside busy programs a waited-for thread of low priority has no core for long."""
 POLL_S: Final = 0.05
 SAVING_S: Final = 60.0
 """Seconds allowed after a stop message to finish the current step and save."""
@@ -72,7 +75,7 @@ def spawn_finetune(
     Exception
         Any error of `finetune`.
     """
-    process, connection = spawn("omnimouse-finetune", serve, packed(arguments))
+    process, connection = spawn("omnimouse-finetune", serve, packed(arguments), environment=WAITING)
     try:
         _forward_reports(connection, process, job, report_rows, closing)
     finally:

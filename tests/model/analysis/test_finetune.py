@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
+from omnimouse_model.analysis import finetune_process
 from omnimouse_model.analysis.fit import is_finished
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError, StoppedError
@@ -26,6 +28,7 @@ from tests.model.finetune_process import (
     KNOWN,
     NEW,
     few_windows,
+    long_run,
     run_finetune,
     write_mouse_folder,
 )
@@ -200,6 +203,23 @@ def test_a_run_killed_goes_on_to_the_bit(mouse_folder, plain_run, tmp_path):
     assert card_of(out)["steps"] == saved
     run_finetune(mouse_folder, out)
     check_same(out, plain_run)
+
+
+def tell_waiting(connection, _):
+    connection.send(("progress", (0, 1, os.environ["OMP_WAIT_POLICY"])))
+    connection.send(("done", None))
+
+
+@pytest.mark.process
+def test_threads_of_the_process_that_wait_for_one_another_use_no_core(
+    mouse_folder, tmp_path, monkeypatch
+):
+    told = []
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setattr(finetune_process, "serve", tell_waiting)
+    job = CallbackJob(lambda done, total, text: told.append(text))
+    finetune_process.spawn_finetune(long_run(mouse_folder, tmp_path), job, lambda rows: None)
+    assert told == ["PASSIVE"]
 
 
 def test_a_run_cancelled_has_saved(mouse_folder, tmp_path):
