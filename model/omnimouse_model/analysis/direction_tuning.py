@@ -232,7 +232,12 @@ _NO_CURVES: Final = {"map": _NO_MAP} | dict.fromkeys(
 def kept_fields_and_tuning(session: Session, path: Path) -> tuple[Pair, ...]:
     """Return the pieces that `fields_and_tuning` has added to a file, without curves."""
     file = _kept_pieces(session, path)
-    return () if file is None else tuple(file.rows.values())
+    pieces = () if file is None else tuple(file.rows.values())
+    named = [one.neuron for fields, _ in pieces for one in fields]
+    if not all(0 <= neuron < session.n_neurons for neuron in named):
+        path.unlink()  # no writer of ours names neurons that are not recorded
+        return ()
+    return pieces
 
 
 def _plain_pieces(pair: Pair) -> dict[str, Any]:

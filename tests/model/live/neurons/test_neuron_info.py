@@ -370,6 +370,8 @@ def test_what_was_computed_for_all_neurons_survives_a_restart(mouse, kept, monke
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(lines[:-1]) + lines[-1][:100])
     assert opened()[0] == list(range(24))
+    file.write_bytes(lines[0] + lines[1].replace(b'"neuron": 3,', b'"neuron": 99,'))
+    assert opened()[0] == []
     file.write_bytes(b"{}\n" + b"".join(lines[1:]))
     known, _, can_compute_all = opened()
     assert (known, can_compute_all) == ([], True)
