@@ -116,6 +116,12 @@ def load_predictor(
     return predictor
 
 
+def load_line(name: str, device: str) -> str:
+    """Return the line of a script that loads a predictor for its recording."""
+    chosen = "" if device == "auto" else f", device={device!r}"
+    return f"predictor = om.load_predictor({name!r}, [session]{chosen})"
+
+
 def _build(name: str, device: str) -> Predictor:
     # Registered names first: a folder named "demo" must not replace the demo model.
     if name in builders():

@@ -16,6 +16,7 @@ from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
 from omnimouse_model.inference.families import fit_names
+from omnimouse_model.inference.registry import load_line
 from omnimouse_model.live.analysis_file import MAX_REPEATS, ExperimentEntry
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -48,7 +49,7 @@ from omnimouse_model.masks.neuron_table import (
     table_columns,
 )
 from omnimouse_model.predict.compatibility import check_compatibility
-from omnimouse_model.storage.tables import PARQUET, write_table
+from omnimouse_model.storage.tables import table_path, write_table
 from omnimouse_model.storage.write import cache_dir
 
 if TYPE_CHECKING:
@@ -301,12 +302,11 @@ class Laboratory(HasBackgroundTask):
         state, source = self._client.state, self._client.predictor
         if state.session is None or not isinstance(source, str):
             raise ExportError("Open a recording and choose a model by name first.")
-        device = "" if state.device == "auto" else f", device={state.device!r}"
         lines = [
             "import omnimouse_app as om",
             "",
             open_line(state.session),
-            f"predictor = om.load_predictor({source!r}, [session]{device})",
+            load_line(source, state.device),
         ]
         if self.search is not None:
             lines[:1] = [
@@ -432,9 +432,7 @@ class Laboratory(HasBackgroundTask):
             columns = _decoding_columns(self.decoding)
         else:
             columns = self._experiment_columns(session)
-        if path.suffix.lower() != PARQUET:
-            path = path.with_name(f"{path.name.removesuffix('.csv')}.csv")
-        return [write_table(path, columns, self.definitions())]
+        return [write_table(table_path(path), columns, self.definitions())]
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop the experiment and end the thread."""

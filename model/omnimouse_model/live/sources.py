@@ -25,6 +25,7 @@ from omnimouse_model.evaluation.results_store import row_key
 from omnimouse_model.evaluation.stored_fits import LINEAR_GAUSSIAN
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.inference.families import fit_names
+from omnimouse_model.inference.registry import load_line
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -43,7 +44,7 @@ from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.predictor import Predictor, of_family
 from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft
-from omnimouse_model.storage.tables import PARQUET
+from omnimouse_model.storage.tables import table_path
 from omnimouse_model.storage.write import cache_dir
 
 # Elsewhere, these modules are imported where they are used: a window needs them later.
@@ -230,7 +231,7 @@ class Sources(HasBackgroundTask):
             "import omnimouse_app as om",
             "",
             open_line(state.session),
-            f"predictor = om.load_predictor({source!r}, [session])",
+            load_line(source, "auto" if self.is_quick else state.device),
         ]
         function = "area_matrix" if self.question == "areas" else self.question
         given = "".join(
@@ -369,8 +370,7 @@ class Sources(HasBackgroundTask):
         """
         if self.result is None:
             raise ExportError("Ask first: there is nothing to export.")
-        if path.suffix.lower() != PARQUET:
-            path = path.with_name(f"{path.name.removesuffix('.csv')}.csv")
+        path = table_path(path)
         if of_figure and self.question == "informants":
             return [cast("Informants", self.result).write_curve(path)]
         return [self.result.write_csv(path)]

@@ -58,6 +58,13 @@ def write_table(
     return path
 
 
+def table_path(path: Path) -> Path:
+    """Return the path of a table, which ends in .csv unless it is one of Parquet."""
+    if path.suffix.lower() == PARQUET:
+        return path
+    return path.with_name(f"{path.name.removesuffix('.csv')}.csv")
+
+
 def csv_lines(path: Path, limit: int, inside: Path | None = None) -> Iterator[list[str]]:
     """Yield the titles of a CSV table of any origin, then the cells of each row.
 

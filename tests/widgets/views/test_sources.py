@@ -392,6 +392,8 @@ def test_a_model_that_cannot_answer_gives_its_reason_before_the_run(view, contro
     assert record(view)["run"].refusal == "video-ridge does not see responses."
     choose(view, "question", "sources")
     assert not record(view)["run"].refusal
+    controller.model.choose_device("cpu")
+    assert "('video-ridge', [session], device='cpu')" in press(view, "python").text
 
 
 def test_a_model_that_does_not_know_the_recording_says_so_before_the_run(view, controller):

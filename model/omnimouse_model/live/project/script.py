@@ -12,6 +12,7 @@ from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.display import printable
 from omnimouse_model.errors import ExportError, MaskError
 from omnimouse_model.evaluation.tier_score import MAX_WINDOWS, TierScore
+from omnimouse_model.inference.registry import load_line
 from omnimouse_model.live.mask.presets import is_preset, mask_for, preset_named
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask, scored_cells
@@ -58,7 +59,6 @@ def script_of(
         A script cannot reproduce the prediction; the message says why.
     """
     session, window, mask = _checked(state, predictor)
-    device = "" if state.device == "auto" else f", device={state.device!r}"
     imports, mask_lines = _mask_lines(state, mask, analysis, folder)
     lines = [
         f'"""{_title(state)}"""',
@@ -73,7 +73,7 @@ def script_of(
         open_line(session),
         *_window_lines(window, mask_lines),
         f'assert mask.mask_id == "{mask.mask_id}", "not the mask that was on screen"',
-        f"predictor = om.load_predictor({predictor!r}, [session]{device})",
+        load_line(predictor, state.device),
         "prediction = predictor.predict(window, mask)",
     ]
     if score is not None:
