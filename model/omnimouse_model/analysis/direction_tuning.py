@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_type_hints
 
@@ -268,19 +269,21 @@ def _parsed_pieces(values: Mapping[str, Any]) -> Pair:
     return fields, tunings
 
 
+_hints: Final = cache(get_type_hints)
+
+
 def _facts(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
-    hints = get_type_hints(kind)
     facts: dict[str, Any] = {}
-    for one in dataclass_fields(kind):
-        if one.name in _NO_CURVES:
-            facts[one.name] = _NO_CURVES[one.name]
-        elif hints[one.name] is float:
-            facts[one.name] = number(stored[one.name])
-        elif one.name == "centre_yx":
-            row, column = stored[one.name]
-            facts[one.name] = number(row), number(column)
+    for name, hint in _hints(kind).items():
+        if name in _NO_CURVES:
+            facts[name] = _NO_CURVES[name]
+        elif hint is float:
+            facts[name] = number(stored[name])
+        elif name == "centre_yx":
+            row, column = stored[name]
+            facts[name] = number(row), number(column)
         else:
-            facts[one.name] = decode(hints[one.name], stored[one.name], "a line", one.name)
+            facts[name] = decode(hint, stored[name], "a line", name)
     return facts
 
 

@@ -15,6 +15,7 @@ from psygnal import Signal
 from omnimouse_model.analysis.direction_tuning import (
     TUNING_VERSION,
     DirectionTuning,
+    Pair,
     centres_of,
     direction_tuning,
     fields_and_tuning,
@@ -350,11 +351,19 @@ def _compute(request: _Request, report: ReportProgress) -> Iterator[_Result]:
 def _compute_all(request: _Everyone, report: ReportProgress) -> Iterator[_Result]:
     """Yield receptive field and tuning of every neuron, or what is known of them."""
     session, neurons, path = request
+    if not neurons:
+        # All at once: views draw each result.
+        kept = kept_fields_and_tuning(session, path)
+        yield session, tuple(info for pair in kept for info in _infos(pair))
+        return
     job = percent_job(report, ALL)
-    asked = fields_and_tuning(session, np.array(neurons, np.int64), job, path)
-    for fields, tunings in asked if neurons else kept_fields_and_tuning(session, path):
-        pairs = zip(fields, tunings, strict=True)
-        yield session, tuple(NeuronProperties(f.neuron, field=f, tuning=t) for f, t in pairs)
+    for pair in fields_and_tuning(session, np.array(neurons, np.int64), job, path):
+        yield session, _infos(pair)
+
+
+def _infos(pair: Pair) -> tuple[NeuronProperties, ...]:
+    found = zip(*pair, strict=True)
+    return tuple(NeuronProperties(f.neuron, field=f, tuning=t) for f, t in found)
 
 
 def _of_one(repeats: ClipRepeats, i: int) -> ClipRepeats:
