@@ -420,12 +420,12 @@ def _code_keys(x: Tensor, n_group_latents: int, features: _HeadFeatures) -> Tens
 #
 # With them, each latent holds the mean of one channel over the window, and two unused
 # units of the feed-forward layer per channel give it a direction of its own.
-@dataclass(frozen=True, slots=True)
-class _ChannelFeatures:
-    """Features of the head's queries and keys: one per channel, and a constant.
+def _channel_vectors(size: int, n_channels: int) -> Tensor:
+    """Return the target query and key of each channel, (channel, size).
 
-    They are the feature pairs with the lowest frequencies, whose rotation within a
-    window is negligible. All other features are 0:
+    Their features are those of the feature pairs with the lowest frequencies, whose rotation
+    within a window is negligible: one per channel, and a constant, the last one. All other
+    features are 0:
 
         row                        | channel c | other channels | constant
         key of a behaviour token c | share     | 0              | share
@@ -435,48 +435,29 @@ class _ChannelFeatures:
     A query then matches the token of its channel twice as well as those of other
     channels, and is opposite to responses.
     """
+    channels = torch.arange(n_channels)
+    vectors = torch.zeros(n_channels, size)
+    # Two features are not 0: the length is sqrt(size).
+    vectors[:, -1] = vectors[channels, size - 2 - channels] = (size / 2) ** 0.5
+    return vectors
 
-    size: int
-    n_channels: int
 
-    @property
-    def constant(self) -> int:
-        return self.size - 1
+def _channel_targets(batch: FitBatch, inputs: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the target keys (B, token, size) and values (B, token, 1) of all tokens.
 
-    @property
-    def channels(self) -> Tensor:
-        return self.size - 2 - torch.arange(self.n_channels)
-
-    @property
-    def share(self) -> float:
-        """Value of the two features that are not 0; the length is sqrt(size)."""
-        return float((self.size / 2) ** 0.5)
-
-    def token_targets(self, batch: FitBatch, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the target keys (B, token, size) and values (B, token, 1) of all tokens.
-
-        The value of a behaviour token is the mean of its channel over the window.
-        """
-        keys = torch.zeros(*inputs.shape[:2], self.size).to(inputs)
-        values = torch.zeros(*inputs.shape[:2], 1).to(inputs)
-        # Responses are opposite to all queries, so that they get no weight.
-        keys[..., self.constant] = -(self.size**0.5)
-        behavior = batch.windows.behavior
-        if batch.layout.behavior == "visible" and behavior is not None:
-            # Behaviour tokens are the last ones, in the order of the channels.
-            last = torch.arange(-self.n_channels, 0)
-            keys[:, last, self.constant] = self.share
-            keys[:, last, self.channels] = self.share
-            values[:, last, 0] = behavior.nan_to_num().mean(dim=-1)
-        return keys, values
-
-    def latent_queries(self, n_latents: int) -> Tensor:
-        """Return the target query of each latent, (latent, size)."""
-        latents = torch.arange(n_latents)
-        queries = torch.zeros(n_latents, self.size)
-        queries[:, self.constant] = self.share
-        queries[latents, self.channels[latents % self.n_channels]] = self.share
-        return queries
+    The value of a behaviour token is the mean of its channel over the window.
+    """
+    n_channels, size = vectors.shape
+    keys = torch.zeros(*inputs.shape[:2], size).to(inputs)
+    values = torch.zeros(*inputs.shape[:2], 1).to(inputs)
+    # Responses are opposite to all queries, so that they get no weight.
+    keys[..., -1] = -(size**0.5)
+    behavior = batch.windows.behavior
+    if batch.layout.behavior == "visible" and behavior is not None:
+        # Behaviour tokens are the last ones, in the order of the channels.
+        keys[:, -n_channels:] = vectors.to(inputs)
+        values[:, -n_channels:, 0] = behavior.nan_to_num().mean(dim=-1)
+    return keys, values
 
 
 @torch.no_grad()
@@ -495,18 +476,21 @@ def set_behavior_attention_head(
     """
     attention, dim = net.enc.attention, net.config.d_model
     size = dim // net.config.num_heads
-    features = _ChannelFeatures(size, net.config.behavior_channels)
-    is_too_small = size <= 2 * features.n_channels
+    n_channels = net.config.behavior_channels
+    is_too_small = size <= 2 * n_channels
     if attention.n_kv_heads != net.config.num_heads or is_too_small:
         raise ValueError("Such heads cannot be turned to behaviour one by one.")
     # Orthogonal directions: one for the value of the head, one for each channel.
-    random = torch.randn(dim, 1 + features.n_channels, generator=generator)
+    random = torch.randn(dim, 1 + n_channels, generator=generator)
     output, *directions = torch.linalg.qr(random)[0].T.to(net.behavior_channel_embeddings.device)
-    x, keys, values, starts = head_rows(net, batches, features.token_targets)
+    vectors = _channel_vectors(size, n_channels)
+    x, keys, values, starts = head_rows(
+        net, batches, lambda batch, inputs: _channel_targets(batch, inputs, vectors)
+    )
     # Five behaviour tokens among tens of thousands of response tokens.
-    is_rare = keys[:, features.constant] > 0
+    is_rare = keys[:, -1] > 0
     latents = net.enc.attn_pre_norm(starts)
-    queries = features.latent_queries(latents.shape[1]).to(x)
+    queries = vectors[torch.arange(latents.shape[1]) % n_channels].to(x)
     rows = slice(head * size, (head + 1) * size)
     attention.wq.weight[rows] = ridge(latents, queries.expand(len(latents), -1, -1), PENALTY / 10)
     attention.wkv.weight[rows] = balanced_ridge(x, keys, is_rare)
