@@ -905,15 +905,10 @@ class OmniMouse(nn.Module):
 MAX_PARAMETERS = 10**11
 
 
-def check_size(config: OmniMouseConfig, sessions: Mapping[str, int], name: str) -> None:
-    """Refuse a config that makes no network, or one larger than any machine's memory.
+def check_size(config: OmniMouseConfig, sessions: Mapping[str, int]) -> None:
+    """Refuse a training config that makes no network, or one larger than any machine's memory.
 
-    Parameters
-    ----------
-    sessions
-        Number of neurons by session key.
-    name
-        Name of the config, for the message.
+    `sessions` are numbers of neurons by session key.
 
     Raises
     ------
@@ -925,11 +920,11 @@ def check_size(config: OmniMouseConfig, sessions: Mapping[str, int], name: str) 
         with torch.device("meta"):
             net = OmniMouse(config, dict(sessions), dict.fromkeys(sessions, "animal"))
     except Exception as error:  # numbers that make no net fail in many ways
-        raise ValueError(f"{name}: model makes no network: {repr(error)[:200]}.") from error
+        raise ValueError(f"The config: model makes no network: {repr(error)[:200]}.") from error
     count = sum(parameter.numel() for parameter in net.parameters())
     if count > MAX_PARAMETERS:
         raise ValueError(
-            f"{name}: model has {count:,} parameters; expected at most {MAX_PARAMETERS:,}."
+            f"The config: model has {count:,} parameters; expected at most {MAX_PARAMETERS:,}."
         )
 
 

@@ -160,7 +160,7 @@ class OmniMouseTraining(TrainingRun):
             animals |= ranks_names
         if origin is not None:
             animals = origin.animals
-        check_size(config.model, own, "The config")
+        check_size(config.model, own)
         self.net = OmniMouse(config.model, own, animals).to(self.device)
         if config.average:
             self.average = OmniMouse(config.model, own, animals).to(self.device)

@@ -342,10 +342,8 @@ class TwinTraining(TrainingRun):
         self.starts = {source.key: clip_starts(source, spec) for source in sessions}
         # Of each neuron, float32 (P,) in recorded units. A silent one has the mean 0, of which
         # nothing is a multiple.
-        means = {
-            source.key: np.asarray(source.session.units.mean, np.float32) for source in sessions
-        }
-        self.means = {key: np.where(mean > 0, mean, np.float32(1)) for key, mean in means.items()}
+        means = ((one.key, np.asarray(one.session.units.mean, np.float32)) for one in sessions)
+        self.means = {key: np.where(mean > 0, mean, np.float32(1)) for key, mean in means}
         limit = config.sessions_per_step or len(sessions)
         self.n_sessions = sum(self.team.gather(min(limit, len(sessions))))
         self.optimisers = {"core": AdaptiveSgd(first, config, ("core",))}

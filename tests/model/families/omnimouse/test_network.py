@@ -155,14 +155,14 @@ def test_rotary_frequencies_stay_on_the_cpu_if_the_device_has_no_float64(monkeyp
 )
 def test_an_absurd_size_is_named(model, field):
     with pytest.raises(ValueError, match=field):
-        check_size(decode(OmniMouseConfig, model, "x.yaml"), {"a": 3}, "x.yaml")
+        check_size(decode(OmniMouseConfig, model, "x.yaml"), {"a": 3})
 
 
 @pytest.mark.slow
 def test_the_shipped_and_the_official_sizes_are_accepted():
-    check_size(SMALL, {"a": 3, "b": 4}, "x.yaml")
+    check_size(SMALL, {"a": 3, "b": 4})
     for name in ("demo", "omnimouse-300M"):
-        check_size(training_plan(name).config.model, {"a": 3}, name)
+        check_size(training_plan(name).config.model, {"a": 3})
     assert om.load_predictor("demo").needs.n_neurons
 
 
