@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -138,7 +139,7 @@ def _companion(settings: Settings) -> list[Row]:
     from omnimouse_model.data.open import open_session
     from omnimouse_model.families.omnimouse import DEMO
     from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
-    from omnimouse_model.families.omnimouse.context_part import predictor_from_checkpoint
+    from omnimouse_model.families.omnimouse.context_part import load_checkpoint_predictor
     from omnimouse_model.inference.registry import load_predictor
     from omnimouse_model.simulate import TRAINING_MICE, write_session
     from omnimouse_model.storage.write import cache_dir
@@ -148,7 +149,9 @@ def _companion(settings: Settings) -> list[Row]:
     # Without the mouse's own weights, it is new to the model; the core has still been
     # trained with it.
     without = _without_session(read_checkpoint(DEMO), session.id)
-    base = predictor_from_checkpoint(without, "demo without it", "cpu")
+    with TemporaryDirectory() as folder:
+        path = without.save(Path(folder) / "demo.safetensors")
+        base = load_checkpoint_predictor(path, "cpu", name="demo without it")
     tuned = _finetuned(base, session, settings, COMPANION)
     demo = load_predictor("demo-plain", device=settings.device)
     trained = ScoredModel("demo, trained with it", _scores(demo, session, settings))
