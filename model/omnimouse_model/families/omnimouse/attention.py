@@ -562,14 +562,8 @@ class CrossAttention(_Heads):
         self.wq = nn.Linear(dim, dim, bias=False)
         self.wkv = nn.Linear(dim, 2 * self.kv_dim, bias=False)
 
-    def keys(
-        self, context: Float[Tensor, "batch key dim"], phases: Phases
-    ) -> tuple[Tensor, Tensor]:
-        """Rotated keys and values of the context, (batch, head, key, head_dim)."""
-        return self.turned(self.wkv(context), phases)
-
     def turned(self, projected: Tensor, phases: Phases) -> tuple[Tensor, Tensor]:
-        """Rotated keys and values from the projection of a context."""
+        """Rotated keys and values (batch, head, key, head_dim) from those of a context."""
         k, v = projected.chunk(2, dim=-1)
         return self._turn(self._split(k), phases), self._split(v).to(score_type(v))
 
@@ -693,7 +687,8 @@ class CrossBlock(nn.Module):
         self, context: Float[Tensor, "batch key dim"], phases: Phases
     ) -> tuple[Tensor, Tensor]:
         """Keys and values of a context, computed once for all queries."""
-        return self.attention.keys(self.attn_pre_norm_context(context), phases)
+        projected = self.attention.wkv(self.attn_pre_norm_context(context))
+        return self.attention.turned(projected, phases)
 
     def forward(
         self,

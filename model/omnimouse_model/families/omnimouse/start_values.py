@@ -215,8 +215,8 @@ def set_population_attention_heads(
         raise ValueError("Heads that share keys cannot be turned one by one.")
     dim, features = net.config.d_model, _HeadFeatures.of(net)
     # Orthogonal directions: one code per component, two for the values of the head.
-    random = torch.randn(dim, features.n_components + N_HALVES, generator=generator)
-    codes, outputs = torch.linalg.qr(random)[0].T.split((features.n_components, N_HALVES))
+    random = torch.randn(dim, len(features.slow) + N_HALVES, generator=generator)
+    codes, outputs = torch.linalg.qr(random)[0].T.split((len(features.slow), N_HALVES))
     device = net.behavior_channel_embeddings.device
     codes, outputs = codes.to(device), outputs.to(device)
     # Keys are loadings, values deviations from a neuron's mean, queries codes.
@@ -269,15 +269,6 @@ class _HeadFeatures:
     component: Tensor
     sign: Tensor
 
-    @property
-    def n_components(self) -> int:
-        return len(self.slow)
-
-    @property
-    def length(self) -> float:
-        """Length of a normalised query or key."""
-        return float(self.size**0.5)
-
     @staticmethod
     def of(net: OmniMouse) -> "_HeadFeatures":
         size = net.config.d_model // net.config.num_heads
@@ -303,11 +294,11 @@ def _group_queries(n_latents: int, features: _HeadFeatures) -> Tensor:
     A group looks for loadings of its sign on its component. Registers get a query that
     no loading changes: they attend all neurons alike.
     """
-    n_groups = len(features.sign)
+    n_groups, length = len(features.sign), features.size**0.5
     queries = torch.zeros(n_latents, features.size)
-    queries[n_groups:, features.constant] = features.length
+    queries[n_groups:, features.constant] = length
     slow_feature = features.slow[features.component]
-    queries[torch.arange(n_groups), slow_feature] = features.length * features.sign
+    queries[torch.arange(n_groups), slow_feature] = length * features.sign
     return queries
 
 
@@ -318,9 +309,9 @@ def _loading_keys(batch: FitBatch, inputs: Tensor, features: _HeadFeatures) -> T
     so that logits remain proportional to loadings.
     """
     keys = torch.zeros(*inputs.shape[:2], features.size).to(inputs)
-    keys[..., features.constant] = features.n_components**0.5
+    keys[..., features.constant] = len(features.slow) ** 0.5
     ids = batch.windows.neuron_ids[:, batch.layout.token_neurons]
-    loadings = batch.loadings[:, : features.n_components].to(inputs)[ids]
+    loadings = batch.loadings[:, : len(features.slow)].to(inputs)[ids]
     keys[:, : ids.shape[1], features.slow] = loadings
     return keys
 
@@ -358,7 +349,7 @@ def _decoder_rows(
     latents = context.encoded[0].latents
     # The context has the latents of the groups first, then registers and video.
     count = latents.shape[1] - net.config.num_global_latents
-    loadings = batch.loadings[:, : features.n_components].to(x)[windows.neuron_ids]
+    loadings = batch.loadings[:, : len(features.slow)].to(x)[windows.neuron_ids]
     pairs = (
         (x, _code_keys(x, count, features)),
         (decoder.attn_pre_norm(context.neuron_vectors), loadings),
@@ -383,7 +374,7 @@ def _fit_decoder_head(
     )
     queries = torch.zeros(len(neurons), features.size).to(neurons)
     queries[:, features.slow] = loadings
-    queries[:, features.constant] = features.n_components**0.5
+    queries[:, features.constant] = len(features.slow) ** 0.5
     attention.wq.weight[features.rows(head)] = ridge(neurons, queries)
     # Unit variance, so that `FIRST_WEIGHT` is the change of a logit per unit.
     signal = (signal - signal.mean(dim=0)) / signal.std(dim=0)
@@ -403,8 +394,8 @@ def _code_keys(x: Tensor, n_group_latents: int, features: _HeadFeatures) -> Tens
     Queries have a positive constant, so they give registers and video no weight.
     """
     keys = torch.zeros(*x.shape[:2], features.size).to(x)
-    keys[..., features.constant] = -features.length
-    share = features.length / 2**0.5
+    keys[..., features.constant] = -(features.size**0.5)
+    share = features.size**0.5 / 2**0.5
     keys[:, :n_group_latents, features.constant] = share
     latents = torch.arange(n_group_latents)
     group = latents % len(features.sign)
