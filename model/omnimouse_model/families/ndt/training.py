@@ -238,11 +238,6 @@ class Trials:
     _batches: dict[str, Batch] = field(default_factory=dict, repr=False)
 
     @property
-    def n_neurons(self) -> int:
-        """Number of neurons."""
-        return int(self.train.shape[2])
-
-    @property
     def mean_counts(self) -> np.ndarray:
         """Mean count per bin of each neuron over the train trials, float64 (N,)."""
         total = np.nansum(self.train, axis=(0, 1), dtype=np.float64)
@@ -416,7 +411,7 @@ class NdtTraining(TrainingRun):
         config = self.settings = with_steps(self.settings, self.sessions, self.team)
         self.trials = tuple(read_trials(source, config) for source in self.sessions)
         check_distinct(self.sessions, self.team)
-        self.of_ranks = self.team.gather({own.key: own.n_neurons for own in self.trials})
+        self.of_ranks = self.team.gather({s.key: s.session.n_neurons for s in self.sessions})
         counts = {key: count for own in self.of_ranks for key, count in own.items()}
         with seeded(config.seed):
             self.net = Ndt(config.model, counts).to(self.device)

@@ -150,16 +150,10 @@ def activate(x: Tensor, name: str) -> Tensor:
     return FUNCTION[name](x) * SCALE[name]
 
 
-def join(parts: list[Tensor], groups: int) -> Tensor:
-    """Concatenate channels (dim 1) within each stream and group."""
-    split = [x.unflatten(1, (groups, -1)) for x in parts]
-    return torch.cat(split, 2).flatten(1, 2)
-
-
-def join_rows(parts: list[Tensor], groups: int) -> Tensor:
-    """Concatenate rows (dim 0) within each stream and group."""
-    split = [x.unflatten(0, (groups, -1)) for x in parts]
-    return torch.cat(split, 1).flatten(0, 1)
+def join(parts: list[Tensor], groups: int, dim: int = 1) -> Tensor:
+    """Concatenate channels, or rows (dim 0), within each stream and group."""
+    split = [x.unflatten(dim, (groups, -1)) for x in parts]
+    return torch.cat(split, dim + 1).flatten(dim, dim + 1)
 
 
 # -- state ---------------------------------------------------------------------------
@@ -227,8 +221,8 @@ class TwinState:
             kernels = [self.kernel(layer) for layer in layers]
             biases = [k.bias[:, None] for k in kernels if k.bias is not None]
             self.kernels[key] = Kernel(
-                join_rows([k.weight for k in kernels], groups),
-                join_rows(biases, groups).flatten() if biases else None,
+                join([k.weight for k in kernels], groups, 0),
+                join(biases, groups, 0).flatten() if biases else None,
             )
         return self.kernels[key]
 

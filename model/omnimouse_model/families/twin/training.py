@@ -149,11 +149,6 @@ class Clips:
     behavior: Tensor
     responses: Tensor
 
-    @property
-    def gray(self) -> Tensor:
-        """Grey levels (T, N, 1, H, W) from 0 to 1."""
-        return self.frames[:, :, None].to(torch.float32) / 255
-
 
 def clip_spec(config: TwinTrainConfig) -> WindowSpec:
     """Return the windows that are the clips of training."""
@@ -524,7 +519,9 @@ class TwinTraining(TrainingRun):
         clips = on_device(clips, self.device)
         with seeded(_seed(config.seed, clips.session) + self.state.step, self.device):
             state = net.start(config.clips, stream)
-        output = net(clips.gray, clips.pupil, clips.behavior, state)
+        # Grey levels (T, N, 1, H, W) from 0 to 1.
+        gray = clips.frames[:, :, None].to(torch.float32) / 255
+        output = net(gray, clips.pupil, clips.behavior, state)
         loss = net.loss(output.logits, clips.responses, config.burn_in)
         if loss.isfinite() and loss.requires_grad:
             loss.backward()
