@@ -791,12 +791,25 @@ class OmniMouse(nn.Module):
         The layouts of `encoded` may differ in their tokens only: span, video and
         queries are those of `layout`. The result has no vectors of neurons.
         """
-        latents = join_batch([part.latents for part in encoded], encoded)
+        x = join_batch([part.latents for part in encoded], encoded)
         meta = join_batch([part.meta for part in encoded], encoded)
-        x, intervals, phases = self._sequence(
-            windows, layout, latents, encoded[0], video_tokens, meta
-        )
-        config = self.config
+        config, intervals, phases = self.config, encoded[0].intervals, encoded[0].phases
+        if video_tokens is not None and len(layout.video_steps):
+            # (batch, step, token, dim) -> (batch, step * token, dim)
+            per_step, flat = video_tokens.shape[2], video_tokens.flatten(1, 2)
+            if config.add_meta_to_video_feats:
+                flat = flat + meta[:, None]
+            step_times = windows.video_times[:, layout.video_steps.cpu()]
+            # Item 0 stands for the batch: one plan serves all items, as in the official
+            # code. Phases below are those of each item.
+            starts = step_times[0]
+            stops = starts + VIDEO_TOKEN_FRAMES / config.sample_rate_hz
+            of_video = Intervals(starts, stops, (per_step,) * len(starts))
+            intervals = Intervals.join([intervals, of_video])
+            steps = torch.arange(len(starts), device=x.device).repeat_interleave(per_step)
+            phases = join_phases(phases, self.rotary_emb.phases(step_times)[:, :, steps])
+            # One video may serve several items of the batch.
+            x = torch.cat([x, flat.expand(len(x), -1, -1)], dim=1)
         # One plan for all local layers: the sequence has the same times in each.
         plan = AttentionPlan.between(intervals, intervals, ideal=config.ideal_times)
         runs = None if all_rows else attended_runs(config, windows, layout, intervals)
@@ -827,37 +840,6 @@ class OmniMouse(nn.Module):
             intervals=intervals,
             sample_phases=self.rotary_emb.phases(windows.response_times),
         )
-
-    def _sequence(
-        self,
-        windows: WindowBatch,
-        layout: Layout,
-        latents: Tensor,
-        first: EncodedLatents,
-        video_tokens: Tensor | None,
-        meta: Tensor,
-    ) -> tuple[Tensor, Intervals, Phases]:
-        """[latents, video tokens] with their intervals and phases."""
-        if video_tokens is None or not len(layout.video_steps):
-            return latents, first.intervals, first.phases
-        # (batch, step, token, dim) -> (batch, step * token, dim)
-        per_step = video_tokens.shape[2]
-        flat = video_tokens.flatten(1, 2)
-        if self.config.add_meta_to_video_feats:
-            flat = flat + meta[:, None]
-        step_times = windows.video_times[:, layout.video_steps.cpu()]
-        # Item 0 stands for the batch: one plan serves all items, as in the official
-        # code. Phases below are those of each item.
-        starts = step_times[0]
-        length = VIDEO_TOKEN_FRAMES / self.config.sample_rate_hz
-        intervals = Intervals.join(
-            [first.intervals, Intervals(starts, starts + length, (per_step,) * len(starts))]
-        )
-        rows = torch.arange(len(starts), device=flat.device).repeat_interleave(per_step)
-        phases = join_phases(first.phases, self.rotary_emb.phases(step_times)[:, :, rows])
-        # One video may serve several items of the batch.
-        flat = flat.expand(len(latents), -1, -1)
-        return torch.cat([latents, flat], dim=1), intervals, phases
 
     # -- 4. readout -------------------------------------------------------------------
     def decode_responses(
