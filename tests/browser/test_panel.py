@@ -4,6 +4,7 @@ import re
 from base64 import b64encode
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -164,6 +165,17 @@ def test_texts_below_a_plot_never_overlap_and_the_last_one_stays(page):
     show(page, Curves("plot", "Plot", (), "", "", ticks, limits=(-1.0, 5.0, 0.0, 4.0)))
     texts = page.locator("svg.omnimouse-drawing text").all_text_contents()
     assert [text for text in texts if "," in text] == ["16,000", "4,000"]
+
+
+def test_names_below_a_plot_all_stay_and_never_touch(page):
+    ticks = tuple((float(at), f"area number {at}") for at in range(9))
+    show(page, Curves("plot", "Plot", (), "", "", ticks, limits=(-0.6, 8.6, 0.0, 4.0)))
+    texts = page.locator("svg.omnimouse-drawing text").filter(has_text="area number")
+    boxes = [texts.nth(k).bounding_box() for k in range(texts.count())]
+    assert len(boxes) == len(ticks)
+    for one, other in combinations(boxes, 2):
+        is_beside = one["x"] + one["width"] + 4 <= other["x"]
+        assert is_beside or one["y"] != other["y"]
 
 
 def test_the_text_below_a_picture_is_in_lines_that_fit(page):

@@ -1,6 +1,6 @@
 """Contents of a record in Qt that answer a press: a list of rows, and a plot with a frame."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -219,16 +219,23 @@ def test_a_text_stays_at_the_top_when_the_plot_below_it_is_gone(controller, show
     assert panel.widgets["message"].geometry().bottom() < 40
 
 
-def test_names_of_the_horizontal_axis_all_stay(panel, redraw):
+def test_names_of_the_horizontal_axis_all_stay_and_never_touch(panel, redraw):
     plot, picture = panel.plots["plot"], QImage(8, 8, QImage.Format.Format_ARGB32)
     ticks = tuple((float(at), f"source {at}") for at in range(14))
     # pyqtgraph leaves out texts that the edges would cut.
     plot.show(Curves("plot", "Plot", (), "", "", ticks, limits=(-2.0, 15.0, 0.0, 4.0)))
+    axis = plot.plot.getAxis("bottom")
     panel.grab(), redraw(), panel.grab()  # the axis gets its height
+    height = axis.height()
     painter = QPainter(picture)
-    _, _, texts = plot.plot.getAxis("bottom").generateDrawSpecs(painter)
+    _, _, texts = axis.generateDrawSpecs(painter)
     painter.end()
-    assert len(texts) == len(ticks)
+    assert {text for *_, text in texts} == {text for _, text in ticks}
+    places = [place.adjusted(-2, 0, 2, 0) for place, *_ in texts]
+    assert not any(one.intersects(other) for one, other in combinations(places, 2))
+    assert max(place.bottom() for place in places) <= axis.height()
+    panel.grab(), redraw()
+    assert axis.height() == height
 
 
 def test_texts_of_the_horizontal_axis_never_overlap(panel, redraw):

@@ -506,23 +506,60 @@ def _used_size(widget: QWidget) -> QSize:
 
 
 class _TextsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
-    """Horizontal axis that leaves out numbers of ticks for which there is no room."""
+    """Horizontal axis whose given texts keep a distance from one another.
+
+    Numbers without room are left out. Names all stay: they take further rows.
+    """
+
+    _height = 0.0
 
     def generateDrawSpecs(self, painter: QPainter) -> Any:
-        """Return line, ticks and texts: no two numbers overlap, and the last one stays."""
+        """Return line, ticks and texts: no two texts touch, and the last number stays."""
         specs = super().generateDrawSpecs(painter)
+        further = 0  # height of the rows below the first one
         # pyqtgraph draws all given texts, whatever their distance.
-        if specs is None or self._tickLevels is None:
-            return specs
-        line, ticks, texts = specs
-        if any(text[2][:1].isalpha() for text in texts):
-            return specs  # names: nothing tells one that is left out
-        kept: list[Any] = []
-        for text in (*texts[-1:], *texts):
-            place = text[0].adjusted(-_TEXT_GAP, 0, _TEXT_GAP, 0)
-            if not any(place.intersects(other[0]) for other in kept):
-                kept.append(text)
-        return line, ticks, kept
+        if specs is not None and self._tickLevels is not None:
+            line, ticks, texts = specs
+            if any(text[2][:1].isalpha() for text in texts):
+                # Nothing tells a name that is left out.
+                distance = QFontMetrics(painter.font()).lineSpacing()
+                rows = _rows([(place.left(), place.right()) for place, *_ in texts])
+                texts = [
+                    (place.translated(0, row * distance), *text)
+                    for row, (place, *text) in zip(rows, texts, strict=True)
+                ]
+                further = max(rows) * distance
+            else:
+                texts = _kept(texts)
+            specs = line, ticks, texts
+        super()._updateMaxTextSize(self._height + further)
+        return specs
+
+    def _updateMaxTextSize(self, size: float) -> None:
+        """Note the height of the texts: further rows are known only after they have places."""
+        self._height = size
+
+
+def _kept(texts: Sequence[Any]) -> list[Any]:
+    """Return the texts for which there is room: the last one, and those from the first on."""
+    kept: list[Any] = []
+    for text in (*texts[-1:], *texts):
+        place = text[0].adjusted(-_TEXT_GAP, 0, _TEXT_GAP, 0)
+        if not any(place.intersects(other[0]) for other in kept):
+            kept.append(text)
+    return kept
+
+
+def _rows(places: Sequence[tuple[float, float]]) -> list[int]:
+    """Return for each place (left, right) the first row in which it touches none."""
+    ends: list[float] = []
+    rows = []
+    for left, right in places:
+        free = (row for row, end in enumerate(ends) if end + _TEXT_GAP <= left)
+        row = next(free, len(ends))
+        ends[row : row + 1] = [right]
+        rows.append(row)
+    return rows
 
 
 class TipPoints(pg.ScatterPlotItem):  # type: ignore[misc]  # pyqtgraph is untyped

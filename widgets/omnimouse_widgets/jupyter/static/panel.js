@@ -12,6 +12,7 @@ const IN_ROW = 220; // width and height of a drawing in a row; frames of video a
 const LISTED = 8; // rows of a list
 const TYPING_MS = 120; // after the last letter, a text is sent
 const GROUND = "#16181d", INK = "#c9cdd3", RULE = "#3a3e47", ROOM = 11, LETTER = 6; // size and width of a letter
+const PITCH = 13; // distance of two lines of text
 
 function shape(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -76,13 +77,18 @@ function wrapped(text, most) {
   return lines;
 }
 const finite = (values) => values.filter(Number.isFinite);
-// The last tick, which tells the range, and those from the first on whose texts touch none before.
-// Names stay: nothing tells one that is left out.
+// Ticks as [place, text, row], of which no two texts touch in a row. Of numbers, the last tick, which
+// tells the range, and those from the first on for which there is room. Nothing tells a name that is
+// left out: names take further rows.
 function apart(ticks, xOf) {
-  if (ticks.some(([, text]) => /^\p{L}/u.test(text))) return ticks;
   const halfOf = (text) => text.length * LETTER / 2 + 2, kept = [];
-  for (const tick of [...ticks.slice(-1), ...ticks])
-    if (kept.every(([x, text]) => Math.abs(xOf(x) - xOf(tick[0])) >= halfOf(text) + halfOf(tick[1]))) kept.push(tick);
+  const isNamed = ticks.some(([, text]) => /^\p{L}/u.test(text));
+  const isFree = (tick, row) => kept.every(([x, text, of]) => of !== row || Math.abs(xOf(x) - xOf(tick[0])) >= halfOf(text) + halfOf(tick[1]));
+  for (const tick of isNamed ? ticks : [...ticks.slice(-1), ...ticks]) {
+    let row = 0;
+    while (isNamed && !isFree(tick, row)) row++;
+    if (isFree(tick, row)) kept.push([...tick, row]);
+  }
   return kept;
 }
 
@@ -110,10 +116,14 @@ const drawings = {
     const xOf = (x) => LEFT + margin + (place(x) - first) / span * (width - LEFT - RIGHT - 2 * margin);
     const names = item.lines.filter((line) => line.label).map((line) => [line.label, line.colour]);
     if (item.baseline) names.push([item.baseline[1], INK]);
+    const across = roundStep(span / 5), round = Array.from({ length: item.ticks ? 0 : Math.floor((first + span) / across) - Math.ceil(first / across) + 1 },
+      (_, k) => (Math.ceil(first / across) + k) * across);
+    const ticks = apart(item.ticks ?? round.map((x) => [x, String(Number(x.toPrecision(3)))]), xOf);
+    const below = BELOW + PITCH * Math.max(0, ...ticks.map(([, , row]) => row));
     const top = ABOVE + 10 + HEAD * Boolean(item.title) + 12 * names.length; // the names of the lines stand above them
-    const yOf = (y) => top + (high - y) / tall * (height - top - BELOW - 6);
+    const yOf = (y) => top + (high - y) / tall * (height - top - below - 6);
     element.places = { xOf, yOf, at: (x, y) => [ // without a logarithm: only such plots are pressed
-      first + (x - LEFT - margin) / (width - LEFT - RIGHT - 2 * margin) * span, high - (y - top) / (height - top - BELOW - 6) * tall] };
+      first + (x - LEFT - margin) / (width - LEFT - RIGHT - 2 * margin) * span, high - (y - top) / (height - top - below - 6) * tall] };
     const shapes = [];
     if (item.raster) {
       const { pixels, place: [from, to, under, over] } = item.raster, href = pictureOf(pixels);
@@ -126,10 +136,8 @@ const drawings = {
       shapes.push(words(String(Number(y.toPrecision(3))), LEFT - 6, yOf(y) + 4, { anchor: "end" }));
     }
     for (const [y, text] of item.up_ticks ?? [])
-      text.split("\n").forEach((line, k) => shapes.push(words(line, LEFT - 6, yOf(y) + 4 + 13 * k, { anchor: "end" })));
-    const across = roundStep(span / 5), round = Array.from({ length: item.ticks ? 0 : Math.floor((first + span) / across) - Math.ceil(first / across) + 1 },
-      (_, k) => (Math.ceil(first / across) + k) * across);
-    for (const [x, text] of apart(item.ticks ?? round.map((x) => [x, String(Number(x.toPrecision(3)))]), xOf)) shapes.push(words(text, xOf(x), height - BELOW + 16));
+      text.split("\n").forEach((line, k) => shapes.push(words(line, LEFT - 6, yOf(y) + 4 + PITCH * k, { anchor: "end" })));
+    for (const [x, text, row] of ticks) shapes.push(words(text, xOf(x), height - below + 16 + PITCH * row));
     shapes.push(words(item.across, (LEFT + width) / 2, height - 8));
     shapes.push(words(item.up, 12, height / 2, { transform: `rotate(-90 12 ${height / 2})` }));
     if (item.baseline) shapes.push(path([LEFT, width - RIGHT].map((x) => [x, yOf(item.baseline[0])]), INK, { "stroke-dasharray": "4 3" }));
