@@ -81,7 +81,7 @@ class HasSummary:
 def data_frame(
     columns: Mapping[str, Any] | Sequence[Mapping[str, Any]],
 ) -> "pandas.DataFrame":
-    """Return a pandas data frame of columns, or of rows.
+    """Return a pandas data frame of columns, or of rows, where None is a missing number.
 
     Raises
     ------
@@ -92,7 +92,11 @@ def data_frame(
         frame = import_module("pandas").DataFrame
     except ImportError as error:
         raise ExportError(missing_extra(error) or str(error)) from None
-    return frame(columns)
+    if isinstance(columns, Mapping):
+        return frame(columns)
+    # A column of None alone would be one of objects, which has no `round`.
+    nan = float("nan")
+    return frame([{name: nan if v is None else v for name, v in row.items()} for row in columns])
 
 
 def interval_text(value: float, low: float, high: float) -> str:

@@ -85,6 +85,13 @@ def test_a_prediction_of_behaviour_alone_has_rows_of_behaviour(results, session)
             prediction.to_dataframe(later)
 
 
+def test_a_column_of_numbers_without_any_is_one_of_nan(results):
+    table = results["Scores"].to_dataframe()  # two windows are too few for an interval
+    assert table.ci_low.isna().all()
+    assert table.ci_low.round(2).dtype == float
+    assert table.note.tolist() == ["", ""]
+
+
 def test_a_data_frame_without_pandas_names_the_package(results, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ExportError, match=r"pandas .* \"omnimouse-app\[analysis\]\""):
