@@ -184,11 +184,3 @@ def _diverging(middle: tuple[int, int, int]) -> np.ndarray:
     stops = np.array([rgb(VISIBLE), middle, rgb(TARGET)], float)
     columns = [np.interp(np.arange(256), (0, 127.5, 255), stops[:, k]) for k in range(3)]
     return np.stack(columns, axis=1).round().astype(np.uint8)
-
-
-def tier_kind(tier: str) -> str:
-    """Return the key of `TIER_COLOURS` for a session's tier name."""
-    # A session can have several test tiers, e.g. `final_test_1`.
-    if "test" in tier:
-        return "test"
-    return tier if tier in TIER_COLOURS else "none"

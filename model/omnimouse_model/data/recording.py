@@ -369,6 +369,11 @@ def is_test_tier(tier: str) -> bool:
     return tier == "test" or fnmatchcase(tier, "final_test*") or fnmatchcase(tier, "*_test_*")
 
 
+def part_name(tier: str) -> str:
+    """Return the name of a tier on screen: "test" for each tier that is held out for tests."""
+    return "test" if is_test_tier(tier) else tier
+
+
 _BLOCK_BYTES = 32 * 2**20
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnimouse_model.data.clock import grid_points
-from omnimouse_model.data.recording import cached, is_test_tier
+from omnimouse_model.data.recording import cached, part_name
 from omnimouse_model.data.session import Session, Window, require_trials
 from omnimouse_model.data.stimulus import NO_TIER
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
@@ -124,7 +124,7 @@ def tiers_at(session: Session, start_s: float, stop_s: float) -> tuple[str, ...]
     # only the few trials of the span are looked at one by one.
     inside = (on < stop_s - _ROUNDING_S) & (off > start_s + _ROUNDING_S)
     found = sorted(
-        (float(begin), "test" if is_test_tier(tier) else tier)
+        (float(begin), part_name(tier))
         for begin, tier in zip(on[inside], tiers[inside].tolist(), strict=True)
         if tier.lower() not in NO_TIER
     )

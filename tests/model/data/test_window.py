@@ -8,6 +8,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.data.readers.build.finalise import train_spans
+from omnimouse_model.data.recording import part_name
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.predict.compatibility import check_compatibility
@@ -190,6 +191,8 @@ def test_tier_test_means_every_held_out_test_tier(tmp_path):
     session = om.open_session(write_folder(tmp_path / "a", trials=trials))
     named = session.named_tiers("test")
     assert set(named) == {"final_test_2", "live_test_main", "test"}
+    parts = ["train", "test", "test", "oracle", "test", "latest_x"]
+    assert [part_name(tier) for tier in tiers] == parts
     together = session.window_indices("test")
     np.testing.assert_array_equal(together, session.window_indices(list(named)))
     assert len(together) > 0

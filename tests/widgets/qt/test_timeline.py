@@ -11,6 +11,7 @@ from omnimouse_widgets.views import record
 from omnimouse_widgets.views.stimulus import StimulusView
 from omnimouse_widgets.views.text.model import NO_VIDEO
 from omnimouse_widgets.views.time import TimeView, tier_at, tier_bars
+from omnimouse_widgets.views.trials import TrialsView
 from tests import SUITE2P
 from tests.small_sessions import with_trials
 from tests.widgets.pointer import canvas_position, drag, pixel, press, wait
@@ -33,11 +34,13 @@ def panel(controller, show):
 def test_trials_of_one_tier_are_one_bar_and_every_moment_has_its_tier(controller):
     overview = controller.state.session.overview(200)
     bars = tier_bars(overview)
-    assert [bar.kind for bar in bars] == ["train", "validation", "final_test_1"]
+    assert [bar.kind for bar in bars] == ["train", "validation", "test"]
     trials = (overview.trial_on, overview.trial_off, overview.trial_tier)
     for on, off, tier in zip(*trials, strict=True):
-        assert tier_at(bars, (on + off) / 2) == tier
+        assert tier_at(bars, (on + off) / 2) == tier.replace("final_test_1", "test")
     assert [bar.letter for bar in bars] == ["", "V", "T"]
+    parts = {row[2] for row in record.record(TrialsView.of(controller))["trials"].rows}
+    assert parts == {"train", "validation", "test"}
 
 
 def test_a_click_or_drag_moves_the_window_there(panel, controller):

@@ -17,6 +17,7 @@ from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
 from omnimouse_model.analysis.direction_tuning import DirectionTuning
 from omnimouse_model.analysis.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.spike_activity import REFRACTORY_S, SpikeActivity
+from omnimouse_model.data.recording import part_name
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import VIDEO_SIZE
 from omnimouse_model.evaluation.repeats import (
@@ -457,7 +458,7 @@ class NeuronView:
         # `over.r == over.r` is False for NaN.
         if over is not None and over.r == over.r:
             text += f" · r of this window's prediction with the mean: {over.r:z.2f}"
-        names = [f"clip {i + 1} · {r.clip.tier}" for i, r in enumerate(info.repeats)]
+        names = [f"clip {i + 1} · {part_name(r.clip.tier)}" for i, r in enumerate(info.repeats)]
         about: list[Item] = [Text("repeats_text", text, tip=CEILING_TIP)]
         if len(names) > 1:
             options = tuple((str(i), name, "") for i, name in enumerate(names))

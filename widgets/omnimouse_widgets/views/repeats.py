@@ -6,6 +6,7 @@ from typing import Final, Self
 
 import numpy as np
 
+from omnimouse_model.data.recording import part_name
 from omnimouse_model.evaluation.repeats import (
     ClipRepeats,
     RepeatedClip,
@@ -276,7 +277,7 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 def clip_text(clip: RepeatedClip, number: int) -> str:
     """Return text such as `clip 2 · 10 × 8.0 s · oracle`."""
-    tier = f" · {clip.tier}" if clip.tier else ""
+    tier = f" · {part_name(clip.tier)}" if clip.tier else ""
     return f"clip {number + 1} · {len(clip.trials)} × {clip.duration_s:z.1f} s{tier}"
 
 

@@ -6,7 +6,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from omnimouse_model.data.recording import Overview, cached
+from omnimouse_model.data.recording import Overview, cached, part_name
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
@@ -153,14 +153,14 @@ def lanes_of(overview: Overview) -> tuple[Lane, ...]:
 def tier_bars(overview: Overview) -> list[Bar]:
     """Return a bar per tier and time; V, O or T marks held-out tiers, with the colour."""
 
-    def bar(start: float, stop: float, tier: str) -> Bar:
-        kind = palette.tier_kind(tier)
+    def bar(start: float, stop: float, part: str) -> Bar:
+        kind = part if part in palette.TIER_COLOURS else "none"
         letter, share = palette.TIER_LETTERS.get(kind, ""), _HEIGHTS.get(kind, 1.0)
-        return Bar(start, stop, tier, palette.TIER_COLOURS[kind], share, letter)
+        return Bar(start, stop, part, palette.TIER_COLOURS[kind], share, letter)
 
     if overview.parts:
         return [bar(*part) for part in sorted(overview.parts)]
-    return _joined(overview, overview.trial_tier, bar)
+    return _joined(overview, [part_name(str(tier)) for tier in overview.trial_tier], bar)
 
 
 def kind_bars(overview: Overview) -> list[Bar]:
@@ -174,7 +174,7 @@ def kind_bars(overview: Overview) -> list[Bar]:
 
 
 def _joined(
-    overview: Overview, kinds: np.ndarray, make: Callable[[float, float, str], Bar]
+    overview: Overview, kinds: Sequence[str] | np.ndarray, make: Callable[[float, float, str], Bar]
 ) -> list[Bar]:
     """Return the bars in order of time; close trials of one kind are merged."""
     bars: list[Bar] = []

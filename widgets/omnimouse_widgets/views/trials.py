@@ -6,6 +6,7 @@ from typing import Final, Self
 import numpy as np
 
 from omnimouse_model.analysis.peri_event import ConditionAverage, PeriEventResponses
+from omnimouse_model.data.recording import part_name
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
@@ -116,7 +117,7 @@ class TrialsView:
         columns = [
             [f"{number + 1}" for number in range(len(order))],
             [f"{onset:z.1f} s" for onset in session.trials.t_on[order].tolist()],
-            session.trial_tiers[order].tolist(),
+            [part_name(tier) for tier in session.trial_tiers[order].tolist()],
             *(labels[order].tolist() for labels in conditions.values()),
         ]
         titles = ("trial", "onset", "part", *conditions)

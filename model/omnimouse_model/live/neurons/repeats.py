@@ -11,7 +11,7 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.peri_event import ConditionAverage, conditions
-from omnimouse_model.data.recording import cached, is_test_tier
+from omnimouse_model.data.recording import cached, part_name
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.repeats import (
@@ -291,8 +291,7 @@ class TrialAverages:
         """Tiers of the trials; "test" stands for all test tiers."""
         session = self._state.session
         present = [] if session is None else session.trial_tiers.tolist()
-        names = ("test" if is_test_tier(name) else name for name in present)
-        return tuple(sorted({*names} - {"none", ""}))
+        return tuple(sorted({*map(part_name, present)} - {"none", ""}))
 
     @property
     def tier(self) -> str:
