@@ -3,9 +3,10 @@
 from itertools import combinations, pairwise
 
 import numpy as np
+import pyqtgraph as pg
 import pytest
 from psygnal import Signal
-from qtpy.QtCore import QEvent, QObject, QRect, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QPointF, QRect, QSize, Qt
 from qtpy.QtGui import QImage, QPainter, QRegion
 from qtpy.QtTest import QTest
 
@@ -252,3 +253,22 @@ def test_texts_of_the_horizontal_axis_never_overlap(panel, redraw):
     assert all(right + 4 <= left for (_, right), (left, _) in pairwise(places))
     assert "4,000" in [text for _, _, text in texts]  # the last one tells the range
     assert len(marks) == len(ticks)
+
+
+@pytest.mark.parametrize("height", [130, 300])
+def test_names_of_lines_are_above_the_limits_in_a_low_plot_too(controller, show, redraw, height):
+    panel = show(RecordPanel.of(PressedView(), controller), 400, height)
+    plot = panel.plots["plot"]
+    lines = tuple(
+        Line(f"source {n}", "#FFFFFF", np.arange(5.0), np.full(5, 4.0), "", bar=0.9)
+        for n in range(5)
+    )
+    plot.show(Curves("plot", "Plot", lines, "", "", (), limits=(-1.0, 5.0, -4.0, 4.0)))
+    for width in (400, 250):  # another width may have another number of rows
+        panel.resize(width, height)
+        panel.grab(), redraw(), panel.grab()
+        names = [item for item in plot.items if isinstance(item, pg.TextItem)]
+        top = plot.box.mapViewToScene(QPointF(0.0, 4.0)).y()
+        assert len(names) == 5
+        assert all(name.sceneBoundingRect().bottom() <= top + 1 for name in names)
+        assert plot.box.viewRange()[1][0] == -4.0

@@ -40,6 +40,8 @@ _TEXT_GAP: Final = 4
 _NO_TICKS_WIDTH: Final = 6
 _LEAST_NAMES: Final = 200
 """Width in pixels of a row of names, before the plot has its size."""
+_MOST_NAMES: Final = 0.5
+"""Largest share of a plot that names take."""
 _DASHES: Final[dict[Dash, tuple[float, ...]]] = {
     "dashed": (3, 2),
     "dotted": (1, 2),
@@ -237,7 +239,7 @@ class RecordPlot:
         self._place_names()
 
     def _place_names(self) -> None:
-        """Put the names of the lines side by side while there is room."""
+        """Put the names of the lines side by side while there is room, above the limits."""
         room, row, beside = max(self.canvas.width() - _TICKS_WIDTH, _LEAST_NAMES), 0, 0.0
         for item in self._names:
             width = item.boundingRect().width()
@@ -246,6 +248,15 @@ class RecordPlot:
             # An anchor is in sizes of the text, and so the same at each size of the plot.
             item.setAnchor((1.0 + beside / width, -float(row)))
             beside += width
+        if self._names and isinstance(self.shown, Curves) and self.shown.limits is not None:
+            _, _, low, high = self.shown.limits
+            # Rows of names have the same height in pixels in a low plot.
+            rows = (row + 1) * self._names[0].boundingRect().height()
+            share = min(rows / max(self.box.height(), 1.0), _MOST_NAMES)
+            top = low + (high - low) / (1.0 - share)
+            self.box.setYRange(low, top, padding=0)
+            for item in self._names:
+                item.setY(top)
 
     def _set_ranges(self, plot: Curves, places: np.ndarray) -> None:
         """Show all lines with their bars; the names of the lines stand above them."""

@@ -551,7 +551,7 @@ class ScoresView:
         text = f"mean {mean:z.2f}{'' if found.evidence != IN_WINDOW else f' {IN_WINDOW}'}"
         line = Line(text, palette.CURSOR, np.full(2, mean), np.array([0.0, most]), "",
                     dash="dashed")  # fmt: skip
-        limits = float(found.edges[0]), float(found.edges[-1]), 0.0, 1.2 * most
+        limits = float(found.edges[0]), float(found.edges[-1]), 0.0, 1.05 * most
         return Curves(
             "histogram", f"Histogram of {symbol}: {self.summary}", (bars, line), symbol, "neurons",
             None, limits=limits, tip=SELECT_TIP, outline=self.tool, select=self._select_bars,

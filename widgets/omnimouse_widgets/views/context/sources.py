@@ -587,12 +587,12 @@ def source_bars(found: SourceScores, select: Callable[[int], object]) -> Curves:
         "neurons by area, most predictable first",
         UP,
         ticks,
-        # Half a place beside the outer bars, and room for the names above all.
+        # Half a place beside the outer bars.
         limits=(
             -0.6,
             len(order) - 0.4,
             1.05 * float(bottoms.min(initial=0.0)),
-            1.37 * max(float(tops.max(initial=0.0)), 1e-6),
+            1.05 * max(float(tops.max(initial=0.0)), 1e-6),
         ),
         pick=pick,
         keeps_colours=True,
@@ -640,8 +640,7 @@ def source_means(found: SourceScores) -> Curves:
         UP,
         tuple((float(k), source_label(name)) for k, name in enumerate(found.names)),
         (total, "all sources") if np.isfinite(total) else None,
-        # Above the points there is room for the names.
-        limits=(-0.6, len(found.names) - 0.4, low - 0.05 * span, high + 0.25 * span),
+        limits=(-0.6, len(found.names) - 0.4, low - 0.05 * span, high + 0.05 * span),
     )
 
 
