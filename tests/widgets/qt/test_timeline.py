@@ -96,6 +96,7 @@ def test_without_trials_the_time_line_has_none(controller, panel, redraw):
     redraw()
     (ticks,) = panel.drawn.plot.getAxis("left")._tickLevels
     assert [name for _, name in ticks] == ["activity", "parts"]
+    assert panel.drawn.box.viewRange()[1][1] == 2.0, "a lane without content takes a place"
     assert [bar.kind for bar in panel.drawn.bars["parts"].bars] == ["train", "test"]
     assert panel.drawn.place.toPlainText().endswith(" s · test")
     controller.navigation.seek(61.5)  # in the pause between the two

@@ -236,23 +236,23 @@ class Lanes:
         for drawn in (*self.bars.values(), *self.lines.values()):
             self.box.removeItem(drawn)
         self.bars, self.lines, ticks = {}, {}, []
-        for number, lane in enumerate(reversed(item.lanes)):
+        # A lane without content takes no place.
+        shown = [lane for lane in item.lanes if lane.bars or np.isfinite(lane.curve).any()]
+        for number, lane in enumerate(reversed(shown)):
             self._heights[lane.name] = number
-            has_curve = bool(np.isfinite(lane.curve).any())
             if lane.bars:
                 self.bars[lane.name] = bars = LaneBars(number)
                 bars.set_bars(lane.bars)
                 self.box.addItem(bars, ignoreBounds=True)
-            elif has_curve:
+            else:
                 self.lines[lane.name] = line = plot_style.curve(lane.colour)
                 line.setData(item.time_s, number + LANE_HEIGHT * lane.curve)
                 self.box.addItem(line, ignoreBounds=True)
-            if lane.bars or has_curve:
-                ticks.append((number + LANE_HEIGHT / 2, lane.name))
+            ticks.append((number + LANE_HEIGHT / 2, lane.name))
         for axis in ("left", "bottom"):
             self.plot.showAxis(axis, bool(item.lanes))
         self.plot.getAxis("left").setTicks([ticks])
-        top = max(len(item.lanes), 1)
+        top = max(len(shown), 1)
         self.plot.setRange(xRange=item.extent_s, yRange=(-0.05, top), padding=0)
 
     def show_place(self, place: Place) -> None:
