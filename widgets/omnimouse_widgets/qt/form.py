@@ -47,6 +47,8 @@ _TYPES: Final = {
 }
 # Any number can be typed: the form says which are valid, where Qt would change them.
 _ANY: Final = {"integer": (-(2**53), 2**53), "number": (-1e12, 1e12)}
+_MENU_STYLE: Final = "QComboBox { padding-left: 5px; padding-right: 0; }"
+"""With less room beside its text, a menu in two columns does not cut "recorded"."""
 
 
 class SettingsForm(QWidget):
@@ -134,6 +136,7 @@ class SettingsForm(QWidget):
             native.setKeyboardTracking(not each.is_live)
             scroll_past(native)
         if isinstance(native, QComboBox):
+            native.setStyleSheet(_MENU_STYLE)
             scroll_past(native)
             view = native.view()
             assert view is not None
