@@ -134,6 +134,14 @@ def test_the_live_curves_are_those_of_the_results(view, controller):
     assert "Switch Live on" in record.record(view)["curves"].text
 
 
+def test_a_saved_picture_says_what_its_marks_and_lines_mean(view):
+    record.choose(view, "condition video", False)
+    picture = record.press(view, "png")
+    marks, line = picture.description.split("\n")
+    assert marks.split("   ") == ["● video + behaviour", "▲ behaviour", "◆ nothing"]
+    assert line == f"── {record.record(view)['sweeps'].signs[0][2]}"
+
+
 def test_a_stroke_moves_the_mark_and_keeps_the_curves(view, controller):
     before = record.record(view)["neurons"]
     controller.editor.paint_cells(range(40), slice(15, 25), VISIBLE)

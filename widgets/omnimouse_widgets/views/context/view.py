@@ -230,7 +230,6 @@ class ContextView:
             reason = f"There is nothing to save. {missing.rstrip('.')}."
         elif self.page == "sweep":
             reason = "Close the form first: the plots are behind it"
-        names = " · ".join(each.name for each in self.drawn())
         return Menu(
             "export",
             "Export",
@@ -239,12 +238,19 @@ class ContextView:
                 Action("csv", "Table (CSV)", "All points as one table",
                        lambda: SaveFile("context.csv", lambda path: [self.write_csv(path)])),
                 Action("png", "Picture (PNG)", "The plots as they are drawn",
-                       lambda: SavePicture("context.png", "", names)),
+                       lambda: SavePicture("context.png", "", self._signs())),
                 Action("svg", "Drawing (SVG)", "The plots as lines and texts",
-                       lambda: SavePicture("context.svg", "", names)),
+                       lambda: SavePicture("context.svg", "", self._signs())),
             ),
             reason,
         )  # fmt: skip
+
+    def _signs(self) -> str:
+        """Return what marks and lines of a picture mean, which the buttons say on screen."""
+        shown = [label for label in self._offered if label not in self.hidden]
+        marks = [f"{SIGNS[palette.CONDITION_SYMBOLS[label]]} {label}" for label in shown]
+        lines = [f"{DASHES[each.line][1]} {each.name}" for each in self.drawn()]
+        return "\n".join(["   ".join(marks), *lines])
 
     def write_csv(self, path: Path) -> Path:
         """Write the drawn sweeps as one table."""
