@@ -327,11 +327,11 @@ class ColourBar(QWidget):
 
     def sizeHint(self) -> QSize:
         """Return the size of the bar with its numbers."""
-        return QSize(160, 34)
+        return QSize(160, 29)
 
     def minimumSizeHint(self) -> QSize:
         """Return the full height and a small width."""
-        return QSize(60, 34)
+        return QSize(60, 29)
 
     def show_scale(self, scale: Scale | None, *, is_old: bool = False) -> None:
         """Show a scale; fade it if it belongs to an older request."""
