@@ -118,6 +118,7 @@ def test_without_a_session_nothing_is_swept_or_saved(empty_controller):
     view = ContextView.of(empty_controller)
     items = record.record(view)
     assert items["curves"].text == NO_SESSION
+    assert items["status"].text == " ", "the reason stands below the curves, too"
     assert NO_SESSION in items["csv"].refusal
     record.choose(view, "sweep", True)
     assert record.record(view)["start"].refusal == NO_SESSION

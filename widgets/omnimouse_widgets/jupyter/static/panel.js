@@ -518,7 +518,7 @@ function render({ model, el }) {
     const titles = make("div", { className: "omnimouse-quiet omnimouse-list" });
     const list = make("select", { size: LISTED, className: "omnimouse-list", aria: { label: item.label }, title: item.label });
     list.onchange = () => pick(item.name, list.selectedIndex);
-    const element = make("div", {}, titles, list);
+    const element = make("div", { className: "omnimouse-listed" }, titles, list);
     element.mark = ({ row }) => { list.selectedIndex = row ?? -1; };
     return [element, ({ titles: names, rows }) => {
       const widths = names.map((title, k) => Math.max(title.length, ...rows.map((row) => row[k].length)) + 2);

@@ -418,11 +418,14 @@ class ContextView:
             live = curves.sweep
         if self.is_live and not self.missing() and live is not None:
             refused = refused_text(live)
+        # Without curves, the reason stands in their place.
+        is_told = self.missing() and not any(each.sweep.rows for each in self.drawn())
+        status = ("", "") if is_told else self.status
         return [
             # A line each, also without a text: the plots keep their height.
             *(
                 Text(name, text or " ", "quiet", f"{text}\n{TIP}", is_line=True)
-                for name, text in zip(("status", "asked"), self.status, strict=True)
+                for name, text in zip(("status", "asked"), status, strict=True)
             ),
             Text("mark", self.mark or " ", "quiet", f"{self.mark}\n{TIP}".strip(), is_line=True),
             Text("refused", refused, "quiet"),
