@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from itertools import accumulate, groupby
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -202,15 +203,25 @@ class AttentionGroup:
     keys: tuple[slice, ...]
 
 
-PackedPlan = tuple[Tensor, Tensor, Tensor, int, int]
-"""The groups of a plan in one list, for a kernel that computes all of them at once.
+class PackedPlan(NamedTuple):
+    """The groups of a plan in one list, for a kernel that computes all of them at once.
 
-1. int64 (packed key,): row of each key, group after group, in a batch whose items follow
-   one another. A key of several groups is there several times.
-2. int32 (item * group + 1,): where the queries of each group start and end; then the same
-   of its keys.
-3. Queries of the largest group, and keys of the one with most.
-"""
+    Attributes
+    ----------
+    keys
+        int64 (packed key,): row of each key, group after group, in a batch whose items
+        follow one another. A key of several groups is there several times.
+    query_ends, key_ends
+        int32 (item * group + 1,): where the rows of each group start and end.
+    most_queries, most_keys
+        Rows of the largest group.
+    """
+
+    keys: Tensor
+    query_ends: Tensor
+    key_ends: Tensor
+    most_queries: int
+    most_keys: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +262,11 @@ class AttentionPlan:
 
     def packed(self, batch: int, device: torch.device) -> PackedPlan:
         """The plan of a batch for one kernel; computed once for all layers."""
-        if (batch, device) in self._packed:
-            return self._packed[batch, device]
+        if (batch, device) not in self._packed:
+            self._packed[batch, device] = self._pack(batch, device)
+        return self._packed[batch, device]
+
+    def _pack(self, batch: int, device: torch.device) -> PackedPlan:
         slices = [keys for group in self.groups for keys in group.keys]
         rows = np.concatenate(
             [np.arange(0), *(np.arange(keys.start, keys.stop) for keys in slices)]
@@ -260,14 +274,18 @@ class AttentionPlan:
         n_keys = [sum(k.stop - k.start for k in g.keys) for g in self.groups]
         n_queries = [group.queries.stop - group.queries.start for group in self.groups]
         items = np.arange(batch)[:, None] * self.n_keys
-        at = torch.from_numpy((items + rows).ravel()).to(device)
-        query_ends, key_ends = (
-            torch.tensor([0, *accumulate(counts * batch)], dtype=torch.int32).to(device)
-            for counts in (n_queries, n_keys)
+
+        def ends(counts: list[int]) -> Tensor:
+            edges = [0, *accumulate(counts * batch)]
+            return torch.tensor(edges, dtype=torch.int32).to(device)
+
+        return PackedPlan(
+            keys=torch.from_numpy((items + rows).ravel()).to(device),
+            query_ends=ends(n_queries),
+            key_ends=ends(n_keys),
+            most_queries=max(n_queries),
+            most_keys=max(n_keys),
         )
-        packed = at, query_ends, key_ends, max(n_queries), max(n_keys)
-        self._packed[batch, device] = packed
-        return packed
 
 
 def overlap(queries: Intervals, keys: Intervals) -> Tensor:
