@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QApplication, QDialog, QMainWindow, QTextBrowser, QVB
 
 from omnimouse_app.field.brush import Brush
 from omnimouse_app.field.layers import RESTORE_KEY
-from omnimouse_widgets.qt.style.redraw import TURN_MS, Redraw, Waits
+from omnimouse_widgets.qt.style.redraw import TURN_MS, Redraw, WaitCount
 from omnimouse_widgets.qt.style.shortcuts import KEYS, KeyActions
 from omnimouse_widgets.views.field.colours import STATE_CORE
 from omnimouse_widgets.views.field.layout import Field
@@ -192,7 +192,8 @@ class OneFrame(QObject):
     def __init__(self, window: QWidget) -> None:
         super().__init__(window)
         self._window = window
-        self._is_due, self._waits = False, Waits()
+        self._is_due = False
+        self._waits = WaitCount()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._compose)
@@ -206,7 +207,7 @@ class OneFrame(QObject):
         return True
 
     def _compose(self) -> None:
-        if self._waits.is_next(Redraw.panels):
+        if self._waits.must_wait(Redraw.panels):
             self._timer.start(TURN_MS)
             return
         begin_s = monotonic()
@@ -216,7 +217,7 @@ class OneFrame(QObject):
             QCoreApplication.sendEvent(self._window, QEvent(QEvent.Type.UpdateRequest))
         finally:
             self._is_due = False
-            Redraw.frames.note(begin_s)
+            Redraw.frames.add(begin_s)
 
 
 FIELD_KEYS: dict[str, str] = {

@@ -1,15 +1,20 @@
-"""Hint on the canvas of a first start."""
+"""Frames of a window, hint of a first start, preferences."""
 
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtCore import QCoreApplication, QEvent
+from qtpy.QtWidgets import QWidget
 
+from omnimouse_app.field.canvas import OneFrame
 from omnimouse_app.window.instrument import FirstHint, Preferences, preferences
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.state_store import StateStore
+from omnimouse_widgets.qt.style.redraw import Redraw
 from tests.predictors import NoisyPredictor, open_controller
+from tests.widgets.pointer import next_turn, pass_time, stop_clock
 
 
 @pytest.fixture
@@ -66,6 +71,43 @@ def test_a_later_start_and_another_text_stay_as_they_are(viewer, controller, mon
     viewer = ViewerModel()
     FirstHint.of(viewer, controller)
     assert not viewer.canvas.overlays.text.visible
+
+
+# -- frames of a window ----------------------------------------------------
+class Window(QWidget):
+    """A window whose frames take 0.02 s."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock, self.n_frames = clock, 0
+
+    def event(self, event):
+        if event.type() == QEvent.Type.UpdateRequest:
+            self.n_frames += 1
+            self.clock[0] += 0.02
+            return True
+        return super().event(event)
+
+
+@pytest.mark.parametrize(("panels_s", "n_waits"), [(0.02, 3), (0.01, 0)])
+def test_a_frame_waits_at_most_three_turns_after_long_panels(qtbot, monkeypatch, panels_s, n_waits):
+    clock = stop_clock(monkeypatch)
+    monkeypatch.setattr("omnimouse_app.field.canvas.monotonic", lambda: clock[0])
+    monkeypatch.setattr("omnimouse_app.field.canvas.TURN_MS", 3_600_000)
+    window = Window(clock)
+    qtbot.addWidget(window)
+    frame = OneFrame(window)
+    pass_time(clock, Redraw.panels, panels_s)
+    for _ in range(5):
+        QCoreApplication.sendEvent(window, QEvent(QEvent.Type.UpdateRequest))
+    for _ in range(n_waits):
+        next_turn(frame)
+        assert window.n_frames == 0
+    next_turn(frame)
+    assert window.n_frames == 1
+    assert Redraw.frames.is_long
+    next_turn(frame)
+    assert window.n_frames == 1
 
 
 # -- preferences of the plugin: defaults, and what napari has stored -----------------

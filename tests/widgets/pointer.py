@@ -1,14 +1,17 @@
-"""Real mouse events, what is waited for after them, and pixels on screen."""
+"""Real mouse events, what is waited for after them, turns of a stopped clock, pixels on screen."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QMouseEvent, QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QComboBox, QWidget
+
+from omnimouse_widgets.qt.style.redraw import Redraw, TurnTime
 
 NO_KEYS = Qt.KeyboardModifier.NoModifier
 LEFT = Qt.MouseButton.LeftButton
@@ -64,3 +67,28 @@ def pick(box: QComboBox, data: object) -> None:
 def wait(qtbot: QtBot, what: Callable[[], object]) -> None:
     """Until something is so, on a busy machine too."""
     qtbot.waitUntil(what, timeout=60_000)
+
+
+def stop_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the time in s of panels and frames, which passes only where a test says so."""
+    clock = [100.0]
+    monkeypatch.setattr("omnimouse_widgets.qt.style.redraw.monotonic", lambda: clock[0])
+    monkeypatch.setattr("omnimouse_widgets.qt.style.redraw.TURN_MS", 3_600_000)
+    for kind in ("panels", "frames"):
+        monkeypatch.setattr(Redraw, kind, TurnTime())
+    return clock
+
+
+def pass_time(clock: list[float], kind: TurnTime, took_s: float) -> None:
+    """Let panels or frames take some seconds."""
+    begin_s = clock[0]
+    clock[0] += took_s
+    kind.add(begin_s)
+
+
+def next_turn(owner: QObject) -> None:
+    """End the wait of the running timers of an object, as its next turn does."""
+    for timer in owner.findChildren(QTimer):
+        if timer.isActive():
+            timer.stop()
+            timer.timeout.emit()

@@ -11,13 +11,11 @@ from omnimouse_widgets.qt.style.redraw import (
     FaultNotice,
     Redraw,
     VisibilityMonitor,
-    Waits,
-    Work,
     field_first,
     qt_post,
 )
 from omnimouse_widgets.views.record import REST_S
-from tests.widgets.pointer import wait
+from tests.widgets.pointer import next_turn, pass_time, stop_clock, wait
 
 
 class Source:
@@ -204,16 +202,46 @@ def test_a_call_from_the_qt_thread_is_also_put_off(qtbot):
     wait(qtbot, lambda: calls == [1])
 
 
-class LongWork(Work):
-    is_long = True
+# -- panels and frames leave each other turns -----------------------------------------
+@pytest.fixture
+def clock(monkeypatch):
+    return stop_clock(monkeypatch)
 
 
-def test_a_panel_leaves_turns_to_clicks_after_a_long_frame(panel, source, show, qtbot, monkeypatch):
+@pytest.mark.parametrize(
+    ("frame_s", "pause_s", "n_waits"), [(0.02, 0.0, 3), (0.01, 0.0, 0), (0.02, 0.02, 0)]
+)
+def test_a_panel_waits_at_most_three_turns_after_a_long_frame(
+    panel, source, show, clock, frame_s, pause_s, n_waits
+):
     show(panel)
     panel.calls.clear()
-    monkeypatch.setattr(Redraw, "frames", LongWork())
+    pass_time(clock, Redraw.frames, frame_s)
+    clock[0] += pause_s
     source.first.emit()
-    qtbot.waitUntil(lambda: panel.calls == ["a", "b"])
-    waits = Waits()
-    assert [waits.is_next(LongWork()) for _ in range(5)] == [True, True, True, False, True]
-    assert not waits.is_next(Work())
+    for _ in range(n_waits):
+        next_turn(panel.redraw)
+        assert panel.calls == []
+    next_turn(panel.redraw)
+    assert panel.calls == ["a", "b"]
+
+
+def test_panels_that_are_drawn_together_are_long_together(source, show, qtbot, clock):
+    panels = []
+    for _ in range(2):
+        panel = QWidget()
+        qtbot.addWidget(panel)
+
+        def draw() -> None:
+            clock[0] += 0.01
+
+        panel.redraw = Redraw(panel, (draw, [source.first]))
+        show(panel)
+        panels.append(panel)
+    clock[0] += 1.0
+    for panel, is_long in zip(panels, (False, True), strict=True):
+        panel.redraw.request(0)
+        panel.redraw.flush()
+        assert Redraw.panels.is_long == is_long
+    clock[0] += 0.02
+    assert not Redraw.panels.is_long

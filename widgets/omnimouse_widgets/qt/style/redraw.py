@@ -129,41 +129,48 @@ class FaultNotice(QFrame):
 Draw = Callable[[], None]
 _WAIT_MS = 33
 """Time by which panels are drawn after the field during a stroke: a frame or two."""
-_SAME_TURN_S, _LONG_S = 0.01, 0.015
-"""Longest pause between two parts of one work, and the duration of a long work."""
-_MOST_WAITS, TURN_MS = 3, 2
-"""Qt may call timers of 0 ms several times in a turn, and others that become due in it."""
+_PAUSE_S = 0.01
+"""Work that begins after a longer pause belongs to another turn of the event loop."""
+_LONG_S = 0.015
+"""Work of a turn that lasts longer than this is long: a click should be handled after it."""
+_MOST_WAITS = 3
+"""Maximum number of turns that a panel or a frame waits."""
+TURN_MS = 2
+"""Time until the next turn.
+
+Qt may call timers of 0 ms several times in a turn, and others that become due in it.
+"""
 
 
-class Work:
-    """Work that the event loop does at once, such as all panels that are drawn together.
+class TurnTime:
+    """Time that one kind of work, such as drawing panels, has taken in the latest turn.
 
-    A click is handled between two long works, if the second one waits for a turn.
+    A turn of the event loop draws several panels; their times are added.
     """
 
     def __init__(self) -> None:
         self._took_s = self._end_s = 0.0
 
-    def note(self, begin_s: float) -> None:
-        """Note a work that ends now; it continues one that has just ended."""
-        before_s = self._took_s if begin_s - self._end_s < _SAME_TURN_S else 0.0
+    def add(self, begin_s: float) -> None:
+        """Add work that began at `begin_s` and has ended now."""
+        before_s = self._took_s if begin_s - self._end_s < _PAUSE_S else 0.0
         self._end_s = monotonic()
         self._took_s = before_s + self._end_s - begin_s
 
     @property
     def is_long(self) -> bool:
-        """Whether it lasted long and has just ended."""
-        return self._took_s > _LONG_S and monotonic() - self._end_s < _SAME_TURN_S
+        """Whether the work was long and has just ended."""
+        return self._took_s > _LONG_S and monotonic() - self._end_s < _PAUSE_S
 
 
-class Waits:
-    """Turns for which one work has waited."""
+class WaitCount:
+    """Number of turns that a panel or a frame has waited, so that clicks are handled."""
 
     def __init__(self) -> None:
         self._count = 0
 
-    def is_next(self, other: Work) -> bool:
-        """Return whether to wait for a turn, because other work was long."""
+    def must_wait(self, other: TurnTime) -> bool:
+        """Return whether to wait for a turn, because the other kind of work was long."""
         self._count = (self._count + 1) % (_MOST_WAITS + 1) if other.is_long else 0
         return self._count > 0
 
@@ -189,7 +196,8 @@ class Redraw(QObject):
     wait_ms
         Time from a signal to the drawing; see `field_first`.
     panels, frames
-        Work of the event loop, which each leaves a turn to the other; see `Work`.
+        Time of the panels and of the frames of all windows; after long work of one kind,
+        the other waits for a turn.
 
     Parameters
     ----------
@@ -202,8 +210,8 @@ class Redraw(QObject):
     """
 
     wait_ms: ClassVar[int] = 0
-    panels: ClassVar[Work] = Work()
-    frames: ClassVar[Work] = Work()
+    panels: ClassVar[TurnTime] = TurnTime()
+    frames: ClassVar[TurnTime] = TurnTime()
 
     def __init__(
         self,
@@ -219,7 +227,7 @@ class Redraw(QObject):
         self._due_s = dict.fromkeys(resting, 0.0)
         self._notice: FaultNotice | None = None
         self._slots: list[tuple[Any, Draw]] = []
-        self._waits = Waits()
+        self._waits = WaitCount()
         # One for the next iteration of the event loop, and one for parts that rest.
         self._timer, self._rest_timer = QTimer(self), QTimer(self)
         for timer in (self._timer, self._rest_timer):
@@ -286,7 +294,7 @@ class Redraw(QObject):
             # the other parts and panels remain usable.
             except Exception as error:
                 self.show_error(error)
-        Redraw.panels.note(now_s)
+        Redraw.panels.add(now_s)
 
     def show_error(self, error: Exception) -> None:
         """Show an error over the top of the panel."""
@@ -299,7 +307,7 @@ class Redraw(QObject):
         # `eventFilter`.
         if self._panel.visibleRegion().isEmpty():
             return
-        if self._waits.is_next(Redraw.frames):
+        if self._waits.must_wait(Redraw.frames):
             self._timer.start(TURN_MS)
         else:
             self.flush(is_due=True)
