@@ -566,9 +566,13 @@ def _rows(places: Sequence[tuple[float, float]]) -> list[int]:
     ends: list[float] = []
     rows = []
     for left, right in places:
-        free = (row for row, end in enumerate(ends) if end + _TEXT_GAP <= left)
-        row = next(free, len(ends))
-        ends[row : row + 1] = [right]
+        row = 0
+        while row < len(ends) and ends[row] + _TEXT_GAP > left:
+            row += 1
+        if row == len(ends):
+            ends.append(right)
+        else:
+            ends[row] = right
         rows.append(row)
     return rows
 
