@@ -109,10 +109,12 @@ class Instrument(QObject):
         self.controller.loader.before_show = import_for_layers
         self.controller.loader.on_read = field_of
         self._hint = FirstHint.of(viewer, made)
-        self._viewer, self._title = viewer, viewer.title
+        self._viewer = viewer
+        # The title that the window had before, and the one of this instrument.
+        self._first_title = self._title = viewer.title
         # A title that other code has chosen stays.
         if viewer.title in (TITLE, "napari"):
-            for changed in (made.state.events.session, made.state.events.predictor_name):
+            for changed in self._title_signals():
                 changed.connect(self._name_window, max_args=0)
             self._name_window()
         self.is_closed = False
@@ -131,11 +133,22 @@ class Instrument(QObject):
             show_mean_alone=self.layers.show_mean_alone,
         )
 
+    def _title_signals(self) -> tuple[SignalInstance, SignalInstance]:
+        events = self.controller.state.events
+        return events.session, events.predictor_name
+
     def _name_window(self) -> None:
         """Name recording and model in the title, by which windows are told apart."""
         if self._viewer.title == self._title:
             self._title = window_title(self.controller.state)
             self._viewer.title = self._title
+
+    def _give_title_back(self) -> None:
+        """Give the window the title from before, unless other code has chosen one."""
+        for changed in self._title_signals():
+            changed.disconnect(self._name_window, missing_ok=True)
+        if self._viewer.title == self._title:
+            self._viewer.title = self._first_title
 
     def watch(self, window: QMainWindow) -> None:
         """Filter the events of a window: closing, update requests and drops."""
@@ -182,6 +195,7 @@ class Instrument(QObject):
         if self.is_closed:
             return
         self.is_closed = True
+        self._give_title_back()
         self._hint.close()
         self.layers.close()
         self.brush.close()

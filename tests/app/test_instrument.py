@@ -1,4 +1,4 @@
-"""Frames of a window, hint of a first start, preferences."""
+"""Title and frames of a window, hint of a first start, preferences."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,11 +9,12 @@ from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_app.field.canvas import OneFrame
-from omnimouse_app.window.instrument import FirstHint, Preferences, preferences
+from omnimouse_app.window.instrument import FirstHint, Instrument, Preferences, preferences
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.state_store import StateStore
 from omnimouse_widgets.qt.style.redraw import Redraw
 from tests.predictors import NoisyPredictor, open_controller
+from tests.small_sessions import write_session
 from tests.widgets.pointer import next_turn, pass_time, stop_clock
 
 
@@ -73,7 +74,21 @@ def test_a_later_start_and_another_text_stay_as_they_are(viewer, controller, mon
     assert not viewer.canvas.overlays.text.visible
 
 
-# -- frames of a window ----------------------------------------------------
+# -- title and frames of a window ----------------------------------------------------
+@pytest.mark.parametrize("first", ["napari", "mine"])
+def test_each_instrument_of_a_viewer_names_its_recording(qapp, session_folder, tmp_path, first):
+    model = NoisyPredictor()
+    viewer, folders = ViewerModel(title=first), [session_folder, write_session(tmp_path / "b", 12)]
+    for folder in folders:
+        with open_controller(open_session(folder), model) as controller:
+            instrument = Instrument(viewer, controller)
+            name = controller.state.session.id
+            titles = {"napari": f"{name} · {model.predictor_id} · OmniMouse Studio"}
+            assert viewer.title == titles.get(first, first)
+            instrument.close()
+            assert viewer.title == first
+
+
 class Window(QWidget):
     """A window whose frames take 0.02 s."""
 
