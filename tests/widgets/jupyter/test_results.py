@@ -102,6 +102,16 @@ def test_a_recording_names_no_file_outside_of_the_folder(page, session, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_sorting_keeps_unknown_values_last(neurons, controller, table_page):
+    controller.editor.paint_cells([8, 4, 6], slice(30, 60), TARGET)
+    scores = controller.results.scores
+    for descending in (False, True):
+        table_page.forget()
+        neurons.set_state({"sort_by": "score", "descending": descending})
+        expected = sorted([4, 6, 8], key=lambda neuron: scores[neuron], reverse=descending)
+        table_page.wait_for(TABLE, lambda *_, keys=expected: rows(table_page)["keys"][:3] == keys)
+
+
 def test_words_filter_the_rows(neurons, controller, table_page):
     controller.editor.paint_cells([3, 9], slice(0, 60), VISIBLE)
     table_page.say("fill", name="filter", field="text", typed=" visible ")
@@ -361,6 +371,13 @@ def test_a_pinned_condition_is_overlaid(traces_part, controller, page):
     assert controller.state.pins == ()
 
 
+def test_the_legend_names_a_baseline(traces_part, controller, page):
+    controller.editor.paint_cells(slice(None), slice(30, 60), TARGET)
+    controller.model.choose_baseline("mean")
+    legend = signs_of(page(traces_part, "block1").wait_for("block1")[0], "legend")
+    assert ("┅", "mean") in [(sign, text) for sign, _, text in legend]
+
+
 def test_rows_of_different_axes_keep_their_own():
     shade = np.zeros(3, np.uint8)
     fast, slow = np.arange(4.0), np.arange(3.0) + 0.5
@@ -533,6 +550,22 @@ def video_controller(session):
 @pytest.fixture
 def what_if(video_controller):
     return WhatIf(video_controller)
+
+
+def test_both_predictions_are_drawn_until_the_edits_are_reset(what_if, video_controller, page):
+    opened = page(what_if, "block1", "block3")
+    opened.say("fill", name="settings", field="mirror", typed=1)
+    found = rows_of(
+        *opened.wait_for("block3", lambda message, _: message["items"][1].get("rows", ()))
+    )
+    expected = video_controller.results.what_if
+    column = list(expected.neurons).index(39)
+    for name, prediction in (("truth", expected.before), ("predicted", expected.after)):
+        np.testing.assert_allclose(
+            found.curves[1][name], prediction.responses[:, column], atol=1e-5
+        )
+    opened.say("press", name="reset")
+    assert what_if.edits == "nothing"
 
 
 def test_a_drag_of_a_slider_is_one_undo_step_also_if_its_page_goes(what_if, video_controller, page):
