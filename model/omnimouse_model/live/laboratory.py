@@ -12,7 +12,6 @@ from psygnal import Signal
 from omnimouse_model.analysis.barcodes import count_fits, fit_seconds
 from omnimouse_model.analysis.stimulus_edits import Picture
 from omnimouse_model.data.open import open_line
-from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
 from omnimouse_model.inference.families import fit_names
@@ -169,9 +168,7 @@ class Laboratory(HasBackgroundTask):
     def labels(self) -> tuple[str, ...]:
         """Columns of the neuron table that can be decoded."""
         session = self._client.state.session
-        if session is None:
-            return ()
-        return cached(session, "label columns", lambda: label_columns(session))
+        return () if session is None else label_columns(session)
 
     @property
     def entries(self) -> tuple[ExperimentEntry, ...]:
@@ -298,10 +295,18 @@ class Laboratory(HasBackgroundTask):
         }
 
     def as_python(self) -> str:
-        """Return the commands that repeat the chosen experiment in a script."""
+        """Return the commands that repeat the chosen experiment in a script.
+
+        Raises
+        ------
+        ExportError
+            The experiment cannot start, or its model has no name.
+        """
         state, source = self._client.state, self._client.predictor
-        if state.session is None or not isinstance(source, str):
-            raise ExportError("Open a recording and choose a model by name first.")
+        if state.session is None or self.problem:
+            raise ExportError(self.problem)
+        if not isinstance(source, str):
+            raise ExportError("The model was passed as an object: choose one by name first.")
         lines = [
             "import omnimouse_app as om",
             "",

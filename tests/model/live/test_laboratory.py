@@ -114,7 +114,7 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_read_again(named, model):
     done, of = laboratory.kept
     assert (0 < done < of, of) == (True, 16)
     text = run_text(laboratory)
-    assert f"kept {done} of 16 videos, Run goes on" in text
+    assert text.endswith(f"{done} of 16 videos are kept. Run goes on there.")
     laboratory.set_repeats(2)
     assert laboratory.kept is None
     laboratory.set_repeats(1)
@@ -156,7 +156,8 @@ def test_damaged_responses_are_computed_again(named, model, damage):
 def test_responses_of_a_model_object_are_not_kept(controller, model):
     stop_after(controller.laboratory, 0.3)
     assert controller.laboratory.kept == (0, 16)
-    assert "nothing is kept" in run_text(controller.laboratory)
+    text = run_text(controller.laboratory)
+    assert text.endswith("16 predictions. Nothing is kept of the stopped run.")
     controller.laboratory.start()
     asked = model.asked
     controller.laboratory.start()
@@ -287,9 +288,15 @@ def test_the_script_prints_what_was_found(controller, folder, capsys):
         named.laboratory.start()
         exec(compile(script, "script", "exec"), {})
         assert capsys.readouterr().out == f"{named.laboratory.result.summary}\n"
-        for name in ("exciting", "inhibiting", "exciting_video", "barcodes"):
-            named.laboratory.choose(name)
-            compile(named.laboratory.as_python(), "script", "exec")
+    loads = {"frames": FramePredictor(), "areas": AreaCodes()}
+    names = {"frames": ("exciting", "inhibiting", "exciting_video"), "areas": ("barcodes",)}
+    for source, model in loads.items():
+        with open_controller(folder, source, load=lambda *_, model=model: model) as named:
+            named.state.session = with_areas(named.state.session)
+            named.selection.select([3, 5])
+            for name in names[source]:
+                named.laboratory.choose(name)
+                compile(named.laboratory.as_python(), "script", "exec")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from omnimouse_model.errors import ExportError
 from omnimouse_model.live import laboratory_jobs
 from omnimouse_widgets.views.laboratory import NO_NEURON, NO_RESULT, NOT_RUN, LaboratoryView
 from omnimouse_widgets.views.neuron import NeuronView
@@ -17,6 +18,7 @@ from omnimouse_widgets.views.record import (
     Matrix,
     Message,
     Polar,
+    Row,
     ShowPanel,
     choose,
     press,
@@ -76,6 +78,21 @@ def test_a_model_that_does_not_know_the_recording_says_so_before_the_run(view, c
     assert items["content"].text.startswith("This recording was not seen in training")
     assert items["run"].refusal == items["content"].text
     assert not items["cost"].text.strip()
+
+
+def test_what_a_model_cannot_do_is_refused_as_soon_as_it_is_known(view, controller):
+    shown = []
+    # A page draws a block again after the signals of that block alone.
+    for block in view.blocks():
+        for signal in block.signals:
+            signal.connect(lambda *_, read=block.read: shown.append(read()), check_nargs=False)
+    results = controller.results
+    results.needs = replace(results.needs, sees_video=False)
+    rows = [item for items in shown for item in items if isinstance(item, Row)]
+    (python,) = [one for row in rows for one in row.items if one.name == "python"]
+    assert python.refusal == "This model sees no video: choose one that does."
+    with pytest.raises(ExportError, match="sees no video"):
+        controller.laboratory.as_python()
 
 
 @pytest.mark.parametrize("name", ["size", "fields"])

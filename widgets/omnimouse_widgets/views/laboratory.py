@@ -26,6 +26,7 @@ from omnimouse_model.live.navigation import frame_at_sample, frame_rate
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import ColourBy, LiveState
+from omnimouse_model.progress import duration_text
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
     PICTURES,
@@ -126,11 +127,11 @@ class LaboratoryView:
         events, changed = self._state.events, self._laboratory.changed
         costs = [self._results.changed, self._results.events.learned]
         costs += [events.session, events.predictor_name, events.selection]
-        shown = [changed, events.selection, self._info.changed]
+        shown = [changed, events.selection, self._info.changed, self._results.events.needs]
         return [
             Block(self._controls, [changed, *costs], grows=True),
             # The frame at the cursor: under a receptive field, or of a found video.
-            Block(self._plot, [*shown, self._results.events.needs, events.cursor, events.window]),
+            Block(self._plot, [*shown, events.cursor, events.window]),
             Block(self._found, [*shown, events.edits], grows=True),
         ]
 
@@ -265,15 +266,15 @@ def run_text(laboratory: Laboratory) -> str:
     if laboratory.problem:
         return laboratory.problem
     n, seconds, kept = laboratory.n_windows, laboratory.seconds, laboratory.kept
-    done, of = kept or (0, 1)
-    if done:
-        text = f"kept {done:,} of {of:,} videos, Run goes on"
-    else:
-        text = f"{n:,} predictions" if n else f"{2 * FOLDS} outer folds"
-        if kept is not None:
-            text = f"stopped, nothing is kept; {text}"
-    left_s = None if seconds is None else seconds * (1 - done / of)
-    return cost_text(text, left_s, is_measured=laboratory.is_measured)
+    size = f"{n:,} predictions" if n else f"{2 * FOLDS} outer folds"
+    cost = cost_text(size, seconds, is_measured=laboratory.is_measured)
+    if kept is None or laboratory.is_measured:
+        return cost
+    done, of = kept
+    if not done:
+        return f"{cost}. Nothing is kept of the stopped run."
+    left = "" if seconds is None else f"About {duration_text(seconds * (1 - done / of))} left. "
+    return f"{left}{done:,} of {of:,} videos are kept. Run goes on there."
 
 
 def summary(laboratory: Laboratory) -> str:
