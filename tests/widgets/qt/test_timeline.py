@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QPointF, Qt
@@ -10,7 +12,7 @@ from omnimouse_widgets.qt.timeline import VideoPlayer
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.stimulus import StimulusView
 from omnimouse_widgets.views.text.model import NO_VIDEO
-from omnimouse_widgets.views.time import TimeView, tier_at, tier_bars
+from omnimouse_widgets.views.time import TimeView, lanes_of, tier_at, tier_bars
 from omnimouse_widgets.views.trials import TrialsView
 from tests import SUITE2P
 from tests.small_sessions import with_trials
@@ -102,6 +104,11 @@ def test_without_trials_the_time_line_has_none(controller, panel, redraw):
     controller.navigation.seek(61.5)  # in the pause between the two
     redraw()
     assert panel.drawn.place.toPlainText() == f"{controller.state.window.start_s:.1f} s"
+
+
+def test_a_recording_too_short_for_parts_has_no_lane_of_trials(session):
+    overview = replace(session.overview(), has_trials=False, parts=())
+    assert [lane.name for lane in lanes_of(overview)][:2] == ["stimulus", "parts"]
 
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier

@@ -142,7 +142,8 @@ def lanes_of(overview: Overview) -> tuple[Lane, ...]:
     """Return the lanes of a session; those without values are empty."""
     stimuli = Lane(STIMULUS, tuple(kind_bars(overview)) if overview.has_trials else ())
     # Where no trial names a tier, the bars show the tiers of time spans.
-    tiers = Lane("parts" if overview.parts else "trials", tuple(tier_bars(overview)))
+    is_of_trials = overview.has_trials and not overview.parts
+    tiers = Lane("trials" if is_of_trials else "parts", tuple(tier_bars(overview)))
     curves = [
         Lane(name, (), colour, in_unit(getattr(overview, values)))
         for name, colour, values in CURVES
