@@ -334,25 +334,33 @@ class TierCurves:
         return replace(self.sweep, rows=rows)
 
 
+def scored_and_visible(mask: Mask) -> np.ndarray:
+    """Return the neurons with a scored sample and those with a visible one, bool (2, P).
+
+    The array is read-only.
+    """
+
+    def find() -> np.ndarray:
+        found = np.stack([scored_cells(mask).any(axis=0), mask.visible.any(axis=0)])
+        found.flags.writeable = False
+        return found
+
+    # A form of settings asks for each of its fields at each redraw.
+    return cached(mask, "scored and visible", find)
+
+
 def asked_neurons(mask: Mask) -> np.ndarray:
-    """Return the targets of a mask's curves and their pool, read-only bool (2, P).
+    """Return the targets of a mask's curves and their pool, bool (2, P).
 
     The targets are the neurons with a scored sample, the pool those with a visible one;
     without visible neurons, all. Both are empty if the pool has no neuron that is no
     target: then held-out neurons are predicted from all others.
     """
-
-    def find() -> np.ndarray:
-        targets, pool = scored_cells(mask).any(axis=0), mask.visible.any(axis=0)
-        if not pool.any():
-            pool = np.ones_like(pool)
-        asked = np.stack([targets, pool])
-        asked &= targets.any() and (pool & ~targets).any()
-        asked.flags.writeable = False
-        return asked
-
-    # A form of settings asks for each of its fields at each redraw.
-    return cached(mask, "asked", find)
+    targets, pool = scored_and_visible(mask)
+    if not pool.any():
+        pool = np.ones_like(pool)
+    has_curves = targets.any() and (pool & ~targets).any()
+    return np.stack([targets, pool]) & has_curves
 
 
 def is_of_mask(sweep: ContextSweep, session: Session, mask: Mask) -> bool:

@@ -14,12 +14,12 @@ from omnimouse_model.analysis.sweep.contexts import (
     history_end,
     largest_context,
 )
-from omnimouse_model.analysis.sweep.live_sweep import NEURONS, asked_neurons
+from omnimouse_model.analysis.sweep.live_sweep import NEURONS, asked_neurons, scored_and_visible
 from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup, neurons_of
 from omnimouse_widgets.views.form import Options, setting
 
@@ -130,11 +130,6 @@ def _chosen(
     if not state.selection:
         raise ValueError("No neuron is selected: select some, or choose others.")
     return NeuronGroup.of(session, f"{len(state.selection)} selected neurons", state.selection)
-
-
-def _asked_and_shown(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
-    asked, shown = scored_cells(mask), mask.visible
-    return np.asarray(asked.any(axis=0)), np.asarray(shown.any(axis=0))
 
 
 def _tiers(state: LiveState) -> Options:
@@ -249,7 +244,7 @@ class SweepSettings:
         targets = pool = None
         mask = state.mask
         if mask is not None:
-            asked, shown = cached(mask, "asked and shown", lambda: _asked_and_shown(mask))
+            asked, shown = scored_and_visible(mask)
             if self.targets != OTHERS:
                 targets = _chosen(state, self.targets, mask, asked, "target neurons")
             if self.pool != OTHERS:
