@@ -6,7 +6,7 @@ import pytest
 from omnimouse_model.analysis.sweep.contexts import Context, context_mask, held_out_draw
 from omnimouse_model.analysis.sweep.live_sweep import live_draw
 from omnimouse_model.live.current_point import WINDOW_SWEEP, current_point
-from omnimouse_model.masks import VISIBLE, Mask
+from omnimouse_model.masks import TARGET, VISIBLE, Mask
 from omnimouse_widgets.views.context.view import ContextView, live_lines, live_problem
 from tests.predictors import NoisyPredictor, open_controller
 
@@ -89,6 +89,14 @@ def test_curves_over_the_tier_replace_those_of_the_window(controller):
     assert names() == [WINDOW_SWEEP]
     mark = current_point(controller.state, controller.results)
     assert (mark.n_windows, mark.is_comparable) == (1, True)
+
+
+def test_one_target_of_the_curves_is_told_in_the_singular(controller):
+    controller.editor.paint(range(40), VISIBLE)
+    controller.editor.paint([3], TARGET)
+    controller.requests.finish_scores()
+    _, asked = live_lines(controller.state, controller.results)
+    assert asked.startswith("1 target neuron from visible neurons")
 
 
 def test_without_selected_targets_the_score_is_of_all_targets(controller, session):

@@ -16,6 +16,7 @@ from psygnal import Signal
 from omnimouse_model.analysis.sweep.contexts import AXES, inputs_label
 from omnimouse_model.analysis.sweep.live_sweep import TierCurves, is_of_mask
 from omnimouse_model.analysis.sweep.table import ContextSweep, SavedSweep, columns_together
+from omnimouse_model.display import count
 from omnimouse_model.evaluation.tier_score import PRELIMINARY
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.current_point import (
@@ -625,8 +626,8 @@ def _window_progress(results: Results) -> str:
 def _asked_text(curves: TierCurves) -> str:
     """Return the neurons of the curves over a tier."""
     n_targets = max(row.n_neurons for row in curves.sweep.rows)
-    asked = curves.sweep.plan.asked
-    return f"{n_targets:,} {asked.replace('neurons', 'neuron', 1) if n_targets == 1 else asked}"
+    plan = curves.sweep.plan
+    return f"{count(n_targets, plan.targets_name.removesuffix('s'))} from {plan.pool_name}"
 
 
 def _selected_text(curves: TierCurves, selection: tuple[int, ...]) -> str:
