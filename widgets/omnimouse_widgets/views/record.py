@@ -940,10 +940,10 @@ PICTURES: Final = {"png": "Picture (PNG)…", "svg": "Drawing (SVG)…"}
 
 
 def file_actions(
-    kinds: Mapping[str, str], help: str, save: Callable[[str], object], refusal: str = ""
+    kinds: Mapping[str, str], tip: str, save: Callable[[str], object], refusal: str = ""
 ) -> tuple[Action, ...]:
     """Return the action of each kind of file; `save` gets its ending."""
-    made = (Action(end, label, help, partial(save, end), refusal) for end, label in kinds.items())
+    made = (Action(end, label, tip, partial(save, end), refusal) for end, label in kinds.items())
     return tuple(made)
 
 
