@@ -81,7 +81,9 @@ class HasSummary:
 def data_frame(
     columns: Mapping[str, Any] | Sequence[Mapping[str, Any]],
 ) -> "pandas.DataFrame":
-    """Return a pandas data frame of columns, or of rows, where None is a missing number.
+    """Return a pandas data frame of columns, or of rows.
+
+    A column of rows that holds None alone is one of NaN.
 
     Raises
     ------
@@ -94,9 +96,10 @@ def data_frame(
         raise ExportError(missing_extra(error) or str(error)) from None
     if isinstance(columns, Mapping):
         return frame(columns)
-    # A column of None alone would be one of objects, which has no `round`.
-    nan = float("nan")
-    return frame([{name: nan if v is None else v for name, v in row.items()} for row in columns])
+    table = frame(columns)
+    # As objects, such a column would have no `round`.
+    empty = [name for name in table if table[name].dtype == object and table[name].isna().all()]
+    return table.astype(dict.fromkeys(empty, float))
 
 
 def interval_text(value: float, low: float, high: float) -> str:

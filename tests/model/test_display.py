@@ -4,10 +4,11 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.display import printable
+from omnimouse_model.display import data_frame, printable
 from omnimouse_model.errors import (
     AnalysisFileError,
     CheckpointError,
@@ -90,6 +91,9 @@ def test_a_column_of_numbers_without_any_is_one_of_nan(results):
     assert table.ci_low.isna().all()
     assert table.ci_low.round(2).dtype == float
     assert table.note.tolist() == ["", ""]
+    texts = data_frame([{"area": "V1", "score": None}, {"area": None, "score": None}])
+    assert texts.area.equals(pandas.DataFrame({"area": ["V1", None]}).area)
+    assert texts.score.dtype == float
 
 
 def test_a_data_frame_without_pandas_names_the_package(results, monkeypatch):
