@@ -8,6 +8,10 @@ from tests.browser.explorer import wait_for_neurons
 SOURCES = "explorer.controller.sources"
 # As a list, because JSON has no tables; NaN is not equal to itself.
 ROWS = "[list(map(str, row.values())) for row in {}.table()]"
+IN_VIEW = """buttons => buttons.map((button) => {
+  const { x, y, width, height } = button.getBoundingClientRect();
+  return button.contains(document.elementFromPoint(x + width / 2, y + height / 2));
+})"""
 
 
 def test_exports_and_the_script_of_sources_have_what_is_on_screen(tab, tmp_path):
@@ -16,6 +20,8 @@ def test_exports_and_the_script_of_sources_have_what_is_on_screen(tab, tmp_path)
     np.savez(path, **simulate_coupled(CoupledSpec(n_neurons=24, minutes=2)).arrays)
     make = f"from omnimouse_widgets import Explorer\nexplorer = Explorer({str(path)!r}, 'mean')"
     tab.open([make, "explorer"])
+    # The tabs stand below the field, and end below their buttons.
+    tab.page.set_viewport_size({"width": 1280, "height": 900})
     tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     tab.run_all()
     wait_for_neurons(tab)
@@ -29,6 +35,8 @@ def test_exports_and_the_script_of_sources_have_what_is_on_screen(tab, tmp_path)
         files = {}
         for item in ("Table (CSV)", "Drawing (SVG)", "Picture (PNG)"):
             part.get_by_role("button", name="Export").click()
+            shown = part.locator(".omnimouse-more[open] button").evaluate_all(IN_VIEW)
+            assert shown == [True] * 4
             with tab.page.expect_download() as download:
                 part.get_by_text(f"{item}…").click()
             name = download.value.suggested_filename

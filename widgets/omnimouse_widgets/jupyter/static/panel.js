@@ -312,6 +312,16 @@ function render({ model, el }) {
     menu: (item) => {
       const list = make("div"), summary = make("summary", { role: "button" });
       const element = make("details", { className: "omnimouse-more omnimouse-chip" }, summary, list);
+      summary.addEventListener("click", (event) => {
+        event.preventDefault();
+        element.open = !element.open;
+        list.className = "";
+        let cut = element.parentElement;
+        while (cut && getComputedStyle(cut).overflowY === "visible") cut = cut.parentElement;
+        const [shown, within] = [list, cut ?? document.body].map((one) => one.getBoundingClientRect());
+        // A tab cuts what reaches below it.
+        if (shown.bottom > within.bottom && element.getBoundingClientRect().top - shown.height > within.top) list.className = "omnimouse-above";
+      });
       element.addEventListener("keydown", (event) => {
         if (event.key !== "Escape" || !element.open) return;
         element.open = false;
