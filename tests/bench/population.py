@@ -128,11 +128,13 @@ def message_rows(count: int, repeats: int) -> list[Row]:
     worker = WorkerPredictor("mean")
     try:
         worker.encode(window, mask)
+        link = worker._link
+        assert link is not None  # the first request has started it
         for stroke in ("neighbours", "field"):
             kb: list[float] = []
             for neurons in strokes(session, n_visible, stroke, repeats):
                 worker.encode(window, mask)
-                with patch.object(worker._link, "send", wraps=worker._link.send) as send:
+                with patch.object(link, "send", wraps=link.send) as send:
                     worker.encode(window, stroked(mask, neurons))
                 kb.append(sum(len(call.args[0]) for call in send.call_args_list) / 1000)
             rows.append(row("stroke_kb", kb, "kB", neurons=count, stroke=stroke))

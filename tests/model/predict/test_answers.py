@@ -224,7 +224,7 @@ def test_a_factory_that_gives_no_predictor_is_one_line(session):
 def error_of_worker(source):
     """Return the error with which a worker answers, if the predictor is asked for itself."""
     server = Server(source, "cpu", 1, lambda number: False)
-    return unpacked(server.reply(packed(("info", 1, packed(())))))[2]
+    return unpacked(server.reply(packed(("info", 1, packed(())))))[1]
 
 
 def test_a_worker_tells_of_a_stop_that_nobody_asked_for():
