@@ -28,7 +28,7 @@ LEAST_REPORTS = 8
 DELAY_S = 1.0
 """Work that ends sooner shows no bar."""
 SHARE_FORM = "{l_bar}{bar}| [{elapsed}<{remaining}]"
-STARTING = "finding start values for the neurons"
+STARTING = "finding start values"
 TRAINING = "training"
 SAVING = "writing the result"
 """Descriptions of the steps of a training; only of `TRAINING`, steps are counted."""

@@ -68,6 +68,12 @@ def test_the_text_of_the_pointer_leaves_with_its_recording(controller):
     assert "sample 24" not in record(view)["status"].text
 
 
+def test_the_status_is_of_the_rows_of_the_open_recording(controller):
+    view = RasterView.of(controller)
+    view.rows = RasterRows.of(np.arange(900), 0, 900)  # of another recording
+    assert "neurons / row" not in record(view)["status"].text
+
+
 @given(st.integers(1, 900), st.integers(1, 60), st.data())
 def test_every_neuron_in_view_is_in_exactly_one_row(n, most, data):
     start = data.draw(st.integers(0, n - 1))

@@ -404,9 +404,10 @@ class RasterView:
 
     def status_text(self) -> str:
         """Return the order, the age of the prediction, hatching, and neurons per row."""
-        rows = self.rows
         if self._state.session is None:
             return NO_SESSION
+        # It is read before the cells, whose rows may be those of the recording before.
+        rows = self._place_rows()
         size = 1 if rows is None else rows.members.shape[0]
         is_recorded = self._state.raster_view == "truth"
         age = "" if is_recorded else age_text(self._results)
