@@ -99,6 +99,10 @@ def test_a_run_of_another_recording_is_named_at_its_end_and_has_no_button(contro
     assert not open_label(finetuning)
     ended = record(view)["ended"].text
     assert ended == "✓ Fine-tune demo to 90009-1-1: finished, and in the list of models."
+    finetuning.is_finished, finetuning.step, finetuning.n_steps = False, 1, 4
+    ended = record(view)["ended"].text
+    stopped = "Stopped at step 1 of 4; the current weights are saved."
+    assert ended == f"Fine-tune demo to 90009-1-1: {stopped}"
 
 
 def test_a_family_with_other_options_has_its_own_form(empty_controller, monkeypatch):

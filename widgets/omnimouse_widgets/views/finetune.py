@@ -216,17 +216,21 @@ class FinetuneView:
             Settings("settings", self.form, "start"),
             Text("message", self._offer_text()),
             Text("unused", self._unused, "warning"),
-            *self._problem(),
+            *(self._problem() if finetuning.request is None else ()),  # else `ended` has it
             Row("actions", self._buttons(start, use, self.form.refusal or finetuning.refusal)),
         ]
 
     @property
     def _ended(self) -> str:
-        """What became of a run of another recording, which chose no model at its end."""
+        """What became of a run of another recording or model, which chose none at its end."""
         finetuning = self._finetuning
-        if finetuning.request is None or not finetuning.is_finished:
+        if finetuning.request is None:
             return ""
-        return f"✓ {_title_of(finetuning.request)}: finished, and in the list of models."
+        title = _title_of(finetuning.request)
+        if finetuning.is_finished:
+            return f"✓ {title}: finished, and in the list of models."
+        error = finetuning.error
+        return f"{title}: {self._run_text()}" if error is None else f"✕ {title}: {error}"
 
     @property
     def _unused(self) -> str:
