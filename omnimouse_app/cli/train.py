@@ -346,7 +346,7 @@ def _print_training(about: Mapping[str, Any]) -> None:
         echo("no step beat the start values, which are the result", err=True)
     core = f"; the frozen core is unchanged ({frozen})" if frozen else ""
     echo(
-        f"{about['n_trained']:,} parameters fine-tuned in {about['steps']} steps, "
+        f"{about['n_trained']:,} parameters fine-tuned in {about['steps']} steps that took "
         f"{duration(60 * about['minutes'])}{core}",
         err=True,
     )
