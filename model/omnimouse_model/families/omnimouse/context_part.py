@@ -24,7 +24,6 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.evaluation import stored_fits
-from omnimouse_model.families.omnimouse import CELL_S, window_cells
 from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint, read_checkpoint
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.parts.linear_gaussian.fit import (
@@ -321,16 +320,22 @@ VIDEO_PENALTY = 100.0
 """Ridge penalty of the motion energy: it predicts what the transformer leaves."""
 
 
-def context_seconds(session: Session, spec: WindowSpec) -> tuple[float, ...]:
-    """Return about how long reading takes in `fit_context`, and each set of inputs after it."""
+def context_seconds(session: Session, spec: WindowSpec, window_s: float) -> tuple[float, ...]:
+    """Return about how long reading takes in `fit_context`, and each set of inputs after it.
+
+    Parameters
+    ----------
+    window_s
+        Seconds that the transformer takes for a window.
+    """
     read_s, fit_s = fit_seconds(session, spec, video=True)
-    rates_s = len(train_windows(session, spec)) * CELL_S * window_cells(session.n_neurons)
+    rates_s = len(train_windows(session, spec)) * window_s
     sets = sets_of_inputs(session, spec)
     return read_s, *(fit_s + rates_s * video for video, _ in sets)
 
 
 def fit_context(
-    transformer: TransformerPredictor, session: Session, job: Job = QUIET
+    transformer: TransformerPredictor, session: Session, job: Job = QUIET, window_s: float = 0.1
 ) -> dict[str, Tensor]:
     """Fit the context part of a model to a session that it knows.
 
@@ -342,6 +347,8 @@ def fit_context(
         Its train tier is read.
     job
         Progress and stop request; see `progress.Job`.
+    window_s
+        About how many seconds the transformer takes for a window, for the progress.
 
     Returns
     -------
@@ -354,7 +361,7 @@ def fit_context(
     """
     spec = transformer.needs.spec
     named = CallbackJob(lambda done, total, _: job.progress(done, total, STEP), job.cancelled)
-    read_s, *sets_s = context_seconds(session, spec)
+    read_s, *sets_s = context_seconds(session, spec, window_s)
     ends = np.cumsum([read_s, *sets_s]) / (read_s + sum(sets_s))
     series = train_series(session, spec, job=part_of(named, 0.0, ends[0]))
     tensors: dict[str, Tensor] = {}

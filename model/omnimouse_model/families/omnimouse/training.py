@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,7 +32,7 @@ from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.results import Scores
 from omnimouse_model.evaluation.shard import evaluate_predictors
 from omnimouse_model.evaluation.tier_windows import mean_rates, scored_starts, spread_starts
-from omnimouse_model.families.omnimouse import CELL_S, START_CELLS, training_cells
+from omnimouse_model.families.omnimouse import window_cells
 from omnimouse_model.families.omnimouse.attention import GatedFeedForward
 from omnimouse_model.families.omnimouse.batches import (
     Batch,
@@ -55,11 +54,7 @@ from omnimouse_model.families.omnimouse.checkpoint import (
     read_official,
 )
 from omnimouse_model.families.omnimouse.config import SIZES, OmniMouseConfig
-from omnimouse_model.families.omnimouse.context_part import (
-    context_seconds,
-    fit_context,
-    load_checkpoint_predictor,
-)
+from omnimouse_model.families.omnimouse.context_part import fit_context, load_checkpoint_predictor
 from omnimouse_model.families.omnimouse.network import (
     HieraBlock,
     OmniMouse,
@@ -78,11 +73,7 @@ from omnimouse_model.families.omnimouse.start_values import (
     set_population_attention_heads,
     tuned_embeddings,
 )
-from omnimouse_model.families.omnimouse.transfer import (
-    StartValues,
-    jobs_of_parts,
-    transfer_config,
-)
+from omnimouse_model.families.omnimouse.transfer import Course, Part, StartValues, transfer_config
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.masks.strategies import strategy_names
@@ -216,12 +207,9 @@ class OmniMouseTraining(TrainingRun):
         """Return the start values of a fine-tuning, and the job of its steps."""
         most = transfer_config(origin, source, options).validation_windows
         n_scored = len(DEMO) * len(spread_starts(source.held_out, most))
-        session, steps = source.session, options.steps
-        cells = START_CELLS, training_cells(session.n_neurons, steps, options.batch, n_scored)
-        context_s = sum(context_seconds(session, OMNIMOUSE)) if origin.context else 0.0
-        first, training, last = jobs_of_parts(job, [*(CELL_S * n for n in cells), context_s])
+        course = Course.of(job, options, source, n_scored=n_scored, fits=bool(origin.context))
         device = resolve_device(job.device)
-        return StartValues(origin, source, options, device, first, last), training
+        return StartValues(origin, source, options, course, device), course.part(Part.TRAINING)
 
     @staticmethod
     def finished(tuned: OmniMouseCheckpoint, origin: StartValues) -> OmniMouseCheckpoint:
@@ -232,13 +220,14 @@ class OmniMouseTraining(TrainingRun):
         StoppedError
             The job is cancelled during the fit of the context part.
         """
-        model, began_s = origin.model, monotonic()
+        model, course, session = origin.model, origin.course, origin.source.session
         if model.context:
             net = tuned.build().requires_grad_(False).to(origin.device)
             transformer = TransformerPredictor(net, model.source)
-            own = fit_context(transformer, origin.source.session, origin.context_job)
+            window_s = course.cell_s * window_cells(session.n_neurons)
+            own = fit_context(transformer, session, course.part(Part.CONTEXT), window_s)
             tuned = replace(tuned, context={**tuned.context, **own})
-        other_s = origin.took_s + monotonic() - began_s
+        other_s = course.took_s[Part.START_VALUES] + course.took_s[Part.CONTEXT]
         facts = {
             "animal_was_known": origin.animal in model.animals.values(),
             "other_minutes": round(other_s / 60, 1),

@@ -5,9 +5,9 @@ neurons, the biases of the neurons, and the vector of an unknown animal. With "a
 parameters are trained.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from enum import IntEnum
+from math import inf
 from time import monotonic
 
 import numpy as np
@@ -19,6 +19,7 @@ from omnimouse_model.data.session_index import NeuronMatch, match_neurons
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.evaluation.tier_windows import mean_rates, spread_starts
+from omnimouse_model.families.omnimouse import CELL_S, START_CELLS, training_cells, window_cells
 from omnimouse_model.families.omnimouse.batches import (
     Group,
     Phase,
@@ -28,11 +29,12 @@ from omnimouse_model.families.omnimouse.batches import (
 )
 from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint
 from omnimouse_model.families.omnimouse.config import Layout
+from omnimouse_model.families.omnimouse.context_part import context_seconds
 from omnimouse_model.families.omnimouse.network import OmniMouse, set_mean_rates
 from omnimouse_model.families.omnimouse.token_layout import layout_of
 from omnimouse_model.families.omnimouse.tokens import batch_from_windows, layout_from_mask
 from omnimouse_model.masks import Mask
-from omnimouse_model.progress import STARTING, Job, part_of
+from omnimouse_model.progress import STARTING, CallbackJob, Job, step_text
 from omnimouse_model.training.config import NeuronTransferOptions
 from omnimouse_model.training.sessions import TrainingSession
 
@@ -79,10 +81,92 @@ def transfer_config(
 
 
 # -- the time of all parts --------------------------------------------------------------
-def jobs_of_parts(job: Job, parts_s: Sequence[float]) -> list[Job]:
-    """Return the job of each part of the work; it has the share of its seconds."""
-    shares = [0.0, *(np.cumsum(parts_s) / sum(parts_s)).tolist()]
-    return [part_of(job, *ends) for ends in pairwise(shares)]
+class Part(IntEnum):
+    """A part of a fine-tuning, in their order."""
+
+    START_VALUES = 0
+    TRAINING = 1
+    CONTEXT = 2
+
+
+LEAST = {Part.START_VALUES: 0.0, Part.TRAINING: 0.1}
+"""Share of what a run does of a part after which its pace is measured; steps vary more."""
+
+
+@dataclass(slots=True)
+class Course:
+    """A fine-tuning as one share of the time that its parts take.
+
+    Attributes
+    ----------
+    cells
+        Neurons in windows that take as long as each part; of a context part, as its
+        predictions.
+    fit_s
+        Seconds of the fit of that part, 0 without one.
+    cell_s
+        Seconds for a neuron in a window: of the demo, until it is measured in the parts.
+    took_s
+        Seconds of each part so far.
+    """
+
+    job: Job
+    cells: tuple[float, float, float]
+    fit_s: float = 0.0
+    cell_s: float = CELL_S
+    took_s: list[float] = field(default_factory=lambda: [0.0 for _ in Part])
+    _begin_s: float = field(default_factory=monotonic)
+    _share: float = 0.0
+    _is_measured: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        job: Job,
+        options: NeuronTransferOptions,
+        source: TrainingSession,
+        *,
+        n_scored: int,
+        fits: bool,
+    ) -> "Course":
+        """Return the course of a run that begins now, and fits a context part or not.
+
+        A validation predicts `n_scored` masks of windows.
+        """
+        session, fit_s, n_windows = source.session, 0.0, 0.0
+        if fits:
+            fit_s = sum(context_seconds(session, OMNIMOUSE, 0.0))
+            n_windows = sum(context_seconds(session, OMNIMOUSE, 1.0)) - fit_s
+        trained = training_cells(session.n_neurons, options.steps, options.batch, n_scored)
+        return cls(job, (START_CELLS, trained, n_windows * window_cells(session.n_neurons)), fit_s)
+
+    def part(self, part: Part) -> Job:
+        """Return the job of a part."""
+        first: tuple[float, float] | None = None
+
+        def report(done: int | float, total: int | float, step: str) -> None:
+            nonlocal first
+            share = done / max(total, 1e-9)
+            # A run that goes on begins with a share. The first validation is no step.
+            if first is None or share <= first[0]:
+                first = share, monotonic()
+            took_s = self.took_s[part] = monotonic() - first[1]
+            new, rest = share - first[0], max(1 - first[0], 1e-9)
+            if part in LEAST and new > LEAST[part] * rest:
+                self.cell_s, self._is_measured = took_s / new / self.cells[part], True
+            own_s, *later_s = (self.cell_s * cells for cells in self.cells[part:])
+            fit_s = self.fit_s if part == Part.CONTEXT else 0.0
+            # Its own pace counts as much as is done of it.
+            pace_s = took_s / rest + (1 - new / rest) * (own_s + fit_s)
+            left_s = (1 - share) * pace_s + sum(later_s) + self.fit_s - fit_s
+            # Without a measure the share stays: another machine is not the demo's.
+            left_s = left_s if self._is_measured or part == Part.CONTEXT else inf
+            done_s = monotonic() - self._begin_s
+            # Never less than before: to a bar that would be other work.
+            self._share = max(self._share, done_s / max(done_s + left_s, 1e-9))
+            self.job.progress(min(self._share, 1.0), 1.0, step_text(done, total, step))
+
+        return CallbackJob(report, self.job.cancelled, self.job.message, self.job.device)
 
 
 # -- initial embeddings of new neurons, from known neurons with correlated responses
@@ -111,19 +195,13 @@ class StartValues:
         session key -> animal, for the sessions of the model and the new one.
     base
         Weights from the checkpoint, without parameters of other sessions.
-    own_job, context_job
-        Jobs of these values and of the fit of a context part.
-    took_s
-        Seconds that they took.
     """
 
     model: OmniMouseCheckpoint
     source: TrainingSession
     options: NeuronTransferOptions
+    course: Course
     device: torch.device
-    own_job: Job
-    context_job: Job
-    took_s: float = field(init=False, default=0.0)
     shared: NeuronMatch | None = field(init=False)
     animal: str = field(init=False)
     animals: dict[str, str] = field(init=False)
@@ -166,7 +244,6 @@ class StartValues:
 
     def fill(self, net: OmniMouse) -> None:
         """Write the checkpoint's weights, and start values of new parameters."""
-        began_s = monotonic()
         # The net also has parameters that the checkpoint lacks: those of the session.
         net.load_state_dict(net.state_dict() | self.base)
         key = self.source.key
@@ -192,7 +269,6 @@ class StartValues:
             | {f"{prefix}._neuron_embeddings.weight": neurons}
         )
         set_mean_rates(net, key, mean_rates(self.source.session, OMNIMOUSE))
-        self.took_s = monotonic() - began_s
 
     def _neurons(self, meta: dict[str, Tensor]) -> Tensor:
         """Return initial embeddings (N, e) of the neurons, from known ones that correlate.
@@ -208,7 +284,7 @@ class StartValues:
         StoppedError
             The job is cancelled.
         """
-        session, device, job = self.source.session, self.device, self.own_job
+        session, device, job = self.source.session, self.device, self.course.part(Part.START_VALUES)
         net = self._candidates(meta).to(device)
         streams = Streams.of(session, net.config.behavior_channels)
         count = net.session_sizes[KEY]
