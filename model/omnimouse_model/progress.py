@@ -225,7 +225,8 @@ class TimeLeft:
         self._told.append((share, now_s))
         done = share - self._first
         is_early = share < 0.1 and now_s - self._begun_s < FIRST_S
-        if done <= 0.02 or is_early or share >= 1.0:
+        # Nearer to the end, a part of the rest is no longer a number of its own.
+        if done <= 0.02 or is_early or share > 1 - 1e-9:
             return None
         told, rest = self._told, 1 - share
         # Of reports of one share, as where work stands still, the one before them stays.

@@ -134,6 +134,15 @@ def test_work_that_stands_still_for_many_reports_has_its_last_pace():
     assert told[-1] == pytest.approx(300.0)
 
 
+def test_work_that_stands_still_just_before_its_end_has_no_time_left():
+    now_s, told = 0.0, []
+    time_left = TimeLeft(lambda: now_s)
+    for share in (0.2, *[0.9999999999999999] * 10):
+        now_s += 10.0
+        told.append(time_left.seconds(share))
+    assert told == [None] * 11
+
+
 def test_pieces_that_are_computed_together_count_as_one():
     now_s, left_s = 0.0, None
     time_left = TimeLeft(lambda: now_s)
