@@ -6,8 +6,8 @@ fields are our own: `hidden_video`, `ideal_times` and the video encoder's `windo
 official checkpoints use "cut", False and "official".
 """
 
-from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -286,12 +286,20 @@ class WindowBatch:
 
     def items(self, start: int, stop: int) -> "WindowBatch":
         """Return the items `start` to `stop` as a batch of their own."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        # Times with one row are shared by all items.
-        tensors: dict[str, Any] = {
-            k: v for k, v in values.items() if isinstance(v, Tensor) and len(v) > 1
-        }
-        return replace(self, **{name: value[start:stop] for name, value in tensors.items()})
+
+        def cut(values: Tensor) -> Tensor:
+            # Times with one row are shared by all items.
+            return values if len(values) < len(self.responses) else values[start:stop]
+
+        return replace(
+            self,
+            neuron_ids=self.neuron_ids[start:stop],
+            responses=self.responses[start:stop],
+            behavior=None if self.behavior is None else self.behavior[start:stop],
+            response_times=cut(self.response_times),
+            video_times=cut(self.video_times),
+            start_times=None if self.start_times is None else cut(self.start_times),
+        )
 
     def to(self, device: torch.device | str) -> "WindowBatch":
         """Move the values to a device."""

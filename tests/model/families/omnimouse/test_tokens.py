@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import MaskError
+from omnimouse_model.families.omnimouse.config import WindowBatch
 from omnimouse_model.families.omnimouse.token_layout import TokenLayout, token_starts, video_steps
 from omnimouse_model.families.omnimouse.tokens import (
     MaskTokens,
@@ -218,3 +219,19 @@ def test_withheld_responses_enter_the_network_as_zero():
     mask = Mask.nothing(3).show([0], slice(0, 30)).ask([1])
     clip = batch_from_windows([session.window(3.0)], [mask], SMALL, "s")
     assert (clip.responses[0].numpy() != 0).tolist() == mask.visible.tolist()
+
+
+@pytest.mark.parametrize("n_times", [1, 3])
+def test_items_of_a_batch_share_times_of_one_row_alone(n_times):
+    ids = torch.arange(6).reshape(3, 2)
+    times = torch.arange(60.0).repeat(n_times, 1) + torch.arange(n_times)[:, None]
+    batch = WindowBatch("a", ids, torch.rand(3, 60, 2), None, times, times, torch.arange(3.0))
+    two = batch.items(1, 3)
+    assert torch.equal(two.neuron_ids, ids[1:])
+    assert torch.equal(two.responses, batch.responses[1:])
+    assert torch.equal(two.response_times, times if n_times == 1 else times[1:])
+    assert torch.equal(two.start_times, torch.tensor([1.0, 2.0]))
+    one = two.items(1, 2)
+    assert torch.equal(one.neuron_ids, ids[2:])
+    past = one.items(1, 2)
+    assert len(past.neuron_ids) == len(past.responses) == len(past.start_times) == 0
