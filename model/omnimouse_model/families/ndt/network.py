@@ -15,7 +15,7 @@ names are those of the public code, apart from the stitchers (`public`).
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import torch
 import torch.nn.functional as F
@@ -252,12 +252,23 @@ class Ndt(nn.Module):
         )
         _scale_blocks(self.encoder.layers, config.n_layers)
 
-    def forward(self, counts: Tensor, session: str, scheme: str, **options: Any) -> Tensor:
+    def forward(
+        self,
+        counts: Tensor,
+        session: str,
+        scheme: str,
+        *,
+        is_real: Tensor | None = None,
+        backward: int = 0,
+        record: Record = no_record,
+    ) -> Tensor:
         """Return the log-rates (B, T, N) of counts (B, T, N) whose masked entries are 0.
 
-        The rate per bin is the exponential. See `encode` for options and errors.
+        The rate per bin is the exponential. See `encode` for the parameters and errors.
         """
-        encoded = self.encode(counts, session, scheme, **options)
+        encoded = self.encode(
+            counts, session, scheme, is_real=is_real, backward=backward, record=record
+        )
         return self.read(encoded[:, encoded.shape[1] - counts.shape[1] :], session)
 
     def encode(

@@ -440,7 +440,8 @@ def draw_batch(
         weights = np.array([s.weight for s in sessions])
         chosen = sessions[rng.choice(len(sessions), p=weights / weights.sum())]
     else:
-        chosen, starts = windows_of_turn(sessions, *turn, phase.batch)
+        seed, number = turn
+        chosen, starts = windows_of_turn(sessions, seed, number, phase.batch)
     task = draw_task(phase.tasks, rng)
     return make_batch(chosen, task, phase, config, rng, starts)
 

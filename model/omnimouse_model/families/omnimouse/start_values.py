@@ -429,7 +429,8 @@ def _channel_vectors(size: int, n_channels: int) -> Tensor:
     channels = torch.arange(n_channels)
     vectors = torch.zeros(n_channels, size)
     # Two features are not 0: the length is sqrt(size).
-    vectors[:, -1] = vectors[channels, size - 2 - channels] = (size / 2) ** 0.5
+    vectors[:, -1] = (size / 2) ** 0.5
+    vectors[channels, size - 2 - channels] = (size / 2) ** 0.5
     return vectors
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from math import e, log2
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -260,9 +261,14 @@ class _ResponseKeys:
         return self.net.enc.attention.turned(scaled[None], phases)
 
 
-# Latents before the tokens, which depend on neither tokens nor neurons, and their queries
-# (head, latent, head_dim), rotated, and scaled by log2(e) / sqrt(head_dim).
-_Queries = tuple[EncodedLatents, Tensor]
+class _Queries(NamedTuple):
+    """Latents before the tokens, which depend on neither tokens nor neurons, and their queries.
+
+    Those are (head, latent, head_dim), rotated, and scaled by log2(e) / sqrt(head_dim).
+    """
+
+    first: EncodedLatents
+    scaled: Tensor
 
 
 @dataclass(slots=True)
@@ -365,7 +371,7 @@ class TokenEncoder:
         total = one.sum_of(len(tokens.levels) - 1, 0)
         if shows_behavior:
             total = tree_sum([total, one.behavior_sum()])
-        first, enc = queries[0], self.net.enc
+        first, enc = queries.first, self.net.enc
         # Latents without tokens pass unchanged, also without feed-forward.
         if total is None:
             return first
@@ -380,7 +386,7 @@ class TokenEncoder:
         def compute() -> _Queries:
             first = net.first_latents(windows, layout.context_span, missing)
             q = net.enc.queries(first.latents, first.phases)[0].float()
-            return first, q * (log2(e) * q.shape[-1] ** -0.5)
+            return _Queries(first, q * (log2(e) * q.shape[-1] ** -0.5))
 
         return key, self._queries.get(key, compute)
 
@@ -455,7 +461,7 @@ class _Encoding:
     def _unit_sum(self, level: int, number: int) -> Tensor:
         unit = self.store.tokens.unit(level, number).to(self.windows.responses.device)
         self.encoder.n_tokens += len(unit.samples)
-        keys = self.encoder.response_keys(self.windows, self.queries[0].meta)
+        keys = self.encoder.response_keys(self.windows, self.queries.first.meta)
         phases = self.store.sample_phases[:, :, unit.samples]
         k, v = keys.of(self.windows.responses[0], unit, phases)
         layout = replace(self.layout, token_runs=unit.runs, behavior="hidden")
@@ -464,7 +470,7 @@ class _Encoding:
     def behavior_sum(self) -> Tensor:
         """Return the sum over the behaviour tokens: a block of their own."""
         if BEHAVIOR not in self.store.sums:
-            net, meta = self.encoder.net, self.queries[0].meta
+            net, meta = self.encoder.net, self.queries.first.meta
             none = torch.empty(0, dtype=torch.int64, device=meta.device)
             layout = replace(self.layout, token_neurons=none, token_samples=none, token_runs=())
             values = net.tokens(self.windows, layout, meta, meta[:, None])

@@ -19,7 +19,7 @@ from functools import partial
 from math import isfinite
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -292,8 +292,11 @@ FRAMES, BURN_IN = 90, 30
 VALIDATIONS = 6
 
 
-_Drawn = tuple[list[Clips], int]
-"""Clips of one step, and its stream."""
+class _Drawn(NamedTuple):
+    """Clips of one step, and its stream."""
+
+    clips: list[Clips]
+    stream: int
 
 
 @dataclass(slots=True)
@@ -442,7 +445,7 @@ class TwinTraining(TrainingRun):
             rng = np.random.default_rng([_seed(config.seed, key), number])
             starts = rng.choice(self.starts[key], config.clips)
             clips.append(self._clips(sources[key], starts, spec))
-        return clips, stream
+        return _Drawn(clips, stream)
 
     def _clips(self, source: TrainingSession, starts: np.ndarray, spec: WindowSpec) -> Clips:
         """Read the clips that begin at some times."""
@@ -490,8 +493,7 @@ class TwinTraining(TrainingRun):
             # The noise is on, except in frozen modules.
             freeze(net.train(), config.frozen)
             net.zero_grad()
-        chosen, stream = drawn
-        losses = [self._backward(clips, stream) for clips in chosen]
+        losses = [self._backward(clips, drawn.stream) for clips in drawn.clips]
         self.team.start_average(self.core)()
         # Gradients are sums over the sessions of a rank, then means over the ranks.
         share = self.team.size / self.n_sessions
@@ -502,7 +504,7 @@ class TwinTraining(TrainingRun):
         is_usable = all(map(has_finite_gradients, self.nets.values()))
         loss, updates = self.counted(losses, is_usable=is_usable)
         if updates:
-            used = ["core", *(clips.session for clips in chosen)]
+            used = ["core", *(clips.session for clips in drawn.clips)]
             for name in used:
                 self.optimisers[name].set_lr(lr)
                 self.optimisers[name].step()

@@ -227,8 +227,13 @@ class ModelChoice:
             self._chosen_for, self._is_chosen_for_next = session, False
         if session is None or not name:
             self._stand_in()
-        # After a restart, what the model needs is known once it is loaded.
-        elif not keeps_model if needs is None else check_compatibility(needs, session).is_supported:
+            return
+        if needs is None:
+            # After a restart, what the model needs is known once it is loaded.
+            comes_back = not keeps_model
+        else:
+            comes_back = check_compatibility(needs, session).is_supported
+        if comes_back:
             self.unfamiliar = ""
             self._choose(name)
 
