@@ -24,7 +24,13 @@ from omnimouse_model.data.clock import (
 )
 from omnimouse_model.data.neurons import Units
 from omnimouse_model.data.signal import Level, Signal, is_interpolated
-from omnimouse_model.data.stimulus import Stimulus, Trials, early_and_late, has_tiers
+from omnimouse_model.data.stimulus import (
+    TRIAL_COLUMNS,
+    Stimulus,
+    Trials,
+    early_and_late,
+    has_tiers,
+)
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec
 from omnimouse_model.display import HasSummary
 from omnimouse_model.errors import SessionFormatError, bounded
@@ -192,25 +198,16 @@ class Recording(HasSummary):
 
     @property
     def contents(self) -> str:
-        """A hash of id, sizes and statistics: a copy at another place has the same one.
+        """A hash of id, clocks, trials, statistics and samples; a copy elsewhere has the same.
 
-        Unlike `fingerprint`, it depends on no time of a file, and does not notice changes
-        that leave all means and standard deviations alone.
+        Unlike `fingerprint`, it depends on no time of a file. It leaves out the frames of
+        the stimulus, and the samples between those at fixed places. A recording that
+        cannot be read has its fingerprint.
         """
-
-        def find() -> str:
-            digest = blake2b(digest_size=12)
-            signals = [self.responses, *self.recorded_behavior]
-            sizes = [(one.n_samples, one.n_columns, one.rate_hz) for one in signals]
-            digest.update(f"{self.id}\n{sizes}\n{list(self.streams)}\n".encode())
-            known = [array for one in signals for array in (one.mean, one.std)]
-            digest.update(self.units.names.tobytes())
-            for array in (self.units.mean, self.units.std, *known):
-                if array is not None:
-                    digest.update(np.asarray(array, np.float32).tobytes())
-            return digest.hexdigest()
-
-        return cached(self, ("contents", self.id), find)
+        try:
+            return cached(self, ("contents", self.id), lambda: _contents(self))
+        except SessionFormatError:
+            return self.fingerprint
 
     @property
     def is_stale(self) -> bool:
@@ -491,6 +488,37 @@ def blocks(signal: Signal) -> Iterator[tuple[int, np.ndarray]]:
     height = max(1, _BLOCK_BYTES // max(1, signal.n_columns * signal.dtype.itemsize))
     for first in range(0, signal.n_samples, height):
         yield first, signal.read(first, first + height)
+
+
+# -- identity of a recording, by which its copies are known ---------------------------
+_SAMPLES = 128
+"""Rows of each stream, evenly spread, that are hashed: enough to notice another order."""
+
+
+def _contents(session: Recording) -> str:
+    digest = blake2b(digest_size=12)
+
+    def add(*parts: str | np.ndarray | None) -> None:
+        for part in parts:
+            array = np.asarray("" if part is None else part)
+            # Numbers in one type and order of bytes, texts with their ends.
+            is_text = array.dtype.kind not in "biuf"
+            digest.update(
+                repr(array.tolist()).encode() if is_text else array.astype("<f8").tobytes()
+            )
+
+    stimulus, units = session.stimulus, session.units
+    add(session.id, units.names, units.mean, units.std)
+    add(*(getattr(session.trials, name) for name in TRIAL_COLUMNS))
+    if stimulus is not None:
+        add(np.array(stimulus.size), stimulus.slot_t, stimulus.slot_trial, stimulus.slot_frame)
+    for one in [session.responses, *session.recorded_behavior]:
+        clock = (one.rate_hz, one.start, one.end_declared)
+        add(one.name, np.array([one.n_samples, one.n_columns, *clock]))
+        add(one.shift_s, one.recorded_spans, one.mean, one.std)
+        rows = np.unique(np.linspace(0, one.n_samples - 1, _SAMPLES).astype(np.int64))
+        add(*(one.file.pick(rows, columns) for columns in _neuron_blocks(one.n_columns)))
+    return digest.hexdigest()
 
 
 # -- overview of a session: running, pupil, population and trials in few bins ---------

@@ -112,7 +112,7 @@ def read_ahead(view: SessionView) -> None:
     if view.session is not None and view.window is not None:
         window = view.window
         _ = (window.frames_u8, window.behavior, window.missing, label_columns(view.session))
-        view.session.overview()
+        _ = view.session.overview(), view.session.contents
     if view.mask is not None:
         scored_cells(view.mask)
 

@@ -1,12 +1,17 @@
+import os
+import shutil
+
 import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
+from omnimouse_model.storage import byte_source
 from tests import SESSIONS
 from tests.conformance.session import lines
 from tests.memory import check_memory
 from tests.model.data.refusals import check_refusal
 from tests.model.experanto_folder import edit_yaml, save_json, write_folder
+from tests.small_sessions import write_session
 
 REFERENCE = SESSIONS / "experanto_small"
 """The committed session, recorded from the reference package."""
@@ -79,6 +84,39 @@ def test_the_fingerprint_stays_with_a_move_and_changes_with_the_contents(tmp_pat
     assert open_session(moved).fingerprint == before
     edit_yaml(moved / "screen/meta.yml", note="changed")
     assert open_session(moved).fingerprint != before
+
+
+def test_a_copy_has_the_contents_of_the_original_and_an_edit_has_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(byte_source, "_HASHED_BYTES", 0)  # each file counts as a large one
+    place = write_session(tmp_path / "own" / "9-1-1", 12)
+    session = open_session(place)
+
+    def copy(name):
+        folder = shutil.copytree(place, tmp_path / name / place.name)
+        for path in folder.rglob("*"):  # as after `cp -r`, on another day
+            os.utime(path, (86400, 86400))
+        return folder
+
+    same = open_session(copy("same"))
+    assert same.fingerprint != session.fingerprint
+    assert same.contents == session.contents
+    other = copy("tiers")
+    (table,) = other.glob("screen/combined_meta.json")
+    names = table.read_text().replace('"train"', '"x"').replace('"final_test_1"', '"train"')
+    table.write_text(names.replace('"x"', '"final_test_1"'))
+    tiers = open_session(other)
+    assert set(tiers.tiers()) == set(session.tiers())
+    assert tiers.contents != session.contents
+    other = copy("order")
+    rows = np.load(other / "responses/data.npy")
+    np.save(other / "responses/data.npy", rows[::-1])
+    order = open_session(other)
+    assert (order.units.mean == session.units.mean).all()
+    assert order.contents != session.contents
+    # What is gone is known by its fingerprint alone.
+    gone = open_session(other)
+    shutil.rmtree(other)
+    assert gone.contents == gone.fingerprint
 
 
 @pytest.mark.parametrize(
