@@ -34,6 +34,7 @@ from omnimouse_model.inference.families import (
     small_config,
     training_plan,
 )
+from omnimouse_model.inference.registry import predictor_names
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -49,7 +50,7 @@ from omnimouse_model.progress import (
     duration_text,
     step_text,
 )
-from omnimouse_model.storage.files import newest_first
+from omnimouse_model.storage.files import exists, newest_first
 from omnimouse_model.storage.trees import decode, read_json
 from omnimouse_model.storage.write import config_dir
 from omnimouse_model.training.metrics_log import FILE, log_rows
@@ -649,23 +650,24 @@ class Finetuning(HasBackgroundTask):
     def _on_model(self) -> None:
         """Read the log of a fine-tuning that was chosen, for its curves."""
         state = self._client.state
-        session, path = state.session, Path(state.predictor_name)
+        session, name = state.session, state.predictor_name
         if self._read is not None and self._read is self.request:
-            if self.is_of_screen and path == self._read.path:
+            if self.is_of_screen and name == str(self._read.path):
                 return
             self.clear()
-        is_other = self.request is None or self.request.path != path
-        if session is None or self.is_busy or not (is_other and state.predictor_name):
-            return
-        if (path / ABOUT).is_file():
-            self._reader.start((path, session), "Reading its log")
+        is_other = self.request is None or str(self.request.path) != name
+        # A stopped run, which can go on, stays.
+        is_free = not (self.is_busy or self.can_resume)
+        if session is not None and name and is_other and is_free:
+            self._reader.start((name, session), "Reading its log")
 
     def _take_log(self, found: tuple[FinetuneRequest, Sequence[dict[str, float]]]) -> None:
         request, rows = found
         state = self._client.state
         is_chosen = state.predictor_name == str(request.path) and state.session is request.session
-        if is_chosen and not self.is_busy:
+        if is_chosen and not (self.is_busy or self.can_resume):
             self._start_from(request)
+            self._task.clear_error()
             self._take_rows(request, rows)
             self.n_steps, self.is_finished, self._read = self.step, True, request
             self.changed.emit()
@@ -697,10 +699,15 @@ class Finetuning(HasBackgroundTask):
 
 
 def _read_log(
-    chosen: tuple[Path, Session], _: ReportProgress
+    chosen: tuple[str, Session], _: ReportProgress
 ) -> Iterator[tuple[FinetuneRequest, list[dict[str, float]]]]:
-    """Yield the run of a finished fine-tuning to a recording, with its log, if it has one."""
-    path, session = chosen
+    """Yield the run of a finished fine-tuning to a recording, with its log, if it has one.
+
+    The name of a model can be anything; a registered one is that of no folder.
+    """
+    (name, session), path = chosen, Path(chosen[0])
+    if not exists(path / ABOUT) or name in predictor_names():
+        return
     found = finetuned_in(path)
     if found is None or not found.is_finished or found.session != session.id:
         return

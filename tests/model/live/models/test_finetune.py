@@ -281,6 +281,38 @@ def test_a_chosen_fine_tuning_of_a_command_shows_its_log(controller, mouse_folde
     assert "curves" not in record(view)
 
 
+def test_a_stopped_run_stays_when_a_finished_result_is_chosen(
+    controller, finetuning, script, mouse_folder, tmp_path
+):
+    out = run_finetune(mouse_folder, tmp_path / "mine", steps=2)
+    finetuning.start(steps=10)
+    run_to(finetuning, script, 3)
+    finetuning.stop()
+    assert finetuning.wait(PATIENCE_S)
+    request, losses = finetuning.request, list(finetuning.losses)
+    controller.model.choose(out)
+    assert finetuning._reader.wait(PATIENCE_S)
+    assert finetuning.request is request
+    assert finetuning.losses == losses
+    assert finetuning.can_resume
+    # Without it, the result shows its curves, and no error of before.
+    finetuning.clear()
+    controller.model.choose(FALLBACK)
+    finetuning._fail("of another run")
+    controller.model.choose(out)
+    assert finetuning._reader.wait(PATIENCE_S)
+    assert [step for step, _ in finetuning.losses] == [1, 2]
+    assert finetuning.error is None
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "none/of/these"])
+def test_a_model_of_any_name_can_be_chosen(controller, finetuning, name):
+    controller.model.choose(name)
+    assert finetuning._reader.wait(PATIENCE_S)
+    assert controller.state.predictor_name == name
+    assert (finetuning.request, finetuning.error) == (None, None)
+
+
 def test_a_fine_tuning_that_cannot_start_reports_the_reason(controller, finetuning):
     finetuning.start(steps=10)
     finetuning.start(steps=10)
