@@ -184,13 +184,17 @@ class ResponseStore:
             # One renaming, after which they are read in place of those before.
             with _unless_taken(self.path / _NEXT):
                 put_in_place(new, self.path / _NEXT)
-        self._rename_findings()
+        # They are read under this name, too: those before can be removed next time.
+        with suppress(OSError):
+            self._rename_findings()
 
     def _rename_findings(self) -> None:
         """Give new findings the name of those before, which are removed."""
         new, path = self.path / _NEXT, self.path / _FINDINGS
         if new.exists():
-            shutil.rmtree(path, ignore_errors=True)
+            # There are none, or another program has removed them.
+            with suppress(FileNotFoundError):
+                shutil.rmtree(path)
             with _unless_taken(path), suppress(FileNotFoundError):
                 new.rename(path)
 

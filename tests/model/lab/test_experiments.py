@@ -370,6 +370,29 @@ def test_findings_that_cannot_be_read_or_written_are_named(tmp_path, monkeypatch
         store.findings(1)
 
 
+def test_findings_are_not_dropped_though_those_before_cannot_be_removed(tmp_path, monkeypatch):
+    store = ResponseStore(tmp_path / "x.zarr", {"experiment": "x"}, (2, 3, 4))
+    store.keep_findings({"osi": np.ones(4)}, 1)
+    remove = shutil.rmtree
+
+    def refuse(path, ignore_errors=False, **options):
+        if Path(path).name != "findings":
+            remove(path, ignore_errors, **options)
+        elif not ignore_errors:
+            raise PermissionError("in use")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", refuse)
+        store.keep_findings({"osi": np.full(4, 2.0)}, 1)
+        assert store.findings(1)["osi"].tolist() == [2] * 4
+        with pytest.raises(PermissionError):
+            store.keep_findings({"osi": np.full(4, 3.0)}, 1)
+        assert store.findings(1)["osi"].tolist() == [2] * 4
+    store.keep_findings({"osi": np.full(4, 3.0)}, 1)
+    assert store.findings(1)["osi"].tolist() == [3] * 4
+    assert [path.name for path in store.path.glob("*findings*")] == ["findings"]
+
+
 @pytest.mark.slow
 def test_kept_responses_are_read_and_nothing_is_written(run, tmp_path):
     run(name="directions")
