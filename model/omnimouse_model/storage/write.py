@@ -55,6 +55,23 @@ def cache_dir() -> Path:
     return _user_folder("OMNIMOUSE_CACHE", base)
 
 
+def remove_oldest(folder: Path, suffix: str, limit_bytes: int) -> None:
+    """Remove the least recently used files of a cache above a limit of bytes."""
+    entries = []
+    for path in folder.glob(f"*{suffix}"):
+        # Another process may remove files meanwhile.
+        with suppress(FileNotFoundError):
+            info = path.stat()
+            entries.append((info.st_mtime_ns, info.st_size, path))
+    excess = sum(size for _, size, _ in entries) - limit_bytes
+    # The newest stays, even if it is larger than the limit.
+    for _, size, path in sorted(entries)[:-1]:
+        if excess <= 0:
+            return
+        path.unlink(missing_ok=True)
+        excess -= size
+
+
 def config_dir() -> Path:
     """Return the folder of the last session and of settings; $OMNIMOUSE_CONFIG names it."""
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"

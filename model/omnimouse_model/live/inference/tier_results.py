@@ -54,7 +54,7 @@ from omnimouse_model.predict.devices import MemoryCache, residence_of
 from omnimouse_model.predict.predictor import Predictor, fits_of, is_served
 from omnimouse_model.storage.arrays.npy import Npz, write_arrays
 from omnimouse_model.storage.trees import decode_json
-from omnimouse_model.storage.write import cache_dir
+from omnimouse_model.storage.write import cache_dir, remove_oldest
 
 # -- storage of scores and context curves on disk, from which a restart goes on -------
 # One file per question, in the user's cache: complete numbers, or the sums of an
@@ -163,7 +163,7 @@ class ScoreStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_arrays(path, arrays)
-            _remove_oldest(path.parent, limit_bytes)
+            remove_oldest(path.parent, path.suffix, limit_bytes)
         except OSError as error:
             # Without the file, the score is computed again after a restart.
             _log.warning("A score is not stored: %s", error)
@@ -192,23 +192,6 @@ class ScoreStore:
         with suppress(OSError):
             os.utime(path)
         return found
-
-
-def _remove_oldest(folder: Path, limit_bytes: int) -> None:
-    """Remove the least recently used files above a limit of bytes."""
-    entries = []
-    for path in folder.glob("*.npz"):
-        # Another process may remove files meanwhile.
-        with suppress(FileNotFoundError):
-            info = path.stat()
-            entries.append((info.st_mtime_ns, info.st_size, path))
-    excess = sum(size for _, size, _ in entries) - limit_bytes
-    # The newest stays, even if it is larger than the limit.
-    for _, size, path in sorted(entries)[:-1]:
-        if excess <= 0:
-            return
-        path.unlink(missing_ok=True)
-        excess -= size
 
 
 def _name_parts(key: tuple[str, ...]) -> list[str]:

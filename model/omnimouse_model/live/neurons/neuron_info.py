@@ -4,8 +4,10 @@ They are computed in the background while a view shows them, for all selected ne
 one pass over the video, and cached per session and neuron.
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,11 +47,13 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.progress import part_of
-from omnimouse_model.storage.write import cache_dir
+from omnimouse_model.storage.write import cache_dir, remove_oldest
 
 ALL = "All neurons"
 """What a computation for all neurons is called while it runs."""
 READING = "Reading what is known of all neurons"
+LIMIT_BYTES = 256 * 2**20
+"""Maximum size of what is kept of all recordings: the least recently used is removed."""
 _CACHE_SIZE = 512
 """Neurons whose properties are kept; the least recently computed are dropped."""
 _MAX_CLIPS = 12
@@ -354,10 +358,14 @@ def _compute_all(request: _Everyone, report: ReportProgress) -> Iterator[_Result
     if not neurons:
         # All at once: views draw each result.
         kept = kept_fields_and_tuning(session, path)
+        with suppress(OSError):  # its time is that of the last use
+            os.utime(path)
         yield session, tuple(info for pair in kept for info in _infos(pair))
         return
     job = percent_job(report, ALL)
     for pair in fields_and_tuning(session, np.array(neurons, np.int64), job, path):
+        with suppress(OSError):
+            remove_oldest(path.parent, path.suffix, LIMIT_BYTES)
         yield session, _infos(pair)
 
 

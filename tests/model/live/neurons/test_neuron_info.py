@@ -1,5 +1,6 @@
 """Receptive fields, tuning and repeats of simulated neurons with known truth."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from omnimouse_model.analysis.receptive_fields import receptive_fields
 from omnimouse_model.data.open import open_session
 from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
 from omnimouse_model.live.inference.engine import Execution
+from omnimouse_model.live.neurons import neuron_info as neuron_info_module
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.metrics import Status, cc_scores, correlation
@@ -375,6 +377,23 @@ def test_what_was_computed_for_all_neurons_survives_a_restart(mouse, kept, monke
     file.write_bytes(b"{}\n" + b"".join(lines[1:]))
     known, _, can_compute_all = opened()
     assert (known, can_compute_all) == ([], True)
+
+
+@pytest.mark.slow
+def test_what_is_kept_of_all_neurons_has_a_limit(kept, tmp_path, monkeypatch):
+    monkeypatch.setattr(neuron_info_module, "LIMIT_BYTES", 20)
+    kept.mkdir()
+    for day in (1, 2, 3):
+        path = kept / f"{day}.jsonl"
+        path.write_text("x" * 10)
+        os.utime(path, (86400 * day, 86400 * day))
+    state = LiveState()
+    state.session = open_session(write_session(tmp_path / "9-1-1", 3))
+    info = NeuronInfo(state, Execution(synchronous=True))
+    info.compute_all()
+    info.close()
+    [own] = kept.iterdir()  # the newest, larger than all there is room for
+    assert own.stat().st_size > 20
 
 
 def test_a_recording_without_video_has_no_columns_of_it():
