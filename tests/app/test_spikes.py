@@ -71,7 +71,7 @@ def test_a_spiking_session_is_explored(dock, spiking):
     hand.drag([places[20], places[20] + 1])
     assert (state.mask.cells[:, 20] == HIDDEN).all()
     assert not state.preset
-    assert not task.region.isVisible()
+    wait_for(lambda: not task.region.isVisible(), "the menu of regions is hidden")
     # trials: averages by their condition, a click, and the keys
     controller.selection.select([2])
     dock.bring_up("Trials")

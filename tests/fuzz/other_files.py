@@ -94,7 +94,7 @@ def _config(folder: Path) -> None:
 
 def _read_config(folder: Path) -> object:
     config = training_plan(folder / "train.yaml").config
-    check_size(config.model, {"mouse": 100}, str(folder / "train.yaml"))
+    check_size(config.model, {"mouse": 100})
     return config
 
 

@@ -205,7 +205,7 @@ def test_a_script_is_run_once_and_its_end_releases_all(many, root, tmp_path):
 def counted_transformer():
     """A transformer whose vectors of neurons are the number of videos that it has encoded."""
     made = tiny_transformer()
-    type(made).embeddings = lambda self, session, cancelled: self.counters["video_encodings"]
+    type(made).embeddings = lambda self, *_: np.array([[self.counters["video_encodings"]]])
     return made
 
 
@@ -230,7 +230,7 @@ def lasting_count(net: WorkerPredictor, session: Session) -> int:
     """Return the number of encoded videos after the idle work has ended."""
     count, since = -1, time.monotonic()
     while time.monotonic() - since < 4 * QUIET_S:
-        if (found := net.embeddings(session)) != count:
+        if (found := net.embeddings(session).item()) != count:
             count, since = found, time.monotonic()
         time.sleep(0.02)
     return count
@@ -250,7 +250,7 @@ def test_the_windows_beside_are_computed_ahead(live_controller, net, session, mo
         live_controller.navigation.step_window(step)
         assert live_controller.requests.wait(TIMEOUT)
         assert live_controller.results.population_freshness == "fresh"
-    assert net.embeddings(session) == before + 3
+    assert net.embeddings(session).item() == before + 3
 
 
 def echo_of_numpy_threads() -> EchoPredictor:

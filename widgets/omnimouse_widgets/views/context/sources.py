@@ -144,9 +144,6 @@ class SourcesView:
         # What the rows of the table were made of, and the rows.
         self._rows: tuple[tuple[object, ...], tuple[dict[str, np.ndarray], np.ndarray]] | None
         self._rows, self._version = None, 0
-        events = sources.state.events
-        for signal in (events.mask, events.selection, events.predictor_name):
-            signal.connect(self._on_asked, max_args=0)
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
@@ -157,11 +154,6 @@ class SourcesView:
             controller.selection,
             controller.colouring.choose,
         )
-
-    def _on_asked(self) -> None:
-        # Each stroke would draw a figure again; a reason is drawn at once.
-        if self._sources.result is None:
-            self.changed.emit()
 
     def set(self, **options: str) -> None:
         """Set `page` or `kind`."""
@@ -185,6 +177,10 @@ class SourcesView:
     def _look(self, is_seen: bool) -> None:
         if is_seen and self._sources.is_quick:
             self._sources.warm_up()
+        # The reason against a run stands in the place of the figure. A figure does not depend
+        # on the mask: it is not drawn again after each stroke.
+        if is_seen and self._sources.result is None:
+            self.changed.emit()
 
     # -- question ---------------------------------------------------------------------
     def _controls(self) -> Sequence[Item | Row]:
