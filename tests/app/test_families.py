@@ -78,9 +78,8 @@ def paint_probe_and_depth(dock, hand, places):
     table, words = panel.tables["rows"].table, panel.widgets["filter"].controls["text"].native
     wait_for(lambda: table.rowCount() == len(units), "the table")
     QTest.keyClicks(words, "probe=A depth>700")
-    settle()
     wanted = (units.probe == "A") & (units.xyz_um[:, 2] > 700)
-    assert table.rowCount() == wanted.sum()
+    wait_for(lambda: table.rowCount() == wanted.sum(), "the filter")
     panel.press("paint visible")
     assert state.mask.visible.all(axis=0)[wanted].all()
     words.clear()

@@ -1,6 +1,5 @@
 """HDF5 files: compression that is not installed, names that lead through links."""
 
-import os
 import sys
 import zlib
 from contextlib import suppress
@@ -66,8 +65,8 @@ def test_an_open_hdf5_file_has_one_descriptor(path):
     file = Hdf5(BlockFile(path))
     assert file.root["values"].shape == (3,)
     # Of this file alone: others of the process may be closed meanwhile.
-    places = [os.path.realpath(f"/dev/fd/{name}") for name in os.listdir("/dev/fd")]
-    assert places.count(os.path.realpath(path)) == 1
+    places = [place.resolve() for place in Path("/dev/fd").iterdir()]
+    assert places.count(path.resolve()) == 1
 
 
 def test_names_lead_through_links_of_the_file_alone(path):
