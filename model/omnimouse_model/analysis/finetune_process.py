@@ -24,9 +24,13 @@ from omnimouse_model.storage.processes import end_process, exit_text, packed, sp
 
 NICE: Final = 10
 """Niceness: lower priority than the live predictor and the user interface."""
-WAITING: Final = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads of OpenMP that wait for one another leave the core: by default they compute meanwhile,
-and beside busy programs a waited-for thread of low priority has no core for long."""
+WAITING: Final = {"GOMP_SPINCOUNT": "3000"}
+"""Threads of OpenMP that wait for one another leave the core after a fraction of a millisecond.
+
+By default they compute for long meanwhile, and beside busy programs a waited-for thread of low
+priority has no core for long. Leaving it at once makes small steps 1.7 times as long on a quiet
+machine.
+"""
 POLL_S: Final = 0.05
 SAVING_S: Final = 60.0
 """Seconds allowed after a stop message to finish the current step and save."""

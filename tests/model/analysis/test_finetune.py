@@ -206,20 +206,20 @@ def test_a_run_killed_goes_on_to_the_bit(mouse_folder, plain_run, tmp_path):
 
 
 def tell_waiting(connection, _):
-    connection.send(("progress", (0, 1, os.environ["OMP_WAIT_POLICY"])))
+    connection.send(("progress", (0, 1, os.environ["GOMP_SPINCOUNT"])))
     connection.send(("done", None))
 
 
 @pytest.mark.process
-def test_threads_of_the_process_that_wait_for_one_another_use_no_core(
+def test_threads_of_the_process_that_wait_for_one_another_leave_the_core_soon(
     mouse_folder, tmp_path, monkeypatch
 ):
     told = []
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     monkeypatch.setattr(finetune_process, "serve", tell_waiting)
     job = CallbackJob(lambda done, total, text: told.append(text))
     finetune_process.spawn_finetune(long_run(mouse_folder, tmp_path), job, lambda rows: None)
-    assert told == ["PASSIVE"]
+    assert told == ["3000"]
 
 
 def test_a_run_cancelled_has_saved(mouse_folder, tmp_path):
