@@ -138,7 +138,7 @@ class Instrument(QObject):
         return events.session, events.predictor_name
 
     def _name_window(self) -> None:
-        """Name recording and model in the title, by which windows are told apart."""
+        """Set the window title to the names of recording and model."""
         if self._viewer.title == self._title:
             self._title = window_title(self.controller.state)
             self._viewer.title = self._title

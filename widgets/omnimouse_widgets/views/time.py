@@ -191,7 +191,7 @@ def _joined(
 
 
 def cursor_block(state: LiveState) -> Block:
-    """Return the part of a record with the cursor over its traces."""
+    """Return the block of a panel that draws the time cursor over its traces."""
 
     def read() -> Sequence[Item]:
         window = state.window

@@ -384,7 +384,7 @@ def _n_units(n_spiking: int, channel: np.ndarray | None, metrics: dict[str, np.n
 
 
 def _of_channels(path: Path, root: Path, width: int) -> np.ndarray:
-    """Return a table of the channels, float64 (channel, width)."""
+    """Return a table of the probe's recording channels, float64 (channel, width)."""
     values = load_small_array(path, root)
     if values.ndim == 1 and width == 1:
         values = values[:, None]

@@ -60,7 +60,7 @@ RATE_OF = "lr"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NdtCheckpoint(Checkpoint):
-    """Content of a file of a transformer: config, weights and sessions, no network yet.
+    """Content of an NDT checkpoint file: config, weights and sessions; no network is built yet.
 
     Attributes
     ----------

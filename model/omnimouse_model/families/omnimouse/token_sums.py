@@ -262,7 +262,7 @@ class _ResponseKeys:
 
 
 class _Queries(NamedTuple):
-    """Latents before the tokens, which depend on neither tokens nor neurons, and their queries.
+    """Latents of a window before they attend the tokens, and their attention queries.
 
     Those are (head, latent, head_dim), rotated, and scaled by log2(e) / sqrt(head_dim).
     """

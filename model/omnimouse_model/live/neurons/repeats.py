@@ -39,7 +39,7 @@ MAX_UNSELECTED: Final = 256
 _READ_BYTES = 256 * 2**20
 """Maximum size of the responses to one clip; more neurons are sub-sampled evenly."""
 _CACHE_BYTES = 256 * 2**20
-"""Size of the responses that stay in memory, of as many clips as have room."""
+"""Most bytes of responses to repeated clips that stay in memory."""
 _A_LITTLE_S = 0.1
 """Seconds; a window that cannot move by this much is at an end of its session."""
 

@@ -364,7 +364,7 @@ def _ids_in_order(session: Session, tables: Sequence[_Table]) -> np.ndarray:
 
 
 def _with_table(units: Units, table: _Table, origin: dict[str, str], notes: Notes) -> Units:
-    """Return units with the columns of a table; NaN or "" without a row."""
+    """Add the columns of a table to units; a unit without a row has NaN or ""."""
     place = {int(unit): k for k, unit in enumerate(table.unit_id)}
     rows = np.array([place.get(int(unit), -1) for unit in units.unit_id])
     has_row = rows >= 0

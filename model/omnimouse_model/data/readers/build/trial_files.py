@@ -267,7 +267,7 @@ class TimeLine:
         return self.start + rows / self.rate_hz
 
     def spread(self, trials: Sequence[np.ndarray | None]) -> np.ndarray | None:
-        """Return values (n_rows, columns) of trials, each (length, columns); None without any.
+        """Join values of trials, each (length, columns), to (n_rows, columns); None without any.
 
         A trial without values is NaN.
 
