@@ -137,10 +137,18 @@ class TierRun(ABC, Generic[Result]):
     def __init__(self, shard: Shard) -> None:
         self._scores = ShardScores(shard, ShardRun(0, QUIET))
         self._n_added = 0
+        self._found: tuple[int, Result] | None = None
 
-    @abstractmethod
     def result(self) -> Result:
         """Return the result over the windows that were added."""
+        # Asked for with each window on screen, of which few add to the sums.
+        if self._found is None or self._found[0] != self._n_added:
+            self._found = self._n_added, self._result()
+        return self._found[1]
+
+    @abstractmethod
+    def _result(self) -> Result:
+        """Find the result from the sums."""
 
     @property
     def n_added(self) -> int:
@@ -363,8 +371,7 @@ class TierScoring(TierRun[TierScore]):
         self._by_window.update(dict(arrays["windows"].reshape(-1, 2).tolist()))
         self._steps = steps_of(arrays)
 
-    def result(self) -> TierScore:
-        """Return the score over the windows that were added."""
+    def _result(self) -> TierScore:
         running, shard, n_windows = self._scores.running[0], self._scores.shard, self.n_windows
         score = next(iter(running.scores()), None)
         if score is not None and not score.refusal:

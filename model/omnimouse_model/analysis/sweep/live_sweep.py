@@ -440,8 +440,7 @@ class TierSweep(TierRun[TierCurves]):
         )
         super().__init__(shard)
 
-    def result(self) -> TierCurves:
-        """Return the curves over the windows that were added."""
+    def _result(self) -> TierCurves:
         running, shard = self._scores.running, self._scores.shard
         scores = (score for one in running for score in one.scores())
         behavior = [score for one in running for score in one.behavior_scores()]

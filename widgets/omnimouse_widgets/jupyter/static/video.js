@@ -89,6 +89,7 @@ function render({ model, el }) {
     times = arrays.shift();
     lanes = item.lanes.map((lane) => ({ ...lane, curve: arrays.shift() }));
     extent = item.extent_s;
+    isStill = false;
     names.replaceChildren(...shownLanes().map(({ name }) => make("span", { textContent: name })));
     // The lane of tiers is the second one, as in the record.
     [kinds, tiers] = [lanes[0]?.bars ?? [], lanes[1]?.bars ?? []];
@@ -121,6 +122,7 @@ function render({ model, el }) {
     }
     requested = ""; // the kernel has dropped the requests
     film = { pauses: [], ...message };
+    isStill = false;
     takeSizes();
     coarse.max = Math.max(film.frames - 1, 1);
     [...controls, ...buttons.values()].forEach((control) => { control.disabled = !film.frames; });
@@ -389,9 +391,10 @@ function render({ model, el }) {
   const xOf = (frame, width) => INSET + (frame / Math.max(film.frames - 1, 1)) * (width - 2 * INSET);
   // A lane without content takes no place.
   const shownLanes = () => lanes.filter(({ bars, curve }) => bars.length || curve.some(Number.isFinite));
-  function drawSession(context, width, height) {
-    context.clearRect(0, 0, width, height);
-    if (!film.frames) return;
+  // The lanes change with the session alone, the playhead with each frame.
+  const still = document.createElement("canvas");
+  let isStill = false;
+  function drawLanes(context, width, height) {
     const xAt = (time) => xOf(frameAt(time), width);
     const shown = shownLanes(), tall = LANES / Math.max(shown.length, 1);
     const step = roundStep((extent[1] - extent[0]) * TICKS / width);
@@ -416,6 +419,19 @@ function render({ model, el }) {
       });
       context.stroke();
     });
+  }
+  function drawSession(context, width, height) {
+    context.clearRect(0, 0, width, height);
+    if (!film.frames) return;
+    const size = { width: context.canvas.width, height: context.canvas.height };
+    if (!isStill || still.width !== size.width || still.height !== size.height) {
+      Object.assign(still, size); // also clears it
+      const lasting = still.getContext("2d");
+      lasting.setTransform(context.getTransform());
+      drawLanes(lasting, width, height);
+      isStill = true;
+    }
+    context.drawImage(still, 0, 0, width, height);
     context.fillStyle = "rgba(240, 228, 66, 0.35)";
     const windowWidth = Math.max(xOf(start + film.window, width) - xOf(start, width), 3);
     context.fillRect(xOf(start, width), 0, windowWidth, LANES);
