@@ -59,7 +59,7 @@ class Traces(RecordPart):
     span = Enum(SPAN_CHOICES, "window").tag(sync=True)
     common_scale = Bool(False).tag(sync=True)
     as_large = Bool(False).tag(sync=True)
-    progress = Unicode("", read_only=True).tag(sync=True)
+    progress = Unicode("", read_only=True)
     status = Unicode("", read_only=True)
     cursor = Int(0).tag(sync=True)
     height = Int(360, min=80).tag(sync=True)
