@@ -159,18 +159,25 @@ def _run(
     arguments: Arguments, send: Callable[[str, Any], None], stopped: Callable[[], bool]
 ) -> None:
     from omnimouse_model.analysis.fit import finetune, fit_on_record
+    from omnimouse_model.predict.devices import ThreadsByLoad
     from omnimouse_model.training.metrics_log import FILE, log_rows
 
     # A resumed run first sends what it already has, for the curve on screen.
     if (arguments.out / FILE).exists():
         send("rows", list(log_rows(arguments.out / FILE)))
     call = fit_on_record if arguments.is_fit else finetune
+    threads = ThreadsByLoad()
+
+    def send_now(kind: str, value: Any) -> None:
+        threads.follow()
+        send(kind, value)
+
     call(
         arguments.model,
         arguments.session,
         arguments.out,
         device=arguments.device,
-        on_step=lambda step, row: send("rows", [row]),
-        job=CallbackJob(lambda *progress: send("progress", progress), stopped),
+        on_step=lambda step, row: send_now("rows", [row]),
+        job=CallbackJob(lambda *progress: send_now("progress", progress), stopped),
         **(arguments.settings or {}),
     )
