@@ -54,6 +54,8 @@ _MAX_LINKS = 16
 """Soft links that one name may lead through."""
 _SCHEMAS = "specifications"
 """Group in which NWB caches its schemas; it is not part of the recording."""
+_LONG_PIECE = 2**25
+"""Bytes that may be missing on the drive, and that HDF5 gets at once where more are."""
 _USER_BLOCK = 512
 """Bytes before the HDF5 part of a MATLAB file."""
 
@@ -112,6 +114,25 @@ class _Output(FileIO):
         n_bytes = super().readinto(view)
         view[n_bytes:] = bytes(len(view) - n_bytes)
         return len(view)
+
+
+class _Pieces(FileIO):
+    """A file with large holes, which gives HDF5 only pieces of a size that it can need.
+
+    HDF5 takes twice the memory that a heap or a head states before it looks at it. Where
+    the drive has the bytes, they bound that; gigabytes of holes cost nothing.
+    """
+
+    most = _LONG_PIECE
+
+    def readinto(self, into: Any) -> int:
+        """Read bytes; raise OSError if there are too many."""
+        view, at = memoryview(into).cast("B"), 0
+        if len(view) > self.most:
+            raise OSError(f"a part states {len(view):,} bytes; at most {self.most:,} are read")
+        while at < len(view) and (n_read := super().readinto(view[at:])):
+            at += n_read
+        return at
 
 
 class Hdf5:
@@ -335,6 +356,9 @@ class Hdf5:
         `name` is for messages: HDF5 searches the whole file for that of the dataset.
         """
         try:
+            if isinstance(self._stream, _Pieces):
+                needed = self._chunks.longest_piece(dataset, part)
+                self._stream.most = max(self._stream.most, needed)
             # The type last: h5py makes it anew at each call.
             if isinstance(part, tuple) and not part and has_lengths(dataset.dtype):
                 return self._texts(dataset)
@@ -489,14 +513,16 @@ def _opened(stream: Any, path: Path) -> "tuple[h5py.File, Any]":
         raise missing_package(path, "an HDF5 file", "h5py", "nwb") from error
     try:
         # By the number of the open file: h5py reads slowly from an object of Python, and
-        # another file could have the name by now. Windows has no such place.
-        place = Path(f"/dev/fd/{stream.fileno()}") if isinstance(stream, FileIO) else None
-        if place is not None and place.exists():
+        # another file could have the name by now. Windows has no such place, and holes
+        # need the look at sizes.
+        file = None
+        if isinstance(stream, FileIO):
             with stream:
-                file = h5py.File(place, "r")
-            stream = None
-        else:
-            file = h5py.File(stream, "r")
+                place, info = Path(f"/dev/fd/{stream.fileno()}"), os.fstat(stream.fileno())
+                if place.exists() and info.st_size - 512 * info.st_blocks <= _LONG_PIECE:
+                    file = h5py.File(place, "r")
+                stream = None if file else _Pieces(os.dup(stream.fileno()))
+        file = file or h5py.File(stream, "r")
     except Exception as error:
         # The library knows the length from the beginning of the file.
         sizes = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", str(error))

@@ -70,6 +70,8 @@ class _Layout:
         self.dtype = VALUE if is_long else dataset.dtype
         self.fill = np.zeros((), VALUE) if is_long else dataset.fillvalue
         self.n_bytes = math.prod(self.chunk) * size
+        # Without filters, HDF5 believes that a chunk is whole, and leaves out what it lacks.
+        self.most = self.n_bytes + bool(self.coders) * (self.n_bytes // 8 + 2**16)
         self.filters = tuple(code for code, *_ in self.coders)
         self.is_packed = not {_BITS, _SCALE}.isdisjoint(self.filters)
         # Stored values are those of NumPy, so that gzip can be decoded here.
@@ -110,10 +112,7 @@ class _Layout:
         """
         if self._written is not None and not self._is_written(number):
             return None
-        # Without filters, HDF5 believes that a chunk is whole, and leaves out what it lacks.
-        is_packed = bool(self.filters)
-        most = self.n_bytes + is_packed * (self.n_bytes // 8 + 2**16)
-        into = (np.empty if is_packed else np.zeros)(most, np.uint8)
+        into = (np.empty if self.filters else np.zeros)(self.most, np.uint8)
         try:
             mask, data = dataset.id.read_direct_chunk(self.place(number), out=into)
         except RuntimeError:
@@ -246,6 +245,14 @@ class Chunks:
             ]
             values[tuple(starts)] = dataset[tuple(slice(*ends) for ends in block)]
         return np.asarray(values[without])
+
+    def longest_piece(self, dataset: "h5py.Dataset", part: Any) -> int:
+        """Return the most stored bytes that HDF5 takes at once to read a part of a dataset."""
+        layout = self._layout(dataset)
+        if layout is not None:
+            return layout.most
+        ranges, *_ = _block(part, dataset.shape)
+        return math.prod(high - low for low, high in ranges) * _item_bytes(dataset)
 
     def lengths(self, dataset: "h5py.Dataset", read_at: ReadAt) -> np.ndarray:
         """Return the stored length of each value of any length of a dataset."""

@@ -11,7 +11,7 @@ import pytest
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays import hdf5, hdf5_chunks, hdf5_heads
-from omnimouse_model.storage.arrays.hdf5 import Hdf5
+from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows
 from omnimouse_model.storage.byte_source import BlockFile, Budget
 
 
@@ -448,3 +448,42 @@ def test_groups_that_are_too_deep_are_told_by_the_limit(path, monkeypatch):
         file["a/b/c/d/e"] = 1.0
     with pytest.raises(SessionFormatError, match=r"has more than 2 levels of groups$"):
         list(Hdf5(BlockFile(path)).objects())
+
+
+def _with_holes(path: Path, changes: dict[bytes, int], n_bytes: int = 2**31) -> None:
+    """Make a file longer by a hole, and let what a mark names state that it fills it."""
+    content = path.read_bytes()
+    with path.open("r+b") as stream:
+        stream.truncate(n_bytes)
+        stream.seek(40)
+        stream.write(n_bytes.to_bytes(8, "little"))  # the end, as the first version has it
+        for mark, size in changes.items():
+            at = content.index(mark) + 8
+            stream.seek(at)
+            stream.write((n_bytes - len(content)).to_bytes(size, "little"))
+
+
+@pytest.mark.parametrize(
+    "mark", [b"GCOL", b"HEAP", b"\1\0\1\0\1\0\0\0"], ids=["texts", "names", "head"]
+)
+def test_gigabytes_that_only_holes_have_are_not_taken(path, mark):
+    with h5py.File(path, "w", libver="earliest") as file:
+        file.create_group("group")
+        file.attrs["unit"] = "mV"
+    _with_holes(path, {mark: 4 if mark[0] == 1 else 8})
+    file = Hdf5(BlockFile(path))
+    with pytest.raises(SessionFormatError, match=r"states 2,\d+,\d+,\d+ bytes; at most"):
+        assert [file.attribute(item, "unit") for item in (file.root, *file.objects())]
+
+
+@pytest.mark.parametrize("options", [{}, {"chunks": (300, 2)}, {"compression": "gzip"}])
+def test_values_of_a_file_with_holes_are_read_at_any_size(path, options, monkeypatch):
+    values = np.arange(3000.0).reshape(300, 10)
+    with h5py.File(path, "w", libver="earliest") as file:
+        file.create_dataset("values", data=values, **options)
+        file.create_dataset("words", data=["a", "b"], dtype=h5py.string_dtype())
+    _with_holes(path, {})
+    monkeypatch.setattr(hdf5._Pieces, "most", 4096)
+    file = Hdf5(BlockFile(path))
+    np.testing.assert_array_equal(Hdf5Rows(file, "values").read(0, 300), values)
+    assert list(file.table("/words")) == [b"a", b"b"]
