@@ -15,6 +15,7 @@ from qtpy.QtCore import QCoreApplication, QEvent, QObject, QPointF, Qt
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.live.mask.editor import CODE_NAMES, MaskEditor
 from omnimouse_model.live.neurons.planes import Planes, Selection
 from omnimouse_model.live.state import LiveState
@@ -71,6 +72,7 @@ class Brush:
         self._selection, self._planes = selection, planes
         self._viewer = viewer
         self._field: Field | None = None
+        self._session: Session | None = None
         self._layer: Labels | None = None
         self._tool: Tool = "brush"
         self._radius = FIRST_RADIUS
@@ -162,7 +164,7 @@ class Brush:
     def attach(self, layer: Labels, field: Field) -> None:
         """Attach to a layer, and detach from the previous one."""
         self.detach()
-        self._layer, self._field = layer, field
+        self._layer, self._field, self._session = layer, field, self._state.session
         layer.mouse_drag_callbacks.append(self._drag)
         self._viewer.layers.selection.events.active.connect(self._scale_cursor)
         self._scale_cursor()
@@ -182,7 +184,7 @@ class Brush:
             return
         if self._drag in self._layer.mouse_drag_callbacks:
             self._layer.mouse_drag_callbacks.remove(self._drag)
-        self._layer, self._field = None, None
+        self._layer = self._field = self._session = None
         self._viewer.layers.selection.events.active.disconnect(self._scale_cursor)
         self._viewer.cursor.scaled = True
 
@@ -213,7 +215,7 @@ class Brush:
     # napari runs drag callbacks as generators: up to the first yield on press, then one
     # step per move, and the last step on release.
     def _drag(self, layer: Labels, event: Any) -> Generator[None, None, None]:
-        if event.button != 1 or self._field is None:
+        if event.button != 1 or not self._is_open(self._field):
             return
         if "Control" in event.modifiers or self._tool == "select":
             yield from self._click(layer, event)
@@ -226,6 +228,11 @@ class Brush:
         else:
             yield from self._paint(layer, event)
 
+    def _is_open(self, field: Field | None) -> bool:
+        """Return whether a field is of the open session: another one may open during a drag."""
+        is_attached = field is not None and field is self._field
+        return is_attached and self._session is self._state.session
+
     def _paint(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         field = self._field
         assert field is not None
@@ -235,6 +242,8 @@ class Brush:
         touched = np.zeros(field.n_neurons, bool)
 
         def stamp(start: np.ndarray, stop: np.ndarray) -> None:
+            if not self._is_open(field):
+                return
             neurons = self._planes.visible_among(neurons_under(field, start, stop, radius))
             # Each neuron is sent once per stroke: a slow drag passes over it many
             # times.
@@ -257,7 +266,7 @@ class Brush:
                 stamp(at, _pixel(layer, event))  # napari may drop the last moves
         finally:
             self._editor.end_stroke()
-            if touched.any():
+            if touched.any() and self._is_open(field):
                 self._report_painted(before)
 
     def _lasso(self, layer: Labels, event: Any) -> Generator[None, None, None]:
@@ -275,16 +284,16 @@ class Brush:
         finally:
             lasso.end()
         inside = self._planes.visible_among(neurons_inside(field, start + moved[:, ::-1]))
-        if len(inside):
+        if len(inside) and self._is_open(field):
             before = self._state.mask
             self._editor.paint(inside)
             self._report_painted(before)
 
     def _click(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         add = "Shift" in event.modifiers
-        is_click = yield from is_clicked(event)
         field = self._field
-        if field is None or not is_click:
+        is_click = yield from is_clicked(event)
+        if field is None or not is_click or not self._is_open(field):
             return
         neurons = self._planes.visible_among(neurons_at(field, *_pixel(layer, event)))
         if len(neurons):

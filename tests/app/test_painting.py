@@ -13,6 +13,7 @@ from omnimouse_app.field.canvas import core_places, states_on_screen
 from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.views.field.layout import neurons_inside, neurons_under
+from tests.small_sessions import write_session
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
@@ -95,6 +96,24 @@ def test_a_stroke_paints_the_neurons_under_it_on_screen(blank, canvas, hand, fie
         changed[span] = False
         assert not changed.any()
         wait_for_states(blank, canvas)
+
+
+@pytest.mark.parametrize("tool", ["brush", "lasso", "select"])
+def test_a_drag_during_which_another_recording_opens_changes_nothing_of_it(
+    blank, hand, circle, tmp_path, tool
+):
+    other = write_session(tmp_path / "other", 12)
+    blank.instrument.brush.tool = tool
+    hand.press(circle[0])
+    hand.move(circle[1])
+    blank.controller.loader.open_now(other)
+    mask, selection = blank.controller.state.mask, blank.controller.state.selection
+    for place in circle[2:]:
+        hand.move(place)
+    hand.release(circle[-1])
+    settle()
+    assert blank.controller.state.mask is mask
+    assert blank.controller.state.selection == selection
 
 
 def test_napari_describes_the_pointer_after_a_stroke(blank, hand, circle, monkeypatch):

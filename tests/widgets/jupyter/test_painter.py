@@ -28,7 +28,7 @@ def neuron_bytes(*neurons):
 def stroke(page, code, *batches):
     for seq, batch in enumerate(batches):
         opening = {"begin": {"code": code}} if seq == 0 else {}
-        page.say("paint", neuron_bytes(*batch), code=code, seq=seq, **opening)
+        page.say("paint", neuron_bytes(*batch), code=code, field=1, seq=seq, **opening)
     page.say("end")
 
 
@@ -152,7 +152,7 @@ def test_areas_are_outlined_on_request(two_planes, painter, painter_page):
 @pytest.mark.parametrize("is_closed", [False, True])
 def test_a_stroke_ends_with_its_page_or_part(controller, painter_page, is_closed):
     opening = {"code": VISIBLE}
-    painter_page.say("paint", neuron_bytes(3, 4), code=VISIBLE, seq=1, begin=opening)
+    painter_page.say("paint", neuron_bytes(3, 4), code=VISIBLE, field=1, seq=1, begin=opening)
     painter_page.part._handle_custom_msg({"op": "gone", "view": "another"}, [])
     assert controller.editor.in_stroke
     if is_closed:
@@ -163,9 +163,16 @@ def test_a_stroke_ends_with_its_page_or_part(controller, painter_page, is_closed
     assert controller.editor.undo_name == "Paint 2 neurons visible"
 
 
+def test_a_stroke_over_an_earlier_recording_changes_nothing(controller, painter, painter_page):
+    before = controller.state.mask
+    painter_page.say("paint", neuron_bytes(3, 4), code=VISIBLE, field=0, seq=1)
+    assert controller.state.mask is before
+    assert not painter.problem
+
+
 def test_a_stroke_that_is_refused_is_drawn_as_the_mask_is(painter, painter_page):
     painter_page.forget()
-    painter_page.say("paint", neuron_bytes(4_000), code=VISIBLE, seq=1)
+    painter_page.say("paint", neuron_bytes(4_000), code=VISIBLE, field=1, seq=1)
     assert "neurons 0..39" in painter.problem
     content, buffers = painter_page.wait_for("codes")
     assert content["handled"] == {"page": 1}
@@ -189,8 +196,7 @@ def test_neurons_beyond_the_limit_of_the_field_are_painted(empty_controller, pag
     assert told.wait(60)
     assert "65,535" in painter.problem
     neurons = np.array([4, N - 1], np.uint32)
-    stroke = {"code": HIDDEN, "begin": {"code": HIDDEN}, "end": True}
-    opened.say("paint", neurons.tobytes(), **stroke)
+    painter.paint(neurons, HIDDEN)
     states = empty_controller.state.mask.state_in((0, 60))
     assert states[neurons].tolist() == [HIDDEN, HIDDEN]
     assert painter.counts["hidden"] >= 2

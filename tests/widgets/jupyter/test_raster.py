@@ -9,6 +9,7 @@ from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.raster import Raster
 from omnimouse_widgets.views.raster import levels_of
+from tests.small_sessions import write_session
 
 
 @pytest.fixture
@@ -110,3 +111,14 @@ def test_a_stroke_on_former_rows_is_refused(raster, raster_page, controller):
     raster_page.say("paint", row_block(0, 1), seq=1, rows=10_000, code=1, all=False)
     assert raster.problem
     assert (controller.state.mask.cells == HIDDEN).all()
+
+
+def test_a_stroke_on_rows_of_an_earlier_recording_is_refused(
+    raster, raster_page, controller, tmp_path
+):
+    message, _ = raster_page.wait_for("raster")
+    controller.loader.open_now(write_session(tmp_path / "other", 12))
+    before = controller.state.mask
+    raster_page.say("paint", row_block(0, 30), seq=1, rows=message["rows"], code=1, all=False)
+    assert "paint it again" in raster.problem
+    assert controller.state.mask is before

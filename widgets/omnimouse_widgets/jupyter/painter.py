@@ -211,7 +211,12 @@ class MaskPainter(Part):
 
     # -- from the page ----------------------------------------------------------------
     def on_paint(self, content: dict[str, Any], buffers: list[bytes]) -> None:
-        """Paint the neurons that the stroke has touched since the last message."""
+        """Paint the neurons that the stroke has touched since the last message.
+
+        A stroke over the field of an earlier recording changes nothing.
+        """
+        if self.field is None or content["field"] != self._field_number:
+            return
         # uint32 is the array type of the page; numpy indexing expects int64.
         neurons = np.frombuffer(buffers[0], np.uint32).astype(np.int64)
         if len(neurons):

@@ -96,6 +96,8 @@ class Raster(RecordPart):
         self._revision = 0
         self._sent: dict[str, tuple[Any, ...]] = {}
         super().__init__(raster, controller, **traits)
+        # Rows of an earlier recording hold other neurons.
+        self._link(controller.state.events.session, self._layouts.clear)
         set_option = partial(setattr, controller.state)
         self.bind_field("order", partial(set_option, "raster_order"), "raster_order")
         self.bind_field("view", partial(set_option, "raster_view"), "raster_view")

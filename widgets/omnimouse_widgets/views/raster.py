@@ -144,6 +144,7 @@ class RasterView:
         self._hatched_changed, self._pointed = SignalInstance(), SignalInstance()
         # Of the cell under the pointer, and the session that has it.
         self._pointer_text, self._pointed_in = "", state.session
+        self._rows_of: Session | None = None
 
     @classmethod
     def of(cls, controller: Controller) -> Self:
@@ -277,6 +278,8 @@ class RasterView:
             self._pointed.emit()
 
     def _paint(self, neurons: Neurons, samples: Samples) -> None:
+        if self._rows_of is not self._state.session:
+            return  # another recording opened during a stroke
         self._editor.paint_cells(neurons, samples, self._state.brush_code)
 
     # -- what is drawn ----------------------------------------------------------------
@@ -291,6 +294,7 @@ class RasterView:
             and window.session is state.session
             and mask.n_samples == window.spec.n_samples
         )
+        self._rows_of = state.session if is_whole else None
         # Else a recording, or a model that reads other windows, is being set: the next
         # signal reads again.
         ticks = self.arrangement.ticks if self.arrangement is not None else ()

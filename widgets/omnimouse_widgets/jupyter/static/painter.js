@@ -354,7 +354,7 @@ function render({ model, el }) {
     const neurons = Uint32Array.from(stroke.pending);
     neurons.forEach((neuron) => field.own.set(neuron, seq));
     stroke.pending.clear();
-    return [{ code: stroke.code }, [neurons.buffer]];
+    return [{ code: stroke.code, field: field.number }, [neurons.buffer]];
   });
   const begin = () => {
     stroke = { code: model.get("code"), pending: new Set() };
