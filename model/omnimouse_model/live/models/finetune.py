@@ -245,6 +245,8 @@ class FinetuneRequest:
     stop: threading.Event = field(default_factory=threading.Event)
     others: Mapping[str, Any] = field(default_factory=dict)
     is_fit: bool = False
+    expected: str = ""
+    """How long it takes in all, as said before the start; "" if not known."""
 
 
 @lru_cache
@@ -434,11 +436,17 @@ class Finetuning(HasBackgroundTask):
 
     @property
     def message(self) -> str:
-        """Progress: "step 120 of 300 · about 2 min left"; "" if idle."""
+        """Progress: "step 120 of 300 · about 2 min left"; "" if idle.
+
+        Before a pace is known, while it loads and finds start values, the time that was
+        expected for all of it.
+        """
         if not self.is_busy:
             return ""
-        left = self._left_s
-        return self.stage + ("" if left is None else f" · about {duration_text(left)} left")
+        if self._left_s is not None:
+            return f"{self.stage} · about {duration_text(self._left_s)} left"
+        expected = "" if self.request is None else self.request.expected
+        return f"{self.stage} · in all {expected}" if expected else self.stage
 
     @property
     def can_resume(self) -> bool:
@@ -515,6 +523,10 @@ class Finetuning(HasBackgroundTask):
         path = self.folder_for(predictor_name, session, train) if out is None else Path(out)
         # The process of the fine-tuning may have another working folder.
         path = path.absolute()
+        saved, is_on_screen = finetuned_in(path), session is state.session
+        # A run that has all of its steps only writes its result.
+        trains = not steps or saved is None or saved.step < steps
+        is_known = trains and is_on_screen and predictor_name == state.predictor_name
         request = FinetuneRequest(
             predictor_name,
             session,
@@ -524,6 +536,7 @@ class Finetuning(HasBackgroundTask):
             state.device,
             others=others,
             is_fit=predictor_name in fit_names(),
+            expected=self.estimate(steps) if is_known else "",
         )
         self._begin(request)
 
@@ -554,7 +567,8 @@ class Finetuning(HasBackgroundTask):
         elif self.can_be_used:
             # Continuing with as many steps as are finished only writes the result;
             # after a crash, it first repeats the steps since the last save.
-            reached = replace(self.request, steps=self.step, stop=threading.Event())
+            stop = threading.Event()
+            reached = replace(self.request, steps=self.step, stop=stop, expected="")
             self._begin(reached)
 
     def use_saved(self, saved: FinetunedModel) -> None:

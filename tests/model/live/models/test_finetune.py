@@ -200,9 +200,16 @@ def test_it_continues_after_a_restart(controller, finetuning, script, open_contr
     assert [step for step, _ in later.losses] == [1, 2, 3, 4, 5]
 
 
-def test_a_baseline_answers_while_the_model_is_trained(controller, finetuning, script):
+def test_a_baseline_answers_while_the_model_is_trained(
+    controller, finetuning, script, monkeypatch
+):
     name = controller.state.predictor_name
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
+    said = finetuning.estimate(2)
     finetuning.start(steps=2)
+    # Until a pace is known, it says how long all of it takes, as the form did.
+    assert said.startswith("roughly")
+    assert finetuning.message == f"{finetuning.stage} · in all {said}"
     assert controller.requests.wait(PATIENCE_S)
     model = controller.model
     assert (controller.state.predictor_name, model.unfamiliar) == (FALLBACK, name)
