@@ -43,7 +43,7 @@ from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.predictor import Predictor, of_family
-from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft
+from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft, duration_text
 from omnimouse_model.storage.tables import table_path
 from omnimouse_model.storage.write import cache_dir
 
@@ -198,20 +198,11 @@ class Sources(HasBackgroundTask):
         session = self.state.session
         if session is None or self.problem:
             return ""
-        n_groups, n_masks, n_predictions = self._size(session)
-        n_windows = len(self._starts(session))
-        text = f"{n_masks:,} masks × {n_windows:,} windows"
+        n_groups, n_masks, _ = self._size(session)
+        text = f"{n_masks:,} masks × {len(self._starts(session)):,} windows"
         if n_groups > 1:
             text = f"{n_groups} groups × {text}"
-        pace_s = self._pace.get((self.question, self.is_quick, n_windows))
-        seconds = None if pace_s is None else pace_s * n_groups
-        if seconds is None and self.is_quick and self._quick_s is not None:
-            seconds = self._quick_s * n_groups * n_masks * n_windows
-        each_s, needs = self._client.population_s, self._client.results.needs
-        if seconds is None and not self.is_quick and each_s is not None and needs is not None:
-            # From one set of sums, only video and behaviour make another prediction.
-            is_shared = "predict_subsets" in needs.methods
-            seconds = each_s * n_windows * (min(n_masks, 4) if is_shared else n_predictions)
+        seconds = self._seconds(session)
         return cost_text(text, seconds, is_measured=self._is_measured(session))
 
     def as_python(self) -> str:
@@ -322,7 +313,11 @@ class Sources(HasBackgroundTask):
             self.question, session, source, self.state.device, path, self._work, arguments, n_groups
         )
         self._latest = job
-        self._task.start([job], "Loading the model")
+        # Of a question that goes on, only a part of the time is known.
+        goes_on = path is not None and path.exists()
+        seconds = None if goes_on else self._seconds(session)
+        then = "" if seconds is None else f", then about {duration_text(seconds)}"
+        self._task.start([job], f"Loading the model{then}")
 
     def reopen(self, names: Sequence[str], *, is_chosen: bool, names_groups: bool = False) -> None:
         """Read results as in `kept`; `error` names those that are no longer there.
@@ -424,6 +419,23 @@ class Sources(HasBackgroundTask):
             **_json(self._arguments(session)),
         )
         return self.folder / f"{key}{SUFFIXES[self.question]}"
+
+    def _seconds(self, session: Session) -> float | None:
+        """Return the expected time of the question once the model is loaded, if known."""
+        n_groups, n_masks, n_predictions = self._size(session)
+        n_windows = len(self._starts(session))
+        pace_s = self._pace.get((self.question, self.is_quick, n_windows))
+        if pace_s is not None:
+            return pace_s * n_groups
+        if self.is_quick:
+            each_s = self._quick_s
+            return None if each_s is None else each_s * n_groups * n_masks * n_windows
+        each_s, needs = self._client.population_s, self._client.results.needs
+        if each_s is None or needs is None:
+            return None
+        # From one set of sums, only video and behaviour make another prediction.
+        is_shared = "predict_subsets" in needs.methods
+        return each_s * n_windows * (min(n_masks, 4) if is_shared else n_predictions)
 
     def _is_measured(self, session: Session) -> bool:
         """Whether the result on screen is a complete answer to the question."""

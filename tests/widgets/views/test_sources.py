@@ -56,6 +56,23 @@ def test_before_a_run_the_panel_says_what_to_do(view, controller):
     assert controller.sources.targets == "selected"
 
 
+def test_a_run_says_how_long_it_takes_while_its_model_is_loaded(view, controller):
+    said = []
+    controller.sources.changed.connect(lambda: said.append(record(view)["cost"].text))
+    press(view, "run")
+    assert "Loading the model" in said  # nobody has timed an answer yet
+    controller.selection.select([1, 2])
+    said.clear()
+    press(view, "run")
+    assert said[0].startswith("Loading the model, then about ")
+    controller.selection.select([1, 2, 3])
+    said.clear()
+    controller.workers.fit = "40 %, about 3 s left"
+    press(view, "run")
+    assert said[0] == "Fitting the model: 40 %, about 3 s left"
+    assert any("targets: " in text for text in said)
+
+
 def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
     choose(view, "targets", "area V1")
     assert "10 groups × 15 masks × 12 windows" in record(view)["cost"].text

@@ -18,6 +18,7 @@ from omnimouse_model.analysis.sources.informants import Informants
 from omnimouse_model.analysis.sources.sources import KINDS, SourceScores, source_label
 from omnimouse_model.display import count, interval_text
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.inference.workers import WorkerWatch
 from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.results import NOT_FITTED, Results
 from omnimouse_model.live.sources import (
@@ -117,6 +118,8 @@ class SourcesView:
         selects.
     colour_by
         Choose the quantity that colours the neurons.
+    workers
+        Processes of the models, which tell how far a fit is.
 
     Attributes
     ----------
@@ -135,8 +138,9 @@ class SourcesView:
         results: Results,
         selection: Selection,
         colour_by: Callable[[ColourBy], object],
+        workers: WorkerWatch,
     ) -> None:
-        self._results = results
+        self._results, self._workers = results, workers
         self._sources, self._selection, self._colour_by = sources, selection, colour_by
         self.page: Page = "figure"
         self.kind: AreaKind = "beyond"
@@ -153,6 +157,7 @@ class SourcesView:
             controller.results,
             controller.selection,
             controller.colouring.choose,
+            controller.workers,
         )
 
     def set(self, **options: str) -> None:
@@ -165,7 +170,7 @@ class SourcesView:
         """Return the question and its run, what was found, and its actions."""
         events, sources = self._sources.state.events, self._sources
         asked = [sources.changed, events.session, events.mask, events.selection]
-        asked += [events.predictor_name, self._results.changed]
+        asked += [events.predictor_name, self._results.changed, self._workers.changed]
         shown = [sources.measured, sources.changed, self.changed]
         return [
             Block(self._controls, asked, follow=self._look, grows=True),
@@ -303,12 +308,18 @@ class SourcesView:
         is_to_be_fitted = is_unfitted(sources.state.predictor_name, self._results)
         return NOT_FITTED if is_to_be_fitted and not sources.is_quick else sources.problem
 
+    @property
+    def _progress(self) -> str:
+        # Before its first window, a run waits for the fits of its model.
+        fit = "" if self._sources.share else self._workers.fit
+        return f"Fitting the model: {fit}" if fit else self._sources.message
+
     def _run(self) -> tuple[Item, ...]:
         sources = self._sources
         problem = self._problem
         # Without a result, the reason stands whole in the place of the figure.
         reason = problem if sources.result is not None else " "
-        text = sources.message if sources.is_busy else reason if problem else sources.cost
+        text = self._progress if sources.is_busy else reason if problem else sources.cost
         cost = Text("cost", text, "quiet", is_line=True)
         if sources.is_busy:
             help_text = "Stop; the same question goes on where it was"
