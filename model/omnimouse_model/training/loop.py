@@ -237,6 +237,10 @@ class TrainingRun(ABC):
             )
         values = {one.name: getattr(options, one.name) for one in fields(options)}
         rows = list(log_rows(out / FILE))
+        n_steps = int(rows[-1]["step"])
+        # What a family adds to a result can take minutes: a finished one is not made again.
+        if cls._written_steps(out) == n_steps:
+            return cls.load_model(out, job.device)
         card = {
             # Of a recording among the options, its id.
             **{name: getattr(value, "id", value) for name, value in values.items()},
@@ -245,7 +249,7 @@ class TrainingRun(ABC):
             "unit": cls.unit,
             "frozen_hash": weights_hash(dict(frozen)) if frozen else None,
             "n_trained": sum(value.numel() for value in best.trained(source.key, frozen)),
-            "steps": int(rows[-1]["step"]),
+            "steps": n_steps,
             "best_step": best.card["steps"],
             # Step 0 is the validation before training (`loop`).
             "before": rows[0].get(SUMMARY) if rows[0]["step"] == 0 else None,
@@ -261,6 +265,16 @@ class TrainingRun(ABC):
         job.progress(1.0, 1.0, SAVING)
         result.save(out / FINISHED)
         return cls.load_model(out, job.device)
+
+    @classmethod
+    def _written_steps(cls, out: Path) -> int | None:
+        """Return the steps of the result in a folder; None without one that can be read."""
+        try:
+            result: Checkpoint = cls.checkpoint.read(out / FINISHED)
+        except CheckpointError:
+            return None
+        steps: int | None = result.card.get("finetuned", {}).get("steps")
+        return steps
 
     @classmethod
     def export(cls, run: Path, path: Path) -> None:

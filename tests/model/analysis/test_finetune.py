@@ -345,7 +345,13 @@ def test_a_model_with_a_context_part_gets_one_for_the_session(mouse_folder, tmp_
     record = tmp_path / "out" / ABOUT
     about = json.loads(record.read_text()) | {"weights": plain.weights_hash}
     record.write_text(json.dumps({k: v for k, v in about.items() if k != "family"}))
-    assert om.finetune(path, new, tmp_path / "out", **ask).has_context(new)
+    # The part of a finished run is not fitted again, unless its result is cut short.
+    for is_complete in (True, False):
+        if not is_complete:
+            (tmp_path / "out" / "finetuned.safetensors").unlink()
+        stages.clear()
+        assert om.finetune(path, new, tmp_path / "out", **ask).has_context(new)
+        assert (STEP in dict(stages)) is not is_complete
     record.write_text(json.dumps(json.loads(record.read_text()) | {"weights": "00000000"}))
     with pytest.raises(FinetuneError, match="weights"):
         om.finetune(path, new, tmp_path / "out", **ask)
