@@ -141,7 +141,10 @@ class ConnectError(CodedError):
 
 
 class MaskError(_TextError):
-    """A mask or strategy breaks a rule of tokenisation; the message names the rule."""
+    """A mask, a strategy or a choice of neurons is not possible.
+
+    The message names the rule, or what was found and what there is.
+    """
 
 
 class EmptyMaskError(MaskError, AssertionError):

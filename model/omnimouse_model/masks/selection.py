@@ -13,6 +13,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
+from omnimouse_model.errors import MaskError
 from omnimouse_model.extras import named_extras
 from omnimouse_model.masks.cells import HasNeurons, count_neurons, random_order
 from omnimouse_model.masks.mask import Mask
@@ -42,7 +43,7 @@ class NeuronGroup:
 
         Raises
         ------
-        ValueError
+        MaskError
             An index is not that of a neuron.
         """
         chosen = np.asarray(neurons)
@@ -51,7 +52,7 @@ class NeuronGroup:
         is_index = chosen.ndim == 1 and (not len(chosen) or chosen.dtype.kind in "iu")
         is_index = is_index and bool(np.all((chosen >= 0) & (chosen < session.n_neurons)))
         if not is_index:
-            raise ValueError(
+            raise MaskError(
                 f"{name}: neurons are indices from 0 to {session.n_neurons - 1}, or a bool "
                 f"for each of {session.n_neurons}; found {str(neurons)[:80]}."
             )
@@ -63,13 +64,13 @@ class NeuronGroup:
 
         Raises
         ------
-        ValueError
+        MaskError
             The session lacks some of them.
         """
         names = session.units.names
         missing = np.setdiff1d(self.ids, names)
         if len(missing):
-            raise ValueError(
+            raise MaskError(
                 f"Session {session.id!r} lacks {len(missing):,} of {len(self.ids):,} neurons "
                 f"of the group {self.name!r}, first {missing[0]}."
             )
@@ -85,7 +86,7 @@ def neurons_of(session: Session, neurons: str | NeuronGroup) -> np.ndarray:
 
     Raises
     ------
-    ValueError
+    MaskError
         The session has no such area, or lacks neurons of the group.
     """
     if isinstance(neurons, NeuronGroup):
@@ -104,7 +105,7 @@ def select_areas(session: Session, *areas: str) -> np.ndarray:
 
     Raises
     ------
-    ValueError
+    MaskError
         The session has no areas, or not these; the message lists its areas.
     """
     area_of = session.units.area
@@ -127,7 +128,7 @@ def select_planes(session: Session, *planes: int) -> np.ndarray:
 
     Raises
     ------
-    ValueError
+    MaskError
         The session has no planes, or not these; the message lists its planes.
     """
     plane_of = session.units.plane
@@ -359,12 +360,12 @@ def _positions(session: Session, unit: Unit) -> np.ndarray:
     return np.asarray(by_unit[unit], float)
 
 
-def _unknown(session: Session, name: str) -> ValueError:
-    return ValueError(f"Session {session.id!r} has no {name}; `omnimouse info` lists its content.")
+def _unknown(session: Session, name: str) -> MaskError:
+    return MaskError(f"Session {session.id!r} has no {name}; `omnimouse info` lists its content.")
 
 
-def _absent(session: Session, name: str, present: Iterable[object]) -> ValueError:
-    return ValueError(
+def _absent(session: Session, name: str, present: Iterable[object]) -> MaskError:
+    return MaskError(
         f"Session {session.id!r} has no {name}; there are {', '.join(map(str, present))}."
     )
 

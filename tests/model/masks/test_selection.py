@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import omnimouse_model as om
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
+from omnimouse_model.errors import MaskError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask
 from omnimouse_model.masks.selection import (
@@ -94,7 +95,6 @@ def test_words_know_states_and_scores(session):
 def test_what_is_not_known_is_refused_with_what_is(session_without_facts, session):
     unit = (0.0, 1.0), (0.0, 1.0)
     for select, arguments, message in (
-        (select_areas, (session, "V2"), "no area 'V2'; there are AL, LM, V1"),
         (select_planes, (session, 7), "no plane 7; there are 0, 1, 2"),
         (select_near, (session, 4, 10.0), "Neuron 4 has no known position"),
         (select_near, (session, 9, 10.0), "Neuron 9 has no known position"),
@@ -107,6 +107,8 @@ def test_what_is_not_known_is_refused_with_what_is(session_without_facts, sessio
     ):
         with pytest.raises(ValueError, match=message):
             select(*arguments)
+    with pytest.raises(MaskError, match="no area 'V2'; there are AL, LM, V1"):
+        select_areas(session, "V2")
     with pytest.raises(ValueError, match="Cannot draw 2 neurons of 1"):
         random_subset(session, 2, 0, among=[1])
 

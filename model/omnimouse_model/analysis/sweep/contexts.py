@@ -17,6 +17,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec, default_spec
+from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask, input_cells
 from omnimouse_model.masks.cells import (
     HasNeurons,
@@ -169,11 +170,11 @@ def chosen_draw(
 
     Raises
     ------
-    ValueError
+    MaskError
         There are no targets.
     """
     if targets is not None and not len(targets):
-        raise ValueError(f"Session {session.id!r}: there are no targets.")
+        raise MaskError(f"Session {session.id!r}: there are no targets.")
     permuted = np.random.default_rng(seed).permutation(session.n_neurons)
     in_pool = permuted if pool is None else permuted[np.isin(permuted, pool)]
     if targets is None and len(in_pool) == session.n_neurons:

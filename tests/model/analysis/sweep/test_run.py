@@ -16,7 +16,7 @@ from omnimouse_model.analysis.sweep.contexts import (
 )
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep, Point, SweepRow, read_sweep
-from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.errors import MaskError, ResultsFileError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.masks import TARGET, VISIBLE
@@ -347,5 +347,5 @@ def test_targets_and_pool_return_with_the_saved_sweep(session, tmp_path):
     ],
 )
 def test_targets_and_pools_that_a_session_lacks_are_refused(session, chosen, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(MaskError, match=message):
         context_sweep("mean", session, neurons=[0], seeds=1, max_windows=1, **chosen)
