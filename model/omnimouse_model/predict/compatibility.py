@@ -58,7 +58,7 @@ class Compatibility:
         if self.n_known is None:
             return "any recording"
         if not self.n_known:
-            return "of another recording" if self.is_stored else "not seen in training"
+            return "of another recording" if self.is_stored else "does not know this recording"
         return f"{min(self.n_known, self.n_neurons):,} of {self.n_neurons:,} neurons"
 
     @property
@@ -68,7 +68,7 @@ class Compatibility:
             return ""
         if self.is_new:
             return (
-                f"This recording was not seen in training: its {self.n_neurons:,} "
+                f"The model does not know this recording: its {self.n_neurons:,} "
                 "neurons need embeddings. Fine-tune the model to it (`omnimouse "
                 "finetune`, minutes for a small one), or choose a baseline: those are "
                 "fitted to any recording."
@@ -79,7 +79,7 @@ class Compatibility:
                 "that for which they were made, or choose another model."
             )
         return (
-            f"This recording was seen in training with {self.n_known:,} neurons, here "
+            f"The model knows this recording with {self.n_known:,} neurons, here "
             f"it has {self.n_neurons:,}: is it the same export?"
         )
 

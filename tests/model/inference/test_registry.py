@@ -168,7 +168,7 @@ def test_neurons_known_are_counted(recording):
     for known, text, is_supported in (
         ({mouse: n}, f"{n} of {n} neurons", True),
         ({mouse: n - 2}, f"{n - 2} of {n} neurons", False),
-        ({"other": 7}, "not seen in training", False),
+        ({"other": 7}, "does not know this recording", False),
     ):
         found = check_compatibility(
             needs_with(sessions=frozenset(known), n_neurons=known), recording

@@ -207,7 +207,7 @@ def test_a_model_that_does_not_know_the_recording_says_so_before_a_sweep(view, c
     record.choose(view, "sweep", True)
     items = record.record(view)
     assert items["start"].refusal == items["estimate"].text
-    assert items["estimate"].text.startswith("This recording was not seen in training")
+    assert items["estimate"].text.startswith("The model does not know this recording")
 
 
 def test_the_form_begins_with_the_question_of_the_live_curves(view, controller, session):

@@ -75,7 +75,7 @@ def test_a_model_that_does_not_know_the_recording_says_so_before_the_run(view, c
     results = controller.results
     results.needs = replace(results.needs, sessions=frozenset({"another"}), n_neurons={})
     items = record(view)
-    assert items["content"].text.startswith("This recording was not seen in training")
+    assert items["content"].text.startswith("The model does not know this recording")
     assert items["run"].refusal == items["content"].text
     assert not items["cost"].text.strip()
 

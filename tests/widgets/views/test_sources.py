@@ -418,7 +418,7 @@ def test_a_model_that_does_not_know_the_recording_says_so_before_the_run(view, c
     results.needs = replace(results.needs, sessions=frozenset({"another"}), n_neurons={})
     assert not record(view)["run"].refusal  # linear-gaussian answers
     choose(view, "model", "chosen")
-    assert record(view)["content"].text.startswith("This recording was not seen in training")
+    assert record(view)["content"].text.startswith("The model does not know this recording")
 
 
 def test_a_recording_of_one_neuron_has_no_informants(view, controller):

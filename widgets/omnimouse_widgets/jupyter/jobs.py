@@ -211,7 +211,7 @@ class Laboratory(JobPart):
 
 
 class FineTune(JobPart):
-    """Fine-tuning of a model for a recording that it was not trained on.
+    """Fine-tuning of a model for a recording that it does not know.
 
     The widget is empty if the model knows the recording and no fine-tuning has run.
 

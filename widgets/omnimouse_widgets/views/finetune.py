@@ -43,7 +43,7 @@ NOT_OFFERED: Final = (
     "can then be fine-tuned to the recording. A model without weights, such as latent-zig, can "
     "be fitted to any recording."
 )
-OPEN_TIP: Final = "Fine-tune the model to this recording, for which it has no embeddings"
+OPEN_TIP: Final = "Fine-tune the model to this recording, which it does not know"
 FIT_TIP: Final = "Train the model, which has no weights yet, on this recording"
 TIPS: Final = {
     "start": "Train in a separate process; you can work on, or quit and resume later",

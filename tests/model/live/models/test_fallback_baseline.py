@@ -38,7 +38,7 @@ class Specialist(EchoPredictor):
 
     def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         if window.session.id != "known":
-            raise UnsupportedRequestError("not seen in training")
+            raise UnsupportedRequestError("does not know this recording")
         return super().encode(window, mask, cancelled)
 
 
@@ -59,7 +59,7 @@ def test_a_recording_that_the_model_does_not_know_opens_with_the_fallback(tmp_pa
         controller.loader.open_now(own)
         model.choose("specialist")
         assert (state.predictor_name, model.unfamiliar) == ("specialist", "")
-        assert results.error == "not seen in training"
+        assert results.error == "does not know this recording"
 
 
 def load(name, *_):

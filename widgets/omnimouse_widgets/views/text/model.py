@@ -51,7 +51,7 @@ def stand_in_text(unfamiliar: str, name: str) -> str:
     """Return why another model answers: `name`, in the place of `unfamiliar`, or ""."""
     if not unfamiliar:
         return ""
-    text = f"{unfamiliar} was not trained on this recording. {name} answers in its place"
+    text = f"{unfamiliar} does not know this recording. {name} answers in its place"
     fitted = ": it is fitted to the train part of this recording." if name == FALLBACK else "."
     return text + fitted
 
