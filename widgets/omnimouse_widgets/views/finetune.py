@@ -298,8 +298,12 @@ class FinetuneView:
             return ""
         if not finetuning.step and not finetuning.can_be_used:
             return "Stopped before the first step; nothing is saved yet."
-        at = f"{finetuning.step} of {finetuning.n_steps}"
-        return f"Stopped at step {at}; the current weights are saved."
+        # Of a fit of epochs, the number of steps is known once it runs.
+        at = f"{finetuning.step}" + (f" of {n_steps}" if (n_steps := finetuning.n_steps) else "")
+        how = ""
+        if not finetuning.can_resume and (request := finetuning.request) is not None:
+            how = f" To go on, fine-tune {request.model} into its folder."
+        return f"Stopped at step {at}; the current weights are saved.{how}"
 
     @property
     def _title(self) -> str:

@@ -451,7 +451,12 @@ class Finetuning(HasBackgroundTask):
     @property
     def can_resume(self) -> bool:
         """Whether a stopped or failed fine-tuning can be continued."""
-        return self.request is not None and not self.is_busy and not self.is_finished
+        request = self.request
+        if request is None or self.is_busy or self.is_finished:
+            return False
+        # The folder of a run names a model of a file, but not where that is.
+        is_read = request is self._read and not request.is_fit
+        return not is_read or family_of_name(request.model) is not None
 
     @property
     def can_be_used(self) -> bool:
@@ -675,15 +680,16 @@ class Finetuning(HasBackgroundTask):
         if session is not None and name and is_other and is_free:
             self._reader.start((name, session), "Reading its log")
 
-    def _take_log(self, found: tuple[FinetuneRequest, Sequence[dict[str, float]]]) -> None:
-        request, rows = found
+    def _take_log(self, found: tuple[FinetuneRequest, bool, Sequence[dict[str, float]]]) -> None:
+        request, is_finished, rows = found
         state = self._client.state
         is_chosen = state.predictor_name == str(request.path) and state.session is request.session
         if is_chosen and not (self.is_busy or self.can_resume):
             self._start_from(request)
             self._task.clear_error()
             self._take_rows(request, rows)
-            self.n_steps, self.is_finished, self._read = self.step, True, request
+            self._read, self.is_finished = request, is_finished
+            self.n_steps = self.step if is_finished else request.steps
             self.changed.emit()
 
     # -- on a thread of its own -------------------------------------------------------
@@ -714,18 +720,40 @@ class Finetuning(HasBackgroundTask):
 
 def _read_log(
     chosen: tuple[str, Session], _: ReportProgress
-) -> Iterator[tuple[FinetuneRequest, list[dict[str, float]]]]:
-    """Yield the run of a finished fine-tuning to a recording, with its log, if it has one.
+) -> Iterator[tuple[FinetuneRequest, bool, list[dict[str, float]]]]:
+    """Yield the run in a chosen folder, whether it is finished, and its log, if it has one.
 
-    The name of a model can be anything; a registered one is that of no folder.
+    Only a run of this recording. The name of a model can be anything; a registered one is
+    that of no folder.
     """
     (name, session), path = chosen, Path(chosen[0])
     if not exists(path / ABOUT) or name in predictor_names():
         return
     found = finetuned_in(path)
-    if found is None or not found.is_finished or found.session != session.id:
+    if found is None or found.session != session.id:
         return
     rows = list(log_rows(path / FILE)) if (path / FILE).exists() else []
-    if rows:
-        model = found.model.partition("@")[0]
-        yield FinetuneRequest(model, session, path, found.train, is_fit=found.is_fit), rows
+    if not rows:
+        return
+    model = found.model.partition("@")[0]
+    is_fit, step = found.is_fit, int(rows[-1]["step"])
+    steps = fit_options(model)().steps if model in fit_names() else max(STEPS, step)
+    others = _other_options(path, model)
+    request = FinetuneRequest(
+        model, session, path, found.train, steps, others=others, is_fit=is_fit
+    )
+    yield request, found.is_finished, rows
+
+
+def _other_options(path: Path, model: str) -> dict[str, Any]:
+    """Return the options of a run that another run of its model would not have by default."""
+    family = family_of_name(model)
+    if family is None or family.transfer is None:
+        return {}
+    own = {one.name: one.default for one in fields(family.transfer.options)}
+    about = decode(dict[str, Any], read_json(path / ABOUT), path / ABOUT)
+    return {
+        name: value
+        for name, value in about.items()
+        if name in own and name not in ("train", "steps") and value != own[name]
+    }

@@ -1,5 +1,6 @@
 """Background fine-tuning: start, stop, continue, and choose the result."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -27,7 +28,7 @@ from omnimouse_model.progress import QUIET, SAVING, STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import saved_step
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_widgets.views.finetune import FinetuneView
-from omnimouse_widgets.views.record import record
+from omnimouse_widgets.views.record import press, record
 from tests.model.finetune_process import (
     KNOWN,
     NEW,
@@ -200,9 +201,7 @@ def test_it_continues_after_a_restart(controller, finetuning, script, open_contr
     assert [step for step, _ in later.losses] == [1, 2, 3, 4, 5]
 
 
-def test_a_baseline_answers_while_the_model_is_trained(
-    controller, finetuning, script, monkeypatch
-):
+def test_a_baseline_answers_while_the_model_is_trained(controller, finetuning, script, monkeypatch):
     name = controller.state.predictor_name
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
     said = finetuning.estimate(2)
@@ -286,6 +285,37 @@ def test_a_chosen_fine_tuning_of_a_command_shows_its_log(controller, mouse_folde
     controller.model.choose(mouse_folder / "base.safetensors")
     assert finetuning.request is None
     assert "curves" not in record(view)
+
+
+def test_an_interrupted_run_that_is_chosen_by_its_folder_has_curves_and_goes_on(
+    controller, finetuning, script, mouse_folder, tmp_path
+):
+    out, steps = tmp_path / "mine", [0]
+    job = CallbackJob(cancelled=lambda: steps[-1] == 2)
+    with pytest.raises(StoppedError):
+        run_finetune(mouse_folder, out, job=job, on_step=lambda step, row: steps.append(step))
+    controller.model.choose(out)
+    assert finetuning._reader.wait(PATIENCE_S)
+    assert [step for step, _ in finetuning.losses] == [1, 2]
+    # Where its model is a file, the folder does not say where that is.
+    items = record(view := FinetuneView.of(controller))
+    assert "start" not in items
+    assert items["message"].text.endswith("To go on, fine-tune base into its folder.")
+    about = json.loads((out / "finetune.json").read_text())
+    (out / "finetune.json").write_text(json.dumps(about | {"model": "demo@1"}))
+    controller.model.choose(FALLBACK)
+    controller.model.choose(out)
+    assert finetuning._reader.wait(PATIENCE_S)
+    items = record(view)
+    assert items["start"].label == "Resume"
+    assert len(items["loss"].lines[0].x) == 2
+    # It goes on with the options that it had.
+    script.last = 3
+    press(view, "start")
+    request = finetuning.request
+    assert (request.model, request.path, request.others) == ("demo", out, {"batch": 1})
+    run_to(finetuning, script, 3)
+    assert [step for step, _ in finetuning.losses] == [1, 2, 3]
 
 
 def test_a_stopped_run_stays_when_a_finished_result_is_chosen(
