@@ -498,7 +498,9 @@ def test_the_expected_time_is_not_that_of_a_question_that_went_on(view, controll
 def test_a_picture_needs_a_figure(view, controller):
     controller.selection.select([3])
     press(view, "run")
-    assert press(view, "png").content == "content"
+    picture = press(view, "png")
+    assert picture.content == "content"
+    assert picture.description.startswith(f"session: {controller.state.session.id}\n")
     choose(view, "page", "table")
     with pytest.raises(ValueError, match="Choose the figure first"):
         press(view, "png")

@@ -454,7 +454,8 @@ class SourcesView:
             text = "" if found is None else summary(found, has_means=True)
             if isinstance(found, AreaMatrix):
                 text = f"{TITLES['areas']}, {_kind_text(found, self.kind)}\n{text}"
-            return SavePicture(f"{name}.{end}", "content", f"{text}\n{NO_CAUSE}")
+            recording = "" if found is None else f"session: {found.session}"
+            return SavePicture(f"{name}.{end}", "content", f"{recording}\n{text}\n{NO_CAUSE}")
 
         def values() -> SaveFile:
             return SaveFile("informants_values.csv", partial(sources.write, of_figure=True))
