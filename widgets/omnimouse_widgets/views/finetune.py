@@ -362,8 +362,7 @@ def open_label(finetuning: Finetuning) -> str:
         return f"{'Fit' if is_fit else 'Fine-tuning'}: {100 * finetuning.share:z.0f} %…"
     if finetuning.is_fit:
         return "Fit to this recording…"
-    # A run of another recording has no content here.
-    return "Fine-tune…" if finetuning.is_of_screen or finetuning.is_offered else ""
+    return "Fine-tune…" if finetuning.has_place or finetuning.is_offered else ""
 
 
 def open_tip(finetuning: Finetuning) -> str:

@@ -402,6 +402,19 @@ class Finetuning(HasBackgroundTask):
         return session.contents == request.session.contents
 
     @property
+    def has_place(self) -> bool:
+        """Whether the latest run belongs to what is on screen: to recording and model.
+
+        A model that knows all neurons needs no run, unless it is that of the run.
+        """
+        state, needs, request = self._client.state, self._client.results.needs, self.request
+        if state.session is None or request is None or not self.is_of_screen:
+            return False
+        if needs is None or state.predictor_name in (request.model, str(request.path)):
+            return True
+        return check_compatibility(needs, state.session).n_known != state.session.n_neurons
+
+    @property
     def is_chosen(self) -> bool:
         """Whether the latest result is the chosen predictor."""
         request, name = self.request, self._client.state.predictor_name

@@ -27,7 +27,7 @@ from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.progress import QUIET, SAVING, STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import saved_step
 from omnimouse_model.training.metrics_log import FILE, log_rows
-from omnimouse_widgets.views.finetune import FinetuneView
+from omnimouse_widgets.views.finetune import FinetuneView, open_label
 from omnimouse_widgets.views.record import press, record
 from tests.model.finetune_process import (
     KNOWN,
@@ -332,6 +332,11 @@ def test_a_stopped_run_stays_when_a_finished_result_is_chosen(
     assert finetuning.request is request
     assert finetuning.losses == losses
     assert finetuning.can_resume
+    # A model that knows all neurons needs no fine-tuning.
+    assert controller.requests.wait(PATIENCE_S)
+    assert not open_label(finetuning)
+    controller.model.choose(FALLBACK)
+    assert open_label(finetuning) == "Fine-tune…"
     # Without it, the result shows its curves, and no error of before.
     finetuning.clear()
     controller.model.choose(FALLBACK)
