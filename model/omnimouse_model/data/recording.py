@@ -261,10 +261,11 @@ class Recording(HasSummary):
         """Tier of each trial, str (n,); without tiers that of its onset in `split`, or ""."""
 
         def find() -> np.ndarray:
-            onsets = self.trials.t_on + self.t0
-            found = np.full(len(onsets), "", dtype=object)
+            # Onsets need not ascend, as a grid does: each is compared with all spans.
+            onset = self.trials.t_on[:, None] + self.t0
+            found = np.full(len(onset), "", dtype=object)
             for tier, spans in self.split.items():
-                found[points_inside(onsets, spans)] = tier
+                found[((onset >= spans[:, 0]) & (onset < spans[:, 1])).any(axis=1)] = tier
             return found.astype(str)
 
         return cached(self, "trial_tiers", find) if self.split else self.trials.tier
@@ -412,14 +413,8 @@ def trial_starts(session: Recording, tiers: frozenset[str] | None, spec: WindowS
     if not len(trials):
         return np.zeros(0)
     chosen = trials.readable.copy()
-    if tiers is not None and session.split:
-        # Onsets of trials need not ascend, as a grid does: each is compared with all
-        # spans.
-        onset = trials.t_on[:, None] + session.t0
-        spans = session.split_spans(tiers)
-        chosen &= ((onset >= spans[:, 0]) & (onset < spans[:, 1])).any(axis=1)
-    elif tiers is not None:
-        chosen &= np.isin(trials.tier, sorted(tiers))
+    if tiers is not None:
+        chosen &= np.isin(session.trial_tiers, sorted(tiers))
     start = trials.t_on + session.t0 + spec.trial_offset_s
     stop = start + spec.duration_s
     chosen &= (start >= span.start) & (stop <= span.stop)

@@ -164,6 +164,8 @@ _NUMBERS = [name for name in TRIAL_COLUMNS if name not in _TEXTS]
 _PROPERTY = "property_"
 _UNITS = ("unit_id", "plane", "xyz_um", "xy_px")
 _OF_COLUMNS = ("mean", "std", "shift_s", "recorded_spans")
+_OF_SIGNAL = ("rate_hz", "start", "end_declared", "names", "units", "mode")
+_OF_SLOTS = ("slot_t", "slot_trial", "slot_frame")
 
 
 def digest_of(values: np.ndarray) -> str:
@@ -231,7 +233,7 @@ def small_arrays(session: Session) -> dict[str, np.ndarray]:
         arrays[f"images/{name}"] = np.asarray(image)
     stimulus, trials = session.stimulus, session.trials
     if stimulus is not None:
-        for name in ("slot_t", "slot_trial", "slot_frame"):
+        for name in _OF_SLOTS:
             arrays[f"stimulus/{name}"] = getattr(stimulus, name)
     if len(trials):
         for name in _NUMBERS:
@@ -293,14 +295,7 @@ def _signal_attributes(signal: Signal) -> dict[str, Any]:
     if signal.name == "responses" and has_pauses(signal):
         # Rows of the recording, of which those in pauses are not stored.
         missing["rows"] = signal.n_samples
-    return missing | {
-        "rate_hz": signal.rate_hz,
-        "start": signal.start,
-        "end_declared": signal.end_declared,
-        "names": list(signal.names),
-        "units": list(signal.units),
-        "mode": signal.mode,
-    }
+    return missing | {name: getattr(signal, name) for name in _OF_SIGNAL}
 
 
 def unit_columns(units: Units) -> dict[str, np.ndarray]:
@@ -496,9 +491,7 @@ def _stimulus(store: "_Store") -> Stimulus | None:
     if (last > count).any() or (frames is not None and frames.shape[1:] != size):
         raise ValueError("the frames do not fit the trials")
     return Stimulus(
-        slot_t=arrays["slot_t"],
-        slot_trial=arrays["slot_trial"],
-        slot_frame=arrays["slot_frame"],
+        **{name: arrays[name] for name in _OF_SLOTS},
         size=size,
         source=StoreVideo(frames, first),
         trials=trials,
@@ -558,7 +551,7 @@ class _Store:
     def signal(self, name: str, rows: Any) -> Signal:
         """Return a stream, whose samples are `rows`."""
         attributes = self.attributes(name)
-        fields = {n: attributes[n] for n in ("rate_hz", "start", "end_declared", "mode")}
+        fields = {n: attributes[n] for n in _OF_SIGNAL}
         fields |= {n: tuple(attributes[n]) for n in ("names", "units")}
         fields["n_missing"] = int(attributes.get("n_missing", 0))
         fields["rounding_s"] = float(attributes.get("rounding_s", 0.0))

@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from io import BytesIO
 from multiprocessing import resource_tracker
@@ -215,13 +215,7 @@ def call_library(
     limits = Limits() if limits is None else limits
     with tempfile.TemporaryDirectory(prefix="omnimouse-library-") as name:
         folder = Path(name)
-        request = {
-            "function": function,
-            "arguments": dict(arguments),
-            "memory_bytes": limits.memory_bytes,
-            "output_bytes": limits.output_bytes,
-            "seconds": limits.seconds,
-        }
+        request = {"function": function, "arguments": dict(arguments), **asdict(limits)}
         write_json(folder / _ARGUMENTS, request)
         with (folder / _LOG).open("wb") as log:
             process = subprocess.Popen(

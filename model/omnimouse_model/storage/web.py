@@ -614,17 +614,15 @@ class RemoteFile:
             hint = "download it, and open the copy"
             raise self._error("unreadable", f"cannot be read in parts: {answers} is sent", hint)
         first, last, size = (int(number) for number in stated.groups())
-        if version is not None and size != version.size:
-            raise self._error("changed", _CHANGED, _AGAIN)
         # An ETag identifies a version; the date has a resolution of only 1 s.
-        tag = told.get("etag") or told.get("last-modified") or ""
-        if version is not None and tag != version.tag:
+        found = _Version(size, told.get("etag") or told.get("last-modified") or "")
+        if version not in (None, found):
             raise self._error("changed", _CHANGED, _AGAIN)
         if (first, last) != (start, stop - 1) or len(content) != stop - start:
             problem = f"cannot be read in parts: bytes {start}-{stop - 1} were asked, and "
             problem += f"{len(content):,} bytes of {first}-{last} were sent"
             raise self._error("unreadable", problem, "download it, and open the copy")
-        return content, _Version(size, tag)
+        return content, found
 
     def _compare(self) -> None:
         if self._read_version() != self._version:

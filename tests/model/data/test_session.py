@@ -1,10 +1,13 @@
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.stimulus import Trials
+from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.storage import byte_source
 from tests import SESSIONS
 from tests.conformance.session import lines
@@ -209,3 +212,13 @@ def test_opening_a_long_session_reads_nothing_big(tmp_path):
     window = session.window(8.0)
     assert window.responses.shape == (60, 1000)
     assert window.valid["responses"].all()
+
+
+def test_the_tier_of_a_trial_is_that_of_its_onset_whatever_their_order():
+    values = np.random.default_rng(0).random((3000, 3))
+    session = open_session({"responses": values, "rate_hz": 30.0})
+    on = np.array([95.0, 2.0, 50.0])
+    session = replace(session, trials=Trials.of(t_on=on, t_off=on + 3))
+    assert session.trial_tiers.tolist() == ["test", "train", "train"]
+    starts = session.window_starts("test", spec=replace(default_spec(), align="trial"))
+    np.testing.assert_allclose(starts, [95.0])

@@ -159,27 +159,18 @@ def _size_difference(size: int, expected: int, shape: tuple[int, ...]) -> str:
 
 def _npy_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
     described = path.with_name("meta.yml")
-    columns = count(meta, "n_signals", described)
     file = require(npy_file(path, path.parents[1]), path, "numbers")
     if len(file.shape) == 1:  # accepted as one column
         shape = (*file.shape, 1)
         file = ArrayFile(path, file.dtype, shape, file.offset, inside=path.parents[1])
-    if len(file.shape) != 2 or file.shape[1] != columns:
-        raise _shape_error(path, file.shape, "n_signals", columns)
-    if "n_timestamps" in meta:
-        rows = count(meta, "n_timestamps", described)
-        if file.shape[0] != rows:
-            raise _shape_error(path, file.shape, "n_timestamps", rows)
+    for axis, key in ((1, "n_signals"), (0, "n_timestamps")):
+        if key == "n_timestamps" and key not in meta:
+            break
+        declared = count(meta, key, described)
+        if len(file.shape) != 2 or file.shape[axis] != declared:
+            problem = f"is {file.shape} but meta.yml says {key} {declared}"
+            raise bad_file(path, "wrong_shape", problem, "rows are time, columns are signals")
     return file
-
-
-def _shape_error(path: Path, shape: tuple[int, ...], key: str, declared: int) -> SessionFormatError:
-    return bad_file(
-        path,
-        "wrong_shape",
-        f"is {shape} but meta.yml says {key} {declared}",
-        "rows are time, columns are signals",
-    )
 
 
 def _phase_shifts(root: Path, folder: Path, meta: Mapping[str, Any]) -> np.ndarray | None:

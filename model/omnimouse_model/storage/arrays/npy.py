@@ -25,7 +25,7 @@ from jaxtyping import UInt8
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.extras import named_extras
-from omnimouse_model.storage.arrays.rows import ArrayFile, sound_values
+from omnimouse_model.storage.arrays.rows import ArrayFile, is_possible, sound_values
 from omnimouse_model.storage.byte_source import LONGEST_TEXT, MAX_TEXT_BYTES, Budget
 from omnimouse_model.storage.files import (
     FileStamp,
@@ -41,7 +41,6 @@ from omnimouse_model.storage.write import atomic_path
 MAX_SMALL_ARRAY_BYTES = 512 * 2**20
 # Limits that stop damaged or hostile files; real recordings stay far below them.
 _MAX_HEADER = 1 << 16
-_MAX_DIMENSIONS = 32
 
 
 def npy_file(path: Path, inside: Path | None = None, *, is_named: bool = False) -> ArrayFile:
@@ -104,9 +103,7 @@ def read_npy_header(
         raise unreadable(path, error) from error
     except (ValueError, TypeError, LookupError, SyntaxError) as error:
         raise _bad_header(path, "no valid description") from error
-    # max(1, n): numpy multiplies the other axes even if one of them is empty.
-    is_sound = all(0 <= n < 2**48 for n in shape) and len(shape) <= _MAX_DIMENSIONS
-    if not is_sound or math.prod(max(1, n) for n in shape) * dtype.itemsize >= 2**62:
+    if not is_possible(shape, dtype.itemsize):
         raise _bad_header(path, f"shape {str(shape)[:60]}")
     if not dtype.itemsize:
         raise _bad_header(path, f"a type {str(dtype)[:60]}")
@@ -152,9 +149,8 @@ def _description(text: str, path: Path) -> tuple[tuple[int, ...], bool, np.dtype
     if set(values) != {"descr", "fortran_order", "shape"}:
         raise ValueError("other entries")
     shape, fortran, kind = values["shape"], values["fortran_order"], values["descr"]
-    if not isinstance(shape, tuple) or not isinstance(fortran, bool):
-        raise TypeError("another shape")
-    if any(type(length) is not int for length in shape):
+    is_shape = isinstance(shape, tuple) and all(type(length) is int for length in shape)
+    if not is_shape or not isinstance(fortran, bool):
         raise TypeError("another shape")
     # Recordings contain only numbers and strings, no structured types.
     if isinstance(kind, list):

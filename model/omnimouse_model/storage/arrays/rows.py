@@ -121,6 +121,9 @@ def pieces_of(low: int, high: int, size: int) -> list[tuple[int, slice, slice]]:
     return pieces
 
 
+MAX_LENGTH = 2**48
+"""Most values along an axis of a stored array."""
+_MAX_DIMENSIONS, _MAX_BYTES = 32, 2**62
 MAX_PART_BYTES = 8 * 2**30
 """Most bytes that are read at once."""
 _CALL_BYTES = 8 * 2**10
@@ -224,6 +227,13 @@ class ArrayFile:
                 _fill(out, self.shape[turn], taken[turn], self, file)
         values = sound_values(out, self.path)
         return values.T if self.fortran else values
+
+
+def is_possible(shape: tuple[int, ...], item_bytes: int) -> bool:
+    """Return whether NumPy can count the bytes of an array of a shape that a file states."""
+    is_sound = len(shape) <= _MAX_DIMENSIONS and all(0 <= n < MAX_LENGTH for n in shape)
+    # max(1, n): numpy multiplies the other axes even if one of them is empty.
+    return is_sound and math.prod(max(1, n) for n in shape) * item_bytes < _MAX_BYTES
 
 
 def sound_values(values: np.ndarray, path: Path) -> np.ndarray:

@@ -24,7 +24,7 @@ from omnimouse_model.storage.arrays.zarr_metadata import (
     Node,
     layout_of,
     read_node,
-    stored_memory,
+    thread_memory,
     verified,
 )
 from omnimouse_model.storage.byte_source import BlockFile
@@ -66,7 +66,7 @@ class ZarrGroup:
         self.path = path
         self._formats, self._is_whole = formats, is_whole
         check_files(path, formats)
-        node = self._node(path)
+        node = _node(path, formats)
         if node is None or node.is_array:
             raise bad_file(path, "bad_store", "is no group of zarr arrays")
         self.attributes = node.attributes
@@ -79,7 +79,7 @@ class ZarrGroup:
     def attributes_of(self, name: str) -> dict[str, Any]:
         """Return the attributes of an array or a group; raise if there is none."""
         folder = _below(self.path, name)
-        node = self._node(folder)
+        node = _node(folder, self._formats)
         if node is None:
             raise bad_file(folder, "bad_store", "has no metadata")
         return node.attributes
@@ -95,24 +95,23 @@ class ZarrGroup:
         arrays: list[str] = []
         groups: list[str] = []
         for path in sorted(path for path in folder.iterdir() if path.is_dir()):
-            node = self._node(path)
+            node = _node(path, self._formats)
             if node is not None:
                 (arrays if node.is_array else groups).append(path.name)
         return arrays, groups
 
-    def _node(self, folder: Path) -> Node | None:
-        node = read_node(folder)
-        if node is not None and node.format not in self._formats:
-            raise _other_format(folder, node.format)
-        return node
+
+def _node(folder: Path, formats: tuple[Format, ...]) -> Node | None:
+    node = read_node(folder)
+    if node is not None and node.format not in formats:
+        raise _other_format(folder, node.format)
+    return node
 
 
 def _array_node(path: Path, formats: tuple[Format, ...]) -> Node:
-    node = read_node(path)
+    node = _node(path, formats)
     if node is None or not node.is_array:
         raise bad_file(path, "bad_store", "is no zarr array")
-    if node.format not in formats:
-        raise _other_format(path, node.format)
     return node
 
 
@@ -176,7 +175,7 @@ def _stored(places: Sequence[_Place | None]) -> Iterator[np.ndarray | None]:
                 break
             run.append(slice(end - begin, other[2] - begin))
             end = other[2]
-        memory = stored_memory(end - begin)
+        memory = thread_memory("stored", end - begin)
         file.read(begin, memory.data)
         for part in run:
             yield memory[part]

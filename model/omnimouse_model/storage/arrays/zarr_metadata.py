@@ -19,6 +19,7 @@ from typing import Any, Literal, cast
 import google_crc32c
 import numpy as np
 
+from omnimouse_model.storage.arrays.rows import MAX_LENGTH, is_possible
 from omnimouse_model.storage.byte_source import zstandard_length
 from omnimouse_model.storage.files import bad_file, damage_refused, is_file
 from omnimouse_model.storage.trees import read_json_mapping
@@ -88,12 +89,8 @@ def verified(data: np.ndarray, most: int = 0) -> np.ndarray:
     return content
 
 
-def stored_memory(n_bytes: int) -> np.ndarray:
-    """Return memory for stored bytes that is valid until this thread's next chunk."""
-    return _memory("stored", n_bytes)
-
-
-def _memory(name: str, n_bytes: int) -> np.ndarray:
+def thread_memory(name: str, n_bytes: int) -> np.ndarray:
+    """Return memory that is valid until this thread asks for more of that name."""
     if len(getattr(_THREAD, name, ())) < n_bytes:
         setattr(_THREAD, name, np.empty(n_bytes, np.uint8))
     return getattr(_THREAD, name)[:n_bytes]
@@ -108,7 +105,7 @@ def _blosc(data: np.ndarray, most: int) -> np.ndarray:
     n_bytes, n_packed = unpack_from("<4xI4xI", data.data) if len(data) >= _BLOSC_HEADER else (0, -1)
     if n_packed != len(data) or n_bytes > most:
         raise ValueError("a piece is of another size")
-    unpacked = _memory("unpacked", n_bytes)
+    unpacked = thread_memory("unpacked", n_bytes)
     blosc.decompress(data, unpacked)
     return unpacked
 
@@ -150,7 +147,6 @@ def _lz4(data: np.ndarray, most: int) -> np.ndarray:
 Format = Literal[2, 3]
 MAX_CHUNK_BYTES = 256 * 2**20
 """Largest chunk that is decoded."""
-_MAX_DIMENSIONS, _MAX_LENGTH, _MAX_BYTES = 32, 2**48, 2**62
 _MAX_INDEX_BYTES = 64 * 2**20
 _MAX_PIECES = 1_000_000
 """Most files of one array: an array of shape 2**40 with chunks of 1 would not end."""
@@ -307,13 +303,11 @@ def layout_of(folder: Path, node: Node) -> Layout:
 
 
 def _check_sizes(layout: Layout) -> None:
-    shape, size = layout.shape, layout.dtype.itemsize
-    if len(shape) > _MAX_DIMENSIONS or any(not 0 <= n < _MAX_LENGTH for n in shape):
-        raise ValueError(f"shape {str(shape)[:80]}")
-    if math.prod(max(1, n) for n in shape) * size >= _MAX_BYTES:
+    shape = layout.shape
+    if not is_possible(shape, layout.dtype.itemsize):
         raise ValueError(f"shape {str(shape)[:80]}")
     for pieces in (layout.piece, layout.chunk):
-        if len(pieces) != len(shape) or any(not 0 < n < _MAX_LENGTH for n in pieces):
+        if len(pieces) != len(shape) or any(not 0 < n < MAX_LENGTH for n in pieces):
             raise ValueError(f"chunks {str(pieces)[:80]} of shape {str(shape)[:80]}")
     if layout.n_chunk_bytes > MAX_CHUNK_BYTES:
         raise ValueError(f"chunks of {layout.n_chunk_bytes:,} bytes; at most {MAX_CHUNK_BYTES:,}")
