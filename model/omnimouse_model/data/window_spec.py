@@ -272,7 +272,6 @@ of the released recordings."""
 VIDEO_SIZE = (36, 64)
 WINDOW_S = OMNIMOUSE.duration_s
 N_SAMPLES, N_FRAMES = OMNIMOUSE.n_samples, OMNIMOUSE.n_frames
-N_BEHAVIOR = OMNIMOUSE.n_behavior
 
 
 Read = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]

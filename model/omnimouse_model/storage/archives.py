@@ -29,7 +29,7 @@ from typing import IO
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance
-from omnimouse_model.storage.files import bad_file, open_binary
+from omnimouse_model.storage.files import bad_file, head_of, open_binary
 from omnimouse_model.storage.write import put_in_place, sole_writer, temporary_folder
 
 # Limits against archives made to fill memory or drive. The limit of names is in bytes,
@@ -44,9 +44,6 @@ _MOST_COPIES = 4
 # or treats as devices.
 _ODD = re.compile(r'[\x00-\x1f\x7f-\x9f\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
-
-Progress = Callable[[float], None]
-"""Function that receives the finished fraction; it may raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +78,8 @@ class _BoundedInfo(tarfile.TarInfo):
 
 def is_archive(path: Path) -> bool:
     """Return whether a file is a tar or zip archive, by its first bytes."""
-    try:
-        with open_binary(path) as stream:
-            # A plain tar has its magic "ustar" at byte 257.
-            head = stream.read(262)
-    except (OSError, SessionFormatError):
-        return False
+    # A plain tar has its magic "ustar" at byte 257.
+    head = head_of(path, 262)
     magics = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
     return head.startswith(magics) or head[257:262] == b"ustar"
 

@@ -245,13 +245,18 @@ def unless_missing(
         return None
 
 
-def begins_with(path: Path, magic: bytes) -> bool:
-    """Return whether a plain file begins with these bytes; no if it cannot be opened."""
+def head_of(path: Path, n_bytes: int) -> bytes:
+    """Return the first bytes of a plain file; none if it cannot be opened."""
     try:
         with open_binary(path) as stream:
-            return stream.read(len(magic)) == magic
+            return stream.read(n_bytes)
     except (OSError, SessionFormatError):
-        return False
+        return b""
+
+
+def begins_with(path: Path, magic: bytes) -> bool:
+    """Return whether a plain file begins with these bytes; no if it cannot be opened."""
+    return head_of(path, len(magic)) == magic
 
 
 def _no_plain_file(path: Path) -> SessionFormatError:

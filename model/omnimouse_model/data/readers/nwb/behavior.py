@@ -26,7 +26,6 @@ from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, last_name, pla
 from omnimouse_model.data.readers.nwb.intervals import clock_origins
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
-from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.rows import MemoryRows
 
 if TYPE_CHECKING:
@@ -155,11 +154,9 @@ def _has_columns(nwb: NwbFile, series: _Series, n: int) -> bool:
 
     One that cannot be read can have them: the fault is told when it is read.
     """
-    try:
-        shape = nwb.shape(series.group)
-    except SessionFormatError:
-        return True
-    return bool(shape) and (shape[1:] == (n,) or (n == 1 and len(shape) == 1))
+    shape = Notes().attempt(series.name, nwb.shape, series.group)
+    is_one = n == 1 and shape is not None and len(shape) == 1
+    return shape is None or is_one or (bool(shape) and shape[1:] == (n,))
 
 
 # -- samples -------------------------------------------------------------------------
@@ -265,10 +262,7 @@ def _rank_of_running(nwb: NwbFile, series: _Series) -> tuple[int, ...] | None:
 
 def _stored_unit(nwb: NwbFile, group: "h5py.Group") -> str:
     """Return the unit of a series, "" for data that cannot be read (told later)."""
-    try:
-        return nwb.unit(group)
-    except SessionFormatError:
-        return ""
+    return Notes().attempt(str(group.name), nwb.unit, group) or ""
 
 
 def _speed_unit(unit: str) -> tuple[str, float]:
