@@ -138,16 +138,6 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
-def token_for_hub() -> str | Literal[False]:
-    """Return the user's token, False if there is none or it must not be sent.
-
-    It is sent over an encrypted connection, or to a server on this machine.
-    """
-    from huggingface_hub import get_token
-
-    return (get_token() or False) if is_private() else False
-
-
 def is_private() -> bool:
     """Return whether nobody between this machine and the hub can read a token."""
     place = urlsplit(endpoint())
@@ -155,14 +145,17 @@ def is_private() -> bool:
 
 
 def hub_headers() -> dict[str, str]:
-    """Return the header fields of a request to the hub, with the token.
+    """Return the header fields of a request to the hub, with the user's token.
 
-    `huggingface_hub` would first request a list from the hub for its own ones, without
+    The token is sent over an encrypted connection, or to a server on this machine.
+    `huggingface_hub` would first request a list from the hub for its own fields, without
     a limit of size and time.
     """
+    from huggingface_hub import get_token
+
     # Bytes as they are: encoded ones can decode to any size, and cannot be resumed.
     headers = {"User-Agent": "omnimouse-app", "Accept-Encoding": "identity"}
-    if token := token_for_hub():
+    if is_private() and (token := get_token()):
         headers["Authorization"] = f"Bearer {token}"
     return headers
 

@@ -57,7 +57,6 @@ from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
-from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import Npz, zip_names
 from omnimouse_model.storage.arrays.rows import MemoryRows, Rows
 from omnimouse_model.storage.byte_source import fingerprint_of
@@ -227,11 +226,9 @@ def recognises(path: Path) -> bool:
     # By content, not by suffix: other ZIP archives have no .npy members.
     if not begins_with(path, _ZIP):
         return False
-    try:
-        # Arrays in folders are those of a packed recording.
-        return any(n.endswith(".npy") and "/" not in n for n in zip_names(path))
-    except SessionFormatError:
-        return True
+    names = Notes().attempt(path.name, zip_names, path)
+    # Arrays in folders are those of a packed recording.
+    return names is None or any(n.endswith(".npy") and "/" not in n for n in names)
 
 
 def read(path: Path, options: ReadOptions) -> Session:

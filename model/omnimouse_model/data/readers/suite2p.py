@@ -450,11 +450,8 @@ def _number(folder: Path) -> int | None:
 
 def _numbered(root: Path) -> dict[int, Path]:
     """Return the folders `planeN` by number, in their order."""
-    try:
-        found = folders_in(root)
-    except SessionFormatError:
-        return {}
-    numbers = {n: path for path in found if (n := _number(path)) is not None}
+    found = Notes().attempt(root.name, folders_in, root)
+    numbers = {n: path for path in found or () if (n := _number(path)) is not None}
     return dict(sorted(numbers.items()))
 
 

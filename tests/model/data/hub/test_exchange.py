@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from huggingface_hub import constants
 
-from omnimouse_model.data.hub.exchange import HubPlace, save_token, token_for_hub
+from omnimouse_model.data.hub.exchange import HubPlace, hub_headers, save_token
 from omnimouse_model.data.hub.fetch import list_files
 from omnimouse_model.errors import FetchError
 from tests.hub_server import Hub, hub_endpoint
@@ -100,7 +100,7 @@ def hub(place, monkeypatch):
 def test_a_token_that_the_hub_accepts_is_saved_for_its_owner(hub, place):
     hub.answer = b"not read"
     save_token(f" {TOKEN}\n")
-    assert token_for_hub() == place.read_text() == TOKEN
+    assert hub_headers()["Authorization"] == f"Bearer {place.read_text()}" == f"Bearer {TOKEN}"
     assert os.name == "nt" or place.stat().st_mode & 0o077 == 0
     [request] = hub.requests
     assert request.authorization == f"Bearer {TOKEN}"

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import omnimouse_model as om
-from omnimouse_model.data.hub.exchange import CHECKPOINTS, HubPlace, hub_place, token_for_hub
+from omnimouse_model.data.hub.exchange import CHECKPOINTS, HubPlace, hub_headers, hub_place
 from omnimouse_model.data.hub.fetch import local_path, work_folder
 from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
 from omnimouse_model.families.omnimouse import checkpoint as official
@@ -391,7 +391,7 @@ def test_a_download_below_the_least_rate_is_given_up(hub, tmp_path, monkeypatch)
 def test_a_token_is_sent_over_private_connections_only(monkeypatch, address, is_sent):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("HF_ENDPOINT", address)
-    assert (token_for_hub() == TOKEN) == is_sent
+    assert (hub_headers().get("Authorization") == f"Bearer {TOKEN}") == is_sent
 
 
 def test_what_answers_and_is_no_hub_is_told(hub, monkeypatch):
