@@ -1,6 +1,5 @@
 """Fit of the linear-Gaussian baseline for one set of visible inputs, to the train tier."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import compress
@@ -14,6 +13,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.tier_windows import mean_rates
 from omnimouse_model.families.parts.linear_gaussian.posterior import (
+    Check,
     FactorModel,
     blocks_of,
     fit_factors,
@@ -98,8 +98,7 @@ class TrainSeries:
     run
         int (N,): number of the stretch of consecutive samples.
     means
-        float64 (P,): mean responses of the tier, to which scores compare; None for those of
-        the series.
+        float64 (P,): mean responses of the tier, to which scores compare.
     """
 
     responses: np.ndarray
@@ -107,7 +106,7 @@ class TrainSeries:
     video_inputs: np.ndarray | None
     behavior_inputs: np.ndarray | None
     run: np.ndarray
-    means: np.ndarray | None = None
+    means: np.ndarray
 
     def only(self, *, video: bool, behavior: bool) -> "TrainSeries":
         """Return the series with some inputs of the mean left out."""
@@ -186,14 +185,12 @@ def train_series(
     for number, (part, length) in enumerate(zip(windows, lengths, strict=True), 1):
         # Opened here, so that only one window keeps its data.
         window, samples = session.window(part.start_s, spec), part.samples
-        channels = np.zeros((spec.n_samples, 0), np.float32)
-        lagged = channels
+        channels = lagged = energy = np.zeros((spec.n_samples, 0), np.float32)
         if has_behavior:
             values = without_missing(np.asarray(window.behavior, np.float32))
             channels = at_samples(values, spec)
             if behavior:
                 lagged = behavior_inputs(values, spec)
-        energy = np.zeros((spec.n_samples, 0), np.float32)
         if video:
             energy = video_inputs(frames_of(window), spec)
         recorded = np.where(np.isfinite(window.responses), window.responses, np.nan)
@@ -309,8 +306,6 @@ FLOOR_QUANTILE = 0.01
 _ROWS, _COLUMNS = 256, 1024
 _MEAN_SHARE = 0.2
 """Share of the time of a fit for the mean from the inputs."""
-
-Check = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,10 +470,7 @@ def fit(
         # differs would be an error, or a gain, of every source where rates drift.
         if not is_count:
             expected += (scale**2 * factors.variance * factors.inflation)[:n_neurons]
-        means = series.means
-        if means is None:
-            means = _means(series.responses)
-        fitted = fitted.at_means(expected, means, is_count=is_count)
+        fitted = fitted.at_means(expected, series.means, is_count=is_count)
     if not all(np.isfinite(array).all() for array in fitted.arrays().values()):
         raise UnsupportedRequestError(
             f"The linear-Gaussian fit is not finite with {len(series.run)} samples of "
@@ -486,13 +478,6 @@ def fit(
             "'train'."
         )
     return fitted
-
-
-def _means(responses: np.ndarray) -> np.ndarray:
-    """Return the mean of the recorded responses of each neuron, float64 (P,)."""
-    n_known = np.isfinite(responses).sum(axis=0)
-    total = np.nansum(responses, axis=0, dtype=np.float64)
-    return np.asarray(total / np.maximum(n_known, 1))
 
 
 def _fill(columns: np.ndarray, check: Check) -> np.ndarray:

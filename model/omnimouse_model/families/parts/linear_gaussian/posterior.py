@@ -757,14 +757,14 @@ class _Solution:
     place
         Number of the set of visible columns, of which several subsets may have one.
     gain
-        float32 (n, predicted, own) or None.
+        float32 (n, predicted, own).
     variance
         float32 (predicted, n): conditional variance.
     """
 
     place: int
     target: Target
-    gain: np.ndarray | None
+    gain: np.ndarray
     variance: np.ndarray
 
 
@@ -793,7 +793,7 @@ class SubsetPosterior:
         prior: Prior,
         visible: Sequence[np.ndarray],
         targets: Sequence[Target],
-        check: Callable[[], None],
+        check: Check,
     ) -> None:
         self._prior = prior
         numbers: dict[bytes, int] = {}
@@ -809,7 +809,7 @@ class SubsetPosterior:
         self._precision: dict[bytes, np.ndarray] = {}
         # Per set: pairs of class and pattern, without those that are not visible.
         self._parts: list[list[tuple[int, bytes]]] = []
-        self._inverses: list[np.ndarray | None] = []
+        self._inverses: list[np.ndarray] = []
         for number in range(len(sets)):
             check()
             parts = [(k, packed[column, number].tobytes()) for k, column in enumerate(first)]
@@ -825,16 +825,11 @@ class SubsetPosterior:
     @property
     def n_bytes(self) -> int:
         """Memory of the arrays."""
-        arrays = [inverse for inverse in self._inverses if inverse is not None]
-        arrays += [one.gain for one in self._solutions if one.gain is not None]
-        return sum(array.nbytes for array in (*arrays, *self.variances))
+        gains = [one.gain for one in self._solutions]
+        return sum(array.nbytes for array in (*self._inverses, *gains, *self.variances))
 
-    def _inverse(
-        self, parts: list[tuple[int, bytes]], grams: list[np.ndarray]
-    ) -> np.ndarray | None:
-        """Return M^-1 of a set; None for nothing visible, where it is the identity."""
-        if not parts:
-            return None
+    def _inverse(self, parts: list[tuple[int, bytes]], grams: list[np.ndarray]) -> np.ndarray:
+        """Return M^-1 of a set; the identity where nothing is visible."""
         prior = self._prior
         n_factors, n_modes = prior.root.shape[:2]
         total = np.zeros((n_factors, n_factors, n_modes, n_modes), np.float32)
@@ -847,11 +842,8 @@ class SubsetPosterior:
         return factor_inverse(prior.root, total)
 
     def _solution(self, place: int, target: Target) -> _Solution:
-        prior, inverse = self._prior, self._inverses[place]
-        n_factors, n_modes = prior.root.shape[:2]
-        if inverse is None:
-            inverse = np.eye(n_factors * n_modes, dtype=np.float32)
-        covariance = factor_covariance(prior.root, inverse)
+        prior = self._prior
+        covariance = factor_covariance(prior.root, self._inverses[place])
         gains, variances = [], []
         for first in range(0, len(target.columns), _TOGETHER):
             columns = target.columns[first : first + _TOGETHER]
@@ -861,7 +853,7 @@ class SubsetPosterior:
         return _Solution(
             place,
             target,
-            np.concatenate(gains) if len(target.own) else None,
+            np.concatenate(gains),
             np.concatenate(variances, axis=1) * np.float32(prior.model.inflation),
         )
 
@@ -879,8 +871,6 @@ class SubsetPosterior:
         later, own = prior.basis[target.samples], prior.basis[target.own]
         variance = np.einsum("ti,nij,tj->tn", later, shared, later, optimize=True)
         variance += np.diag(private)[target.samples, None] * scale
-        if not len(target.own):
-            return np.zeros((len(columns), len(later), 0), np.float32), variance
         among = own @ shared @ own.T
         among += scale[:, None, None] * private[np.ix_(target.own, target.own)]
         across = own @ shared @ later.T
@@ -903,25 +893,16 @@ class SubsetPosterior:
             columns = self._members[part[0]]
             weighted = residuals[:, columns].T @ self._precision[part[1]]  # Q r, (n, T)
             sides[part] = prior.loadings[1][columns].T @ (weighted @ prior.basis)
-        factors: list[np.ndarray | None] = []
-        for parts, inverse in zip(self._parts, self._inverses, strict=True):
-            if inverse is None:
-                factors.append(None)
-                continue
-            total = np.sum([sides[part] for part in parts], axis=0)
-            factors.append(factor_mean(prior.root, inverse, total))  # (K, m)
+        nothing = np.zeros(prior.root.shape[:2], np.float32)
+        factors = [
+            factor_mean(prior.root, inverse, sum((sides[part] for part in parts), nothing))
+            for parts, inverse in zip(self._parts, self._inverses, strict=True)
+        ]
         return [self._mean(one, factors[one.place], residuals) for one in self._solutions]
 
-    def _mean(
-        self, solution: _Solution, factors: np.ndarray | None, residuals: np.ndarray
-    ) -> np.ndarray:
+    def _mean(self, solution: _Solution, factors: np.ndarray, residuals: np.ndarray) -> np.ndarray:
         prior, target = self._prior, solution.target
-        mean = np.zeros((len(prior.basis), len(target.columns)), np.float32)
-        if factors is not None:
-            mean = prior.basis @ (prior.loadings[0][target.columns] @ factors).T
-        found = mean[target.samples]
-        if solution.gain is not None:
-            rows = np.ix_(target.own, target.columns)
-            unexplained = residuals[rows] - mean[target.own]
-            found = found + np.einsum("nto,on->tn", solution.gain, unexplained)
+        mean = prior.basis @ (prior.loadings[0][target.columns] @ factors).T
+        unexplained = residuals[np.ix_(target.own, target.columns)] - mean[target.own]
+        found = mean[target.samples] + np.einsum("nto,on->tn", solution.gain, unexplained)
         return np.asarray(found, np.float32)

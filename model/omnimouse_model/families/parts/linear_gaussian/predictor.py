@@ -219,7 +219,7 @@ class LinearGaussian(Predictor):
     def fit_all(self, session: Session, cancelled: Cancelled = never) -> None:
         """Fit every set of inputs that the session has, or read the stored fits."""
         job = CallbackJob(cancelled=cancelled)
-        read = cache(partial(self._series, session, job, video=True, behavior=True))
+        read = cache(partial(train_series, session, self._spec, most_s=MOST_S, job=job))
         for video, behavior in sets_of_inputs(session, self._spec):
             self._fit_of(session, cancelled, video=video, behavior=behavior, read=read)
 
@@ -458,11 +458,6 @@ class LinearGaussian(Predictor):
     def _is_count(self) -> bool:
         return self._spec.responses == "count"
 
-    def _series(self, session: Session, job: Job, *, video: bool, behavior: bool) -> TrainSeries:
-        return train_series(
-            session, self._spec, video=video, behavior=behavior, most_s=MOST_S, job=job
-        )
-
     def _fit_of(
         self,
         session: Session,
@@ -486,7 +481,8 @@ class LinearGaussian(Predictor):
                     read_s, fit_s = fit_seconds(source, spec, video=video, most_s=MOST_S)
                     share = read_s / (read_s + fit_s)
                     part = part_of(job, 0.0, share)
-                    series = self._series(source, part, video=video, behavior=behavior)
+                    shows = {"video": video, "behavior": behavior}
+                    series = train_series(source, spec, **shows, most_s=MOST_S, job=part)
                 else:
                     share, series = 0.0, read().only(video=video, behavior=behavior)
                 fitted = fit(series, rate_hz, is_count=is_count, job=part_of(job, share, 1.0))
