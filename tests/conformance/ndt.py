@@ -22,9 +22,12 @@ from torch import Tensor
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.ndt.network import CAUSAL, Ndt, NdtConfig, poisson_loss
 from omnimouse_model.families.ndt.predictor import (
+    N_WINDOWS,
+    WINDOW,
     forward_windows,
     one_neuron_out,
     predict_regions,
+    predicted_rates,
 )
 from omnimouse_model.families.ndt.training import START, one_cycle
 from omnimouse_model.masks.schemes import RATIO, SchemeSettings, draw_scheme
@@ -409,16 +412,22 @@ def evaluation_lines(reference: Reference) -> Iterator[Line]:
     # The bins at the end of a trial that the public code predicts.
     last = arrays["forward_pred.rates"].shape[1] if "forward_pred.rates" in arrays else 0
 
+    def window(start: int, stop: int) -> np.ndarray:
+        """Return the rates of some bins that alone are hidden."""
+        seen = spikes.clone()
+        seen[:, start:stop] = 0
+        return predicted_rates(net, eid, seen, "causal")[:, start:stop]
+
+    length = spikes.shape[1]
+    starts = range(onset, onset + N_WINDOWS * WINDOW, WINDOW)
     modes: dict[str, Callable[[], np.ndarray]] = {
         "per_neuron": lambda: one_neuron_out(net, eid, spikes),
         "inter_region": lambda: predict_regions(net, eid, spikes, regions, "inter-region"),
         "intra_region": lambda: predict_regions(net, eid, spikes, regions, "intra-region"),
-        "forward_pred": lambda: forward_windows(
-            net, eid, spikes, onset=spikes.shape[1] - last, width=last, n_windows=1
-        ),
+        "forward_pred": lambda: window(length - last, length),
         "windows_future_zeroed": lambda: forward_windows(net, eid, spikes, onset=onset),
-        "windows_only_window_zeroed": lambda: forward_windows(
-            net, eid, spikes, onset=onset, hides_future=False
+        "windows_only_window_zeroed": lambda: np.concatenate(
+            [window(start, start + WINDOW) for start in starts], axis=1
         ),
     }
     for mode, predict in modes.items():

@@ -8,8 +8,7 @@ The file is long because files, rates of windows and rates of single neurons bel
 predictor.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -199,15 +198,10 @@ def public_to_own(
     state: Mapping[str, Tensor], config: NdtConfig, sessions: Mapping[str, int], source: str
 ) -> dict[str, Tensor]:
     """Return the tensors with the names of `Ndt`."""
-    own: dict[str, Tensor] = {}
-    used = set(UNUSED)
-    skipped = {PROMPT: not config.has_prompt, SESSION: not config.has_session}
-    for name, value in state.items():
-        if any(is_left and name.startswith(part) for part, is_left in skipped.items()):
-            used.add(name)
-        elif not name.startswith((STITCHER, READOUT)) and name not in UNUSED:
-            own[name] = value
-            used.add(name)
+    stitched = {name for name in state if name.startswith((STITCHER, READOUT))}
+    embedded = {PROMPT: config.has_prompt, SESSION: config.has_session}
+    left = (*UNUSED, *(part for part, is_used in embedded.items() if not is_used))
+    own = {k: v for k, v in state.items() if k not in stitched and not k.startswith(left)}
     for session, count in sessions.items():
         for public, mine in ((STITCHER, "stitchers"), (READOUT, "readouts")):
             for part in ("weight", "bias"):
@@ -217,10 +211,9 @@ def public_to_own(
                         f"{source} has no {name}, for the {count} neurons of session {session!r}."
                     )
                 own[f"{mine}.{session}.{part}"] = state[name].clone()
-                used.add(name)
-    unexpected = sorted(set(state) - used)
-    if unexpected:
-        raise CheckpointError(f"{source} has {unexpected[0]}, which belongs to no given session.")
+                stitched.discard(name)
+    if stitched:
+        raise CheckpointError(f"{source} has {min(stitched)}, which belongs to no given session.")
     return own
 
 
@@ -274,11 +267,10 @@ class NdtPredictor(NetworkPredictor):
         """Return what `omnimouse info` prints of a checkpoint (`Family.describe`)."""
         checkpoint = NdtCheckpoint.read(path)
         config, spec = checkpoint.config, checkpoint.spec
-        bins = f"{spec.n_samples} bins, {1000 / spec.response_rate_hz:g} ms each"
         return checkpoint.described(
             "neural data transformer",
             network=f"{config.n_layers} layers of width {config.d_model}, {config.n_heads} heads",
-            trials=bins,
+            trials=f"{spec.n_samples} bins, {1000 / spec.response_rate_hz:g} ms each",
             shared_parameters=sum(value.numel() for value in checkpoint.shared.values()),
         )
 
@@ -380,9 +372,7 @@ class NdtPredictor(NetworkPredictor):
         seen = np.stack([visible_counts(window, mask) for window, mask in requests])
         recorded = np.stack([window.valid["responses"] for window, _ in requests])
         counts = torch.from_numpy(seen).to(self.device)
-        is_real = None
-        if not recorded.all():
-            is_real = torch.from_numpy(recorded).to(self.device)
+        is_real = None if recorded.all() else torch.from_numpy(recorded).to(self.device)
         tokens = self.net.encode(
             counts,
             requests[0][0].session.id,
@@ -408,7 +398,7 @@ def _scheme_of(session: Session, mask: Mask) -> str:
 # -- rates of held-out entries: single neurons, windows of bins, regions --------------
 # Each function hides entries of trials, predicts them, and returns the rates of the
 # hidden entries, from which bits per spike follow. Many neurons are predicted in one
-# batch.
+# batch. The network is in evaluation mode. The network is in evaluation mode.
 #
 # Source: Jiang et al. 2025 and the public code of Zhang et al. 2024.
 Trials = Float32[Tensor, "trial bin neuron"]
@@ -480,22 +470,21 @@ def one_neuron_out(
     neurons = np.arange(spikes.shape[-1]) if neurons is None else np.asarray(neurons)
     chosen = torch.from_numpy(neurons).to(spikes.device)
     n_bins = spikes.shape[1]
-    with _evaluating(net):
-        tokens = net.embed(spikes, session, scheme)
-        bins = torch.cat([net.mix(x, None) for x in tokens.split(SEQUENCES)])
-        rates = net.read(bins[:, -n_bins:], session, chosen).exp()
-        trials, columns = (spikes[..., chosen] != 0).any(1).nonzero(as_tuple=True)
-        for first in range(0, len(trials), SEQUENCES):
-            part = slice(first, first + SEQUENCES)
-            trial, column = trials[part], columns[part]
-            neuron, own = chosen[column], tokens[trial]
-            row, at = spikes[trial, :, neuron].nonzero(as_tuple=True)
-            others = spikes[trial[row], at]
-            others.scatter_(1, neuron[row, None], 0)
-            own[row, own.shape[1] - n_bins + at] = net.embed_bins(others, session, at)
-            encoded = net.mix(own, None)[:, -n_bins:]
-            rates[trial, :, column] = net.read_own(encoded, session, neuron).exp()
-            advance(job, min(part.stop, len(trials)), len(trials))
+    tokens = net.embed(spikes, session, scheme)
+    bins = torch.cat([net.mix(x, None) for x in tokens.split(SEQUENCES)])
+    rates = net.read(bins[:, -n_bins:], session, chosen).exp()
+    trials, columns = (spikes[..., chosen] != 0).any(1).nonzero(as_tuple=True)
+    for first in range(0, len(trials), SEQUENCES):
+        part = slice(first, first + SEQUENCES)
+        trial, column = trials[part], columns[part]
+        neuron, own = chosen[column], tokens[trial]
+        row, at = spikes[trial, :, neuron].nonzero(as_tuple=True)
+        others = spikes[trial[row], at]
+        others.scatter_(1, neuron[row, None], 0)
+        own[row, own.shape[1] - n_bins + at] = net.embed_bins(others, session, at)
+        encoded = net.mix(own, None)[:, -n_bins:]
+        rates[trial, :, column] = net.read_own(encoded, session, neuron).exp()
+        advance(job, min(part.stop, len(trials)), len(trials))
     return rates.cpu().numpy()
 
 
@@ -527,62 +516,38 @@ def predict_regions(
 
 
 def forward_windows(
-    net: Ndt,
-    session: str,
-    spikes: Trials,
-    *,
-    onset: int = ONSET,
-    width: int = WINDOW,
-    n_windows: int = N_WINDOWS,
-    hides_future: bool = True,
+    net: Ndt, session: str, spikes: Trials, *, onset: int = ONSET, n_windows: int = N_WINDOWS
 ) -> np.ndarray:
-    """Predict consecutive windows of bins, each from all bins before it.
+    """Predict consecutive windows of `WINDOW` bins, each from all bins before it.
 
     Parameters
     ----------
-    onset, width, n_windows
-        First bin, width and number of the windows.
-    hides_future
-        Hide all bins from a window's start on; otherwise the window alone, which a
-        causal network cannot see anyway, unless it leaks.
+    onset, n_windows
+        First bin, and number of the windows.
 
     Returns
     -------
-    float32 (trial, n_windows * width, neuron).
+    float32 (trial, n_windows * WINDOW, neuron).
 
     Raises
     ------
     ValueError
         The trials end before the last window.
     """
-    stop = onset + n_windows * width
+    stop = onset + n_windows * WINDOW
     if stop > spikes.shape[1]:
         raise ValueError(f"The windows end at bin {stop}, trials at {spikes.shape[1]}.")
     parts = []
-    for number in range(n_windows):
-        start = onset + number * width
-        stop = start + width
+    for start in range(onset, stop, WINDOW):
         seen = spikes.clone()
-        seen[:, start : None if hides_future else stop] = 0
+        seen[:, start:] = 0
         found = predicted_rates(net, session, seen, "causal")
-        parts.append(found[:, start:stop])
+        parts.append(found[:, start : start + WINDOW])
     return np.concatenate(parts, axis=1)
 
 
 @torch.inference_mode()
 def predicted_rates(net: Ndt, session: str, seen: Trials, scheme: str) -> np.ndarray:
     """Return the rates per bin (trial, bin, neuron) of masked counts."""
-    with _evaluating(net):
-        parts = [net(part, session, scheme).exp().cpu().numpy() for part in seen.split(SEQUENCES)]
+    parts = [net(part, session, scheme).exp().cpu().numpy() for part in seen.split(SEQUENCES)]
     return np.concatenate(parts)
-
-
-@contextmanager
-def _evaluating(net: Ndt) -> Iterator[None]:
-    """Switch dropout off within the block."""
-    was_training = net.training
-    net.eval()
-    try:
-        yield
-    finally:
-        net.train(was_training)

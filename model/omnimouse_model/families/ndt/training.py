@@ -53,8 +53,7 @@ from omnimouse_model.predict.devices import on_device
 from omnimouse_model.storage.trees import Within, decode
 from omnimouse_model.training.checkpoints import rank_files, read_state
 from omnimouse_model.training.config import ADDED, Count, TrainFields, TransferOptions
-from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import ALONE, SUMMARY, TrainingRun, seeded, train
+from omnimouse_model.training.loop import SUMMARY, TrainingRun, seeded, train
 from omnimouse_model.training.sessions import (
     TrainingSession,
     check_distinct,
@@ -66,7 +65,6 @@ from omnimouse_model.training.sessions import (
 # -- optimiser and learning rate -------------------------------------------------------
 LR = 1e-4
 WEIGHT_DECAY = 0.01
-EPS = 1e-8
 RISE = 0.15
 """Share of the steps over which the rate rises."""
 START, END = 10.0, 1e4
@@ -84,7 +82,7 @@ def one_cycle(
     Weight decay acts on all parameters. The rate rises and falls along a cosine; beta1
     goes from .95 to .85 and back.
     """
-    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, eps=EPS)
+    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
     schedule = OneCycleLR(
         optimiser,
         max_lr=lr,
@@ -97,7 +95,6 @@ def one_cycle(
 
 
 # -- configuration, read from one YAML file --------------------------------------------
-Trained = Literal["all", "stitchers"]
 Ratio = Annotated[float, Within(1e-9, 1.0)]
 
 
@@ -160,7 +157,7 @@ class NdtTrainConfig(TrainFields):
     weight_decay: float = WEIGHT_DECAY
     clip: float | None = 1.0
     reduction: Literal["mean", "sum"] = "mean"
-    trained: Trained = "all"
+    trained: Literal["all", "stitchers"] = "all"
     mean_rates: bool = False
     start: Literal["random", "components"] = field(default="random", metadata=ADDED)
     validate_every: Count = 500
@@ -187,7 +184,7 @@ class NdtTrainConfig(TrainFields):
 
     @property
     def total_steps(self) -> int:
-        """Number of steps; 0 as long as epochs are not counted (`run.with_steps`)."""
+        """Number of steps; 0 as long as epochs are not counted (`NdtTraining`)."""
         return self.steps or 0
 
 
@@ -368,19 +365,6 @@ LEAST_RATE = 1e-3
 """Lowest mean count per bin from which a bias is initialised."""
 
 
-def with_steps(
-    config: NdtTrainConfig, sessions: list[TrainingSession], team: Team = ALONE
-) -> NdtTrainConfig:
-    """Return the config with its epochs counted in steps.
-
-    An epoch is as long as that of the rank with most batches; others repeat theirs.
-    """
-    if config.steps is not None:
-        return config
-    own = sum(-(-len(source.starts) // config.batch) for source in sessions)
-    return replace(config, steps=config.epochs * max(1, *team.gather(own)))
-
-
 @dataclass(slots=True)
 class NdtTraining(TrainingRun):
     """A training of a transformer: network, trials and optimiser of one process.
@@ -391,8 +375,8 @@ class NdtTraining(TrainingRun):
         Sessions of this rank; the network has the stitchers of all ranks.
     of_ranks
         Sessions of each rank, with their numbers of neurons.
-    shared, own
-        Trained parameters that all ranks share, and those of this rank's sessions.
+    shared
+        Trained parameters that all ranks share.
     """
 
     title = "a neural data transformer"
@@ -407,12 +391,17 @@ class NdtTraining(TrainingRun):
     schedule: OneCycleLR = field(init=False)
 
     def __post_init__(self) -> None:
-        """Build the network and its optimiser."""
-        config = self.settings = with_steps(self.settings, self.sessions, self.team)
+        """Build the network and its optimiser; count epochs in steps."""
+        config = self.settings
+        if config.steps is None:
+            own = sum(-(-len(source.starts) // config.batch) for source in self.sessions)
+            # An epoch is as long as that of the rank with most batches; others repeat theirs.
+            steps = config.epochs * max(1, *self.team.gather(own))
+            config = self.settings = replace(config, steps=steps)
         self.trials = tuple(read_trials(source, config) for source in self.sessions)
         check_distinct(self.sessions, self.team)
         self.of_ranks = self.team.gather({s.key: s.session.n_neurons for s in self.sessions})
-        counts = {key: count for own in self.of_ranks for key, count in own.items()}
+        counts = {key: count for rank in self.of_ranks for key, count in rank.items()}
         with seeded(config.seed):
             self.net = Ndt(config.model, counts).to(self.device)
         if config.trained == "stitchers":
@@ -489,12 +478,6 @@ class NdtTraining(TrainingRun):
     def shared(self) -> list[Tensor]:
         """Trained parameters that all ranks share."""
         return [p for _, p in self.net.shared() if p.requires_grad]
-
-    @property
-    def own(self) -> list[Tensor]:
-        """Parameters of the stitchers."""
-        both = (self.net.stitchers, self.net.readouts)
-        return [p for part in both for p in part.parameters()]
 
     # -- start and resume --------------------------------------------------------------
     def start(self) -> bool:
@@ -574,7 +557,8 @@ class NdtTraining(TrainingRun):
 
     def _mean_gradients(self) -> float:
         """Make the gradients means over the ranks; return their norm, of all ranks."""
-        own = [p.grad for p in self.own if p.grad is not None]
+        both = (self.net.stitchers, self.net.readouts)
+        own = [p.grad for part in both for p in part.parameters() if p.grad is not None]
         if own and self.team.size > 1:
             torch._foreach_div_(own, self.team.size)
         shared = [p.grad for p in self.shared if p.grad is not None]

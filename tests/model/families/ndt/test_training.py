@@ -19,7 +19,6 @@ from omnimouse_model.families.ndt.training import (
     NdtTraining,
     read_trials,
     trial_session,
-    with_steps,
 )
 from omnimouse_model.inference.families import training_plan
 from omnimouse_model.progress import STARTING, CallbackJob
@@ -135,8 +134,8 @@ def test_a_step_leaves_the_stitchers_of_other_sessions_as_they_are(sessions, tmp
     raise AssertionError("one session alone was visited in four steps")
 
 
-def test_every_trial_is_visited_once_in_an_epoch(sessions):
-    config = with_steps(replace(CONFIG, steps=None, epochs=3), sessions)
+def test_every_trial_is_visited_once_in_an_epoch(sessions, tmp_path):
+    config = NdtTraining(replace(CONFIG, steps=None, epochs=3), sessions, tmp_path).settings
     assert config.steps == 3 * 2 * 4  # two sessions of 16 trials, batches of 4
     trials = read_trials(sessions[0], config)
     assert trials.train.dtype == np.uint8
