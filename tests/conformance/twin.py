@@ -391,7 +391,6 @@ def check_rates(reference: Reference) -> TwinLine:
                 facts["lr"],
                 facts["cycle_size"],
                 facts["warmup_epochs"],
-                facts["warmup_cycles"],
             )
             for epoch in range(len(values))
         ]

@@ -773,14 +773,6 @@ def fits_of(*predictors: Predictor) -> dict[str, int]:
 # `Needs.methods` announces streaming, gradients and embeddings, because a predictor in
 # another process has all of these methods and can serve only those of its model.
 @runtime_checkable
-class Loadable(Protocol):
-    """A predictor whose first call loads it, which takes seconds."""
-
-    def load_model(self, session: Session | None, cancelled: Cancelled = never) -> None:
-        """Load it now, and prepare a session if there is one; see `Predictor`."""
-
-
-@runtime_checkable
 class Prefetcher(Protocol):
     """A predictor that can prepare a window before it is requested."""
 

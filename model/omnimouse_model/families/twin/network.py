@@ -130,24 +130,19 @@ MONITOR_SD, POSITION_SD = 0.05, 0.4
 """First noise of the monitor (half widths, radians) and of readout positions."""
 MIN_DEPTH = 1e-5
 """Rays that are parallel to the monitor or point away from it meet it far outside."""
-# Factors that keep the variance of a standard normal input.
-SCALE = {
-    "gelu": 1.7015043497085571,
-    "silu": 1.7881293296813965,
-    "elu": 1.2716004848480225,
-    "tanh": 1.5939117670059204,
+FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+    "gelu": (F.gelu, 1.7015043497085571),
+    "silu": (F.silu, 1.7881293296813965),
+    "elu": (F.elu, 1.2716004848480225),
+    "tanh": (torch.tanh, 1.5939117670059204),
 }
-FUNCTION: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "elu": F.elu,
-    "tanh": torch.tanh,
-}
+"""Nonlinearities, and the factors that keep the variance of a standard normal input."""
 
 
 def activate(x: Tensor, name: str) -> Tensor:
     """Apply a nonlinearity with the factor that preserves the variance."""
-    return FUNCTION[name](x) * SCALE[name]
+    function, factor = FUNCTIONS[name]
+    return function(x) * factor
 
 
 def join(parts: list[Tensor], groups: int, dim: int = 1) -> Tensor:
@@ -330,9 +325,8 @@ class Layer(nn.Module):
     def _with_history(self, x: Tensor, state: TwinState) -> Tensor:
         """Return the frames with those before them, at first zeros."""
         n = self.shape[0] - 1
-        if self not in state.history:
-            state.history[self] = x.new_zeros(*x.shape[:2], n, *x.shape[3:])
-        x = torch.cat([state.history[self], x], 2)
+        zeros = x.new_zeros(*x.shape[:2], n, *x.shape[3:])
+        x = torch.cat([state.history.get(self, zeros), x], 2)
         state.history[self] = x[:, :, -n:]
         return x
 
@@ -422,8 +416,7 @@ class Perspective(nn.Module):
         points = to_sampling(
             grid.flatten(0, 1), (frames.shape[-2], frames.shape[-1]), (height, width)
         )
-        sampled = sample(luminance, points, periphery)
-        sampled = sampled.unflatten(0, (n_frames, n_clips))
+        sampled = sample(luminance, points, periphery).unflatten(0, (n_frames, n_clips))
         record("sampled", sampled)
         retina = self.to_response(sampled)
         record("retina", retina)
@@ -499,9 +492,8 @@ class Gaze(nn.Module):
         hidden = [Layer(1, width, width) for _ in range(config.gaze_layers - 1)]
         self.linears = nn.ModuleList([first, *hidden, Layer(1, width, 3)])
 
-    def forward(self, pupil: Tensor, state: TwinState) -> Tensor:
-        """Return angles (..., 3) about x, y and z."""
-        x = pupil
+    def forward(self, x: Tensor, state: TwinState) -> Tensor:
+        """Return angles (..., 3) about x, y and z, of the pupil (..., 2)."""
         *hidden, last = self.linears
         for layer in hidden:
             x = activate(linear(x, state.kernel(layer)), self.nonlinear)
@@ -656,8 +648,7 @@ class StateInput(nn.Module):
     def forward(self, behavior: Tensor, state: TwinState, record: Record) -> Tensor:
         """Return features (T, N, S, width)."""
         first, *hidden = self.linears
-        kernel = state.kernel(first)
-        x = linear(behavior, kernel)
+        x = linear(behavior, state.kernel(first))
         x = activate(x.unflatten(-1, (-1, self.width)), self.nonlinear)
         for layer in hidden:
             x = activate(per_stream(x, state.kernel(layer)), self.nonlinear)
@@ -692,10 +683,8 @@ class StateLstm(nn.Module):
         kernel = state.joint_kernel(self, gates, streams)
         assert kernel.bias is not None
         weight, bias = kernel.matrices(streams), kernel.bias.view(streams, -1)
-        if self not in state.lstms:
-            zero = x.new_zeros(x.shape[1], streams, self.hidden)
-            state.lstms[self] = (zero, zero)
-        h, c = state.lstms[self]
+        zero = x.new_zeros(x.shape[1], streams, self.hidden)
+        h, c = state.lstms.get(self, (zero, zero))
         outputs, cells = [], []
         for frame in x:
             both = torch.cat([frame, h], -1)
@@ -872,10 +861,8 @@ class Recurrent(nn.Module):
         by_stream = animal.unflatten(-1, (streams, -1))
         shift = per_stream(by_stream, state.kernel(from_animal)).flatten(2)
         fixed = fixed + shift[..., None, None]
-        if self not in state.lstms:
-            zero = fixed.new_zeros(fixed.shape[1], streams * self.hidden, *fixed.shape[3:])
-            state.lstms[self] = (zero, zero)
-        h, c = state.lstms[self]
+        zero = fixed.new_zeros(fixed.shape[1], streams * self.hidden, *fixed.shape[3:])
+        h, c = state.lstms.get(self, (zero, zero))
         outputs = []
         for x in fixed:
             if mixing:
@@ -956,8 +943,7 @@ class Readout(nn.Module):
     def forward(self, maps: Tensor, state: TwinState, units: Tensor | None) -> Tensor:
         """Return logits (T, N, S, U) of maps (T, N, S * C, H, W)."""
         if self not in state.kernels:
-            every = range(len(self.biases))
-            chosen = every if state.stream is None else (state.stream,)
+            chosen = range(len(self.biases)) if state.stream is None else (state.stream,)
             # (S, U, C) and (S, U): stacked once, as thousands of units take long.
             state.kernels[self] = Kernel(
                 torch.stack([self.feature.weights[s][:, 0] for s in chosen]),
@@ -1115,8 +1101,7 @@ class TwinNetwork(nn.Module):
         They are all that the readout of any unit needs. Arguments are those of
         `forward`.
         """
-        n_frames, n_clips = len(stimuli), state.n_clips
-        shape = (n_frames, n_clips)
+        shape = n_frames, n_clips = len(stimuli), state.n_clips
         pupil = _filled(pupil, (*shape, self.config.pupil), stimuli)
         behavior = _filled(behavior, (*shape, self.config.behavior), stimuli)
         stimuli = stimuli.expand(-1, n_clips, -1, -1, -1)

@@ -19,7 +19,7 @@ from functools import partial
 from math import isfinite
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -182,11 +182,8 @@ class AdaptiveSgd(torch.optim.Optimizer):
         defaults = {
             "lr": config.lr,
             "momentum": config.momentum,
-            "decay": 0.0,
             "clip": config.clip,
             "eps": config.clip_eps,
-            "dims": None,
-            "factor": 1.0,
         }
         groups = [
             {
@@ -262,9 +259,8 @@ def learning_rate(
     lr: float = 0.1,
     cycle_size: int = 100,
     warmup_epochs: int = 10,
-    warmup_cycles: int = 1,
 ) -> float:
-    """Return the rate of an epoch of a cycle: a linear start, then half a cosine.
+    """Return the rate of an epoch of a cycle: a linear start of the first, then half a cosine.
 
     Examples
     --------
@@ -272,7 +268,7 @@ def learning_rate(
     >>> [round(learning_rate(epoch), 4) for epoch in (0, 9, 10, 55)]
     [0.005, 0.095, 0.1, 0.05]
     """
-    warmup = warmup_epochs if cycle < warmup_cycles else 0
+    warmup = 0 if cycle else warmup_epochs
     if epoch < warmup:
         return lr * (epoch + 0.5) / warmup
     share = (epoch - warmup) / (cycle_size - warmup)
@@ -290,13 +286,6 @@ OWN = ("perspective", "modulation", "readout")
 FRAMES, BURN_IN = 90, 30
 """Of the clips of a fine-tuning."""
 VALIDATIONS = 6
-
-
-class _Drawn(NamedTuple):
-    """Clips of one step, and its stream."""
-
-    clips: list[Clips]
-    stream: int
 
 
 @dataclass(slots=True)
@@ -425,8 +414,8 @@ class TwinTraining(TrainingRun):
             _load_momentum(optimiser, saved["momentum"][name])
 
     # -- steps -------------------------------------------------------------------------
-    def draw(self, number: int) -> _Drawn:
-        """Draw the sessions and clips of a step, from generators of its number."""
+    def draw(self, number: int) -> tuple[list[Clips], int]:
+        """Draw the clips of a step, and its stream, from generators of its number."""
         config, spec = self.settings, clip_spec(self.settings)
         sources = self.by_key
         keys = list(sources)
@@ -445,7 +434,7 @@ class TwinTraining(TrainingRun):
             rng = np.random.default_rng([_seed(config.seed, key), number])
             starts = rng.choice(self.starts[key], config.clips)
             clips.append(self._clips(sources[key], starts, spec))
-        return _Drawn(clips, stream)
+        return clips, stream
 
     def _clips(self, source: TrainingSession, starts: np.ndarray, spec: WindowSpec) -> Clips:
         """Read the clips that begin at some times."""
@@ -483,17 +472,17 @@ class TwinTraining(TrainingRun):
         for optimiser in self.optimisers.values():
             optimiser.state.clear()
 
-    def step(self, drawn: _Drawn) -> dict[str, float]:
+    def step(self, drawn: tuple[list[Clips], int]) -> dict[str, float]:
         """Train on the clips of one step, and return the values to log."""
         self._begin_cycle()
-        config = self.settings
+        config, (drawn_clips, stream) = self.settings, drawn
         cycle, epoch = config.epoch_of(self.state.step)
         lr = learning_rate(epoch, cycle, config.lr, config.cycle_epochs, config.warmup_epochs)
         for net in self.nets.values():
             # The noise is on, except in frozen modules.
             freeze(net.train(), config.frozen)
             net.zero_grad()
-        losses = [self._backward(clips, drawn.stream) for clips in drawn.clips]
+        losses = [self._backward(clips, stream) for clips in drawn_clips]
         self.team.start_average(self.core)()
         # Gradients are sums over the sessions of a rank, then means over the ranks.
         share = self.team.size / self.n_sessions
@@ -504,8 +493,7 @@ class TwinTraining(TrainingRun):
         is_usable = all(map(has_finite_gradients, self.nets.values()))
         loss, updates = self.counted(losses, is_usable=is_usable)
         if updates:
-            used = ["core", *(clips.session for clips in drawn.clips)]
-            for name in used:
+            for name in ("core", *(clips.session for clips in drawn_clips)):
                 self.optimisers[name].set_lr(lr)
                 self.optimisers[name].step()
         return {
@@ -539,11 +527,10 @@ class TwinTraining(TrainingRun):
         source = self.sessions[0]
         key = source.key
         net = self.nets[key].eval()
-        spec = self.settings.spec
         predictor = TwinPredictor(
             "training",
             str(self.state.step),
-            spec,
+            self.settings.spec,
             lambda session: net,
             {key: net.n_units},
             {key: self.means[key]},

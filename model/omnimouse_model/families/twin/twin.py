@@ -142,25 +142,25 @@ def read_released(path: Path, *scans: str) -> TwinCheckpoint:
     """
     states: dict[str, dict[str, Tensor]] = {}
     unit_ids: dict[str, tuple[int, ...]] = {}
-    for scan in scans or ("",):
-        key, source, found = "", str(path), read_tensors(path) if path.is_file() else {}
-        if path.is_dir():
-            session, number = _chosen_scan(path, scan)
+    if path.is_dir():
+        chosen = [_chosen_scan(path, scan) for scan in scans or ("",)]
+        core = read_tensors(path / RELEASED)
+        for session, number in chosen:
             key = f"{session}-{number}"
             source = f"{path} (scan {key})"
-            found = read_tensors(path / f"params_{session}_{number}.pt")
-            core = read_tensors(path / RELEASED)
-            if both := sorted(core.keys() & found.keys()):
+            own = read_tensors(path / f"params_{session}_{number}.pt")
+            if both := sorted(core.keys() & own.keys()):
                 raise CheckpointError(f"{source}: {both[0]} is in both files.")
-            found |= core
-            unit_ids[key] = _unit_ids(path, session, number, _rows_of(found, source))
-        _rows_of(found, source)
-        states[key] = found
+            states[key] = own | core
+            unit_ids[key] = _unit_ids(path, session, number, _rows_of(states[key], source))
+    else:
+        states[""] = read_tensors(path)
+    rows = {key: _rows_of(state, str(path)) for key, state in states.items()}
     try:
         config = config_from_shapes(next(iter(states.values())))
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(f"{path} has no tensor {error} of a digital twin.") from error
-    means = {key: torch.full((_rows_of(state, key),), torch.nan) for key, state in states.items()}
+    means = {key: torch.full((count,), torch.nan) for key, count in rows.items()}
     return TwinCheckpoint.of_networks(
         states, means, config, FRAME_SIZE, source=str(path), unit_ids=unit_ids
     )
@@ -228,11 +228,10 @@ def _table(path: Path, columns: tuple[str, ...]) -> list[tuple[int, ...]]:
     """Return columns of integers of a table; empty without the file."""
     if not path.exists():
         return []
+    with refused_as(CheckpointError):
+        rows = [*csv_rows(path, columns, _MAX_TABLE)]
     try:
-        with refused_as(CheckpointError):
-            return [tuple(map(int, row)) for row in csv_rows(path, columns, _MAX_TABLE)]
-    except CheckpointError:
-        raise
+        return [tuple(map(int, row)) for row in rows]
     except ValueError as error:
         raise CheckpointError(
             f"{path} needs integers in the columns {', '.join(columns)}; found {error}."

@@ -16,6 +16,7 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation.running_score import window_scores
 from omnimouse_model.evaluation.stitching import Stitching, stitch_span
 from omnimouse_model.evaluation.tier_score import TierScore
+from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.live.inference.stream import LiveRequest
 from omnimouse_model.live.inference.tier_results import TierResults
 from omnimouse_model.live.pin import PinResult, PinTask, is_same_task, no_score
@@ -23,7 +24,6 @@ from omnimouse_model.masks import scored_cells
 from omnimouse_model.predict.compatibility import predict_same_span, window_of
 from omnimouse_model.predict.predictor import (
     Closable,
-    Loadable,
     Predictor,
     is_served,
     of_family,
@@ -108,7 +108,7 @@ class PinnedStageRunner:
         self, request: PinRequest, task: PinTask, cancelled: Cancelled
     ) -> Iterator[PinResult]:
         predictor = self._predictor(request, task)
-        if isinstance(predictor, Loadable):
+        if isinstance(predictor, WorkerPredictor):
             predictor.load_model(request.session, cancelled)
         else:
             with of_family(predictor.predictor_id, cancelled):

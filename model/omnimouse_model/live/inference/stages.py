@@ -26,6 +26,7 @@ from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.running_score import window_scores
 from omnimouse_model.evaluation.tier_score import TierScore, scored_tier
+from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.live.inference.pinned_stages import (
     Load,
     PinnedStageRunner,
@@ -50,7 +51,6 @@ from omnimouse_model.predict.devices import (
 )
 from omnimouse_model.predict.predictor import (
     Closable,
-    Loadable,
     Needs,
     Prediction,
     Predictor,
@@ -334,7 +334,7 @@ class StageRunner:
             predictor = self._load_named(predictor, session, request.device)
         self._predictor = predictor
         # A load error is raised here.
-        if isinstance(predictor, Loadable):
+        if isinstance(predictor, WorkerPredictor):
             predictor.load_model(None, cancelled)
         return predictor
 
@@ -355,7 +355,7 @@ class StageRunner:
         if prepared_predictor is not predictor or prepared_session is not session:
             # Reset first: if `prepare` fails, it must be called again next time.
             self._prepared = (None, None)
-            if isinstance(predictor, Loadable):
+            if isinstance(predictor, WorkerPredictor):
                 predictor.load_model(session, cancelled)
             else:
                 with of_family(predictor.predictor_id, cancelled):

@@ -14,7 +14,7 @@ from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.inference.server import SILENCE_S
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
-from omnimouse_model.predict.predictor import Closable, Loadable, Predictor, Prefetcher
+from omnimouse_model.predict.predictor import Closable, Predictor, Prefetcher
 from omnimouse_model.progress import Cancelled, TimeLeft
 
 LOOK_S = 0.5
@@ -161,7 +161,7 @@ def background_predictor(
         )
     predictor = load(source, session, device) if isinstance(source, str) else source
     try:
-        if isinstance(predictor, Loadable):
+        if isinstance(predictor, WorkerPredictor):
             predictor.load_model(None, cancelled)
         _lower_priority(predictor)
         yield predictor
