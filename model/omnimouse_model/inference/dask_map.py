@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from distributed import Client, Security
 
 START_TIMEOUT_S = 30
-LOCAL_NAMES = ("localhost",)
 PLAIN_SCHEDULER = "OMNIMOUSE_PLAIN_SCHEDULER"
 """Variable that allows a scheduler of this machine without TLS, if it is 1."""
 
@@ -95,7 +94,7 @@ def is_private(address: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host in LOCAL_NAMES
+        return host == "localhost"
 
 
 def connect(address: str, security: "Security | None" = None) -> "Client":
@@ -465,11 +464,7 @@ def remote_predictor(scheduler: str, source: Source, device: str = "auto") -> Wo
 def load_on_scheduler(scheduler: str) -> Callable[[str, Session | None, str], Predictor]:
     """Return a `Load` for the live engine that uses the workers of a scheduler."""
     address = check_address(scheduler)
-
-    def load(name: str, session: Session | None, device: str = "auto") -> Predictor:
-        return remote_predictor(address, name, device)
-
-    return load
+    return lambda name, session, device: remote_predictor(address, name, device)
 
 
 class ServerActor:
@@ -477,11 +472,8 @@ class ServerActor:
 
     def __init__(self, source: Source, device: str) -> None:
         self._cancelled = 0
-        self._server = Server(source, device, None, self._is_cancelled)
-
-    # A plain attribute is enough: one thread writes it, another only compares it.
-    def _is_cancelled(self, number: int) -> bool:
-        return number <= self._cancelled
+        # A plain attribute is enough: one thread writes it, another only compares it.
+        self._server = Server(source, device, None, lambda number: number <= self._cancelled)
 
     def reply(self, message: bytes) -> bytes:
         """Serve one message, on the worker's one thread for actors."""

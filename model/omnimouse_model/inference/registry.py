@@ -278,14 +278,16 @@ def _list_checkpoint(place: HubPlace) -> Listing:
     stem = PurePosixPath(place.path)
     # An address may name one file of a checkpoint; its folder is then listed.
     is_file = stem.suffix in (".safetensors", ".json")
-    listing = list_files(replace(place, path=_parent(stem)) if is_file else place)
+    folder = place.path.rpartition("/")[0]
+    listing = list_files(replace(place, path=folder) if is_file else place)
     checkpoints: dict[str, list[HubFile]] = {}
     by_path = {file.path: file for file in listing.files}
     for file in listing.files:
         path = PurePosixPath(file.path)
         description = by_path.get(str(path.with_suffix(".json")))
         if path.match("rank_*.ckpt"):
-            checkpoints.setdefault(_parent(path), []).append(file)
+            # "" for the root of the repository.
+            checkpoints.setdefault(file.path.rpartition("/")[0], []).append(file)
         elif path.suffix == ".safetensors" and description is not None:
             checkpoints[file.path] = [file, description]
     if is_file:
@@ -295,11 +297,6 @@ def _list_checkpoint(place: HubPlace) -> Listing:
         raise FetchError("not_found", _not_one_text(place, sorted(checkpoints)))
     (files,) = checkpoints.values()
     return Listing(place, listing.commit, tuple(files), listing.licence)
-
-
-def _parent(path: PurePosixPath) -> str:
-    """Return the folder of a file, "" for the root of the repository."""
-    return "" if str(path.parent) == "." else str(path.parent)
 
 
 def _not_one_text(place: HubPlace, names: list[str]) -> str:

@@ -15,6 +15,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from secrets import token_hex
@@ -158,11 +159,10 @@ class AttachedMemory:
 
     def put(self, responses: np.ndarray) -> bool:
         """Write float32 values; return False if they are small or do not fit."""
-        size = 0 if self._memory is None else self._memory.size
-        if not SHARED_FROM_BYTES < responses.nbytes <= size:
+        memory = self._memory
+        if memory is None or not SHARED_FROM_BYTES < responses.nbytes <= memory.size:
             return False
-        assert self._memory is not None
-        np.ndarray(responses.shape, np.float32, self._memory.buf)[...] = responses
+        np.ndarray(responses.shape, np.float32, memory.buf)[...] = responses
         return True
 
 
@@ -210,10 +210,7 @@ def serve(
     if hasattr(os, "nice"):
         os.nice(NICE)
     start_beating(beats)
-
-    def report(done: float) -> None:
-        share.value = done
-
+    report = partial(setattr, share, "value")
     server = Server(source, device, threads, lambda number: number <= cancelled.value, report)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
@@ -249,7 +246,6 @@ class Server:
         self._threads = threads
         self._is_cancelled = is_cancelled
         self._number = 0
-        self._predictor: Predictor | None = None
         self._sessions: dict[int, Session] = {}
         self._mask: Mask | None = None
         self._window: Window | None = None
@@ -277,7 +273,7 @@ class Server:
 
     # -- verbs ------------------------------------------------------------------------
     def _info(self) -> ServerInfo:
-        predictor = self._loaded()
+        predictor = self._predictor
         return ServerInfo(
             predictor.predictor_id,
             predictor.needs,
@@ -288,7 +284,7 @@ class Server:
 
     def _prepare(self, key: int, session: Session) -> None:
         # Only after `prepare`: a refused session must not count as known.
-        self._loaded().prepare(session)
+        self._predictor.prepare(session)
         self._sessions[key] = session
 
     def _encode(self, window: Window | None, is_reset: bool, delta: MaskDelta) -> None:
@@ -299,7 +295,7 @@ class Server:
         self._mask = delta.redo(before or Mask.nothing(self._window.session, self._window.spec))
         # Dropped first: two encodings may not fit in the memory of the device.
         self._encoded = None
-        self._encoded = self._loaded().encode(self._window, self._mask, self._cancelled)
+        self._encoded = self._predictor.encode(self._window, self._mask, self._cancelled)
 
     def _decode(self, neurons: bytes | None, memory_name: str) -> Prediction:
         """Predict neurons; large responses are in the shared memory alone."""
@@ -307,7 +303,7 @@ class Server:
         if self._encoded is None:
             raise WorkerError("Nothing is encoded; encode first.")
         indices = None if neurons is None else unpack_indices(neurons)
-        prediction = decoded(self._loaded(), self._encoded, indices, self._cancelled)
+        prediction = decoded(self._predictor, self._encoded, indices, self._cancelled)
         if self._memory.put(prediction.responses):
             # The rows stay, because `valid` has one value per row.
             prediction = replace(prediction, responses=prediction.responses[:, :0])
@@ -326,14 +322,14 @@ class Server:
         predictions: list[Prediction] = []
         # A refusal is part of the result, so that the predictions before it count.
         try:
-            found = predictions_of(self._loaded(), requests, self._cancelled)
+            found = predictions_of(self._predictor, requests, self._cancelled)
             predictions.extend(map(_without_mask, found))
         except UnsupportedRequestError as refusal:
             return predictions, refusal
         return predictions, None
 
     def _prefetch(self, window: Window, frames: np.ndarray) -> None:
-        predictor = self._loaded()
+        predictor = self._predictor
         if isinstance(predictor, Prefetcher):
             visible = np.unpackbits(frames, count=window.spec.n_frames).astype(bool)
             mask = Mask.nothing(window.session, window.spec).with_frames(visible)
@@ -371,7 +367,7 @@ class Server:
 
     def _offering(self, method: OptionalMethod) -> Any:
         """Return the predictor, if it announces an optional method."""
-        predictor = self._loaded()
+        predictor = self._predictor
         if method not in predictor.needs.methods:
             raise UnsupportedRequestError(f"{predictor.predictor_id!r} offers no {method}.")
         return predictor
@@ -400,12 +396,8 @@ class Server:
     def _cancelled(self) -> bool:
         return self._is_cancelled(self._number)
 
-    def _loaded(self) -> Predictor:
-        if self._predictor is None:
-            self._predictor = self._load()
-        return self._predictor
-
-    def _load(self) -> Predictor:
+    @cached_property
+    def _predictor(self) -> Predictor:
         predictor = resolve_predictor(self._source, self._device)
         # Only a predictor that is fitted to a session has one; the screen shows it.
         if hasattr(predictor, "job"):

@@ -374,9 +374,7 @@ class ComputeSettings:
     @property
     def status(self) -> str:
         """`Prediction.status` under these settings."""
-        if not self.fallbacks:
-            return "ok"
-        return f"memory was full: {', '.join(self.fallbacks)}"
+        return f"memory was full: {', '.join(self.fallbacks)}" if self.fallbacks else "ok"
 
 
 def computes_in_bf16(device: str, precision: Precision) -> bool:
@@ -408,18 +406,18 @@ class MemoryCache(Generic[T]):
         Maximum size; the newest value stays even if it is larger.
     bytes_of
         Function from a value to its memory; by default each counts 1.
+
+    Attributes
+    ----------
+    n_bytes
+        Bytes in the cache.
     """
 
     def __init__(self, limit: int, bytes_of: Callable[[T], int] = _one) -> None:
         self._limit = limit
         self._bytes_of = bytes_of
         self._values: OrderedDict[Hashable, T] = OrderedDict()
-        self._n_bytes = 0
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes in the cache."""
-        return self._n_bytes
+        self.n_bytes = 0
 
     def __len__(self) -> int:
         return len(self._values)
@@ -431,13 +429,13 @@ class MemoryCache(Generic[T]):
         """Return the value of a key, made now if it is not in the cache."""
         if key not in self._values:
             self._values[key] = value = make()
-            self._n_bytes += self._bytes_of(value)
+            self.n_bytes += self._bytes_of(value)
         # The order of the dict is that of the last use.
         self._values.move_to_end(key)
         # The value itself stays: the caller is about to use it.
-        while self._n_bytes > self._limit and len(self._values) > 1:
+        while self.n_bytes > self._limit and len(self._values) > 1:
             _, oldest = self._values.popitem(last=False)
-            self._n_bytes -= self._bytes_of(oldest)
+            self.n_bytes -= self._bytes_of(oldest)
         return self._values[key]
 
     def peek(self, key: Hashable) -> T | None:
@@ -455,9 +453,9 @@ class MemoryCache(Generic[T]):
 
     def drop(self, key: Hashable) -> None:
         """Drop the value of a key that is in the cache."""
-        self._n_bytes -= self._bytes_of(self._values.pop(key))
+        self.n_bytes -= self._bytes_of(self._values.pop(key))
 
     def clear(self) -> None:
         """Drop all values."""
         self._values.clear()
-        self._n_bytes = 0
+        self.n_bytes = 0

@@ -356,7 +356,8 @@ class Series:
             then the first window that has the sample.
         """
         order, stored = self._order, self._sorted_s
-        if window >= 0:
+        # A file may state starts of windows without the window of each row.
+        if window >= 0 and (self.window >= 0).any():
             rows = np.flatnonzero(self.window == window)
             at = np.argsort(self.times_s[rows], kind="stable")
             order, stored = rows[at], self.times_s[rows][at]
@@ -447,7 +448,13 @@ def open_file(path: str | Path) -> PredictionsFile:
     responses = _series(arrays, "responses", "times_s", "window")
     n_rows, n_columns = responses.shape
     neurons = _column(arrays, "neurons", n_columns, np.arange(n_columns), "iu")
-    _check_neurons(path, neurons, metadata)
+    is_inside = (neurons >= 0) & (neurons < metadata.n_neurons)
+    if not is_inside.all() or len(np.unique(neurons)) != n_columns:
+        raise PredictionsFileError(
+            "array",
+            f"{path}: array 'neurons' holds {n_columns} numbers; expected each at "
+            f"most once, from 0 to {metadata.n_neurons - 1}.",
+        )
     valid = _column(arrays, "valid", n_rows, np.ones(n_rows, bool), "biu") != 0
     starts = np.zeros(0)
     if arrays.has("window_starts_s"):
@@ -478,17 +485,6 @@ def _refuse_unfinished(path: Path) -> None:
         f"{path} is unfinished: {done} of {planned} windows are saved in {part}. Run "
         "the same command again to continue.",
     )
-
-
-def _check_neurons(path: Path, neurons: np.ndarray, metadata: Metadata) -> None:
-    n = metadata.n_neurons
-    is_inside = (neurons >= 0) & (neurons < n)
-    if not is_inside.all() or len(np.unique(neurons)) != len(neurons):
-        raise PredictionsFileError(
-            "array",
-            f"{path}: array 'neurons' holds {len(neurons)} numbers; expected each at "
-            f"most once, from 0 to {n - 1}.",
-        )
 
 
 def _series(arrays: StoredArrays, name: str, times: str, window: str) -> Series:
@@ -619,7 +615,7 @@ class StoredPredictions(HasSummary, Predictor):
         file, spec = self.file, self.file.metadata.spec
         number = file.window_at(window.start_s)
         tolerance_s = 0.5 / spec.response_rate_hz
-        rows = _rows(file.responses, window.sample_times_s, number, tolerance_s)
+        rows = file.responses.rows_at(window.sample_times_s, number, tolerance_s)
         responses = file.responses.read(rows)
         cells = scored_cells(mask)
         asked = np.flatnonzero(cells.any(axis=0))
@@ -658,7 +654,7 @@ class StoredPredictions(HasSummary, Predictor):
         if series is None or spec is None:
             return None
         times_s = window.start_s + np.arange(window.spec.n_behavior) / spec.rate_hz
-        rows = _rows(series, times_s, number, 0.5 / spec.rate_hz)
+        rows = series.rows_at(times_s, number, 0.5 / spec.rate_hz)
         return None if (rows < 0).any() else series.read(rows)
 
     def _remarks(self, window: Window, mask: Mask, rows: np.ndarray) -> tuple[str, ...]:
@@ -685,9 +681,3 @@ class StoredPredictions(HasSummary, Predictor):
             f"windows between {first_s:.2f} and {last_s:.2f} s{tier}. Go to one of "
             "them."
         )
-
-
-def _rows(series: Series, times_s: np.ndarray, number: int, tolerance_s: float) -> np.ndarray:
-    # A file may state starts of windows without the window of each row.
-    number = number if (series.window >= 0).any() else -1
-    return series.rows_at(times_s, number, tolerance_s)

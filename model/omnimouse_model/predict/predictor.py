@@ -613,18 +613,6 @@ def check_request(name: str, needs: Needs, window: Window, mask: Mask) -> None:
         )
 
 
-def check_responses_asked(name: str, mask: Mask) -> None:
-    """Refuse a mask without target responses, for models that predict nothing else.
-
-    Raises
-    ------
-    UnsupportedRequestError
-        The mask has no target responses.
-    """
-    if not mask.target.any():
-        raise UnsupportedRequestError(f"{name!r} {NO_TARGETS}")
-
-
 def check_responses_shown(name: str, mask: Mask) -> None:
     """Refuse a mask without visible responses, for models that read nothing else.
 

@@ -517,8 +517,7 @@ class ContextRidge(Rule):
     def fit(self, session: Session, spec: WindowSpec) -> Fit:
         """Compute the covariance of context, behaviour and all neurons; penalties."""
         all_neurons, lags = np.arange(session.n_neurons), _lags(session.n_neurons)
-        test = np.linspace(0, session.n_neurons - 1, _N_TEST).astype(np.int64)
-        test = np.unique(test)
+        test = np.unique(np.linspace(0, session.n_neurons - 1, _N_TEST).astype(np.int64))
         sums: Sums | None = None
         folds: list[Sums] = []
         # A large population costs more per window, and needs fewer of them.

@@ -269,7 +269,7 @@ class Ndt(nn.Module):
         encoded = self.encode(
             counts, session, scheme, is_real=is_real, backward=backward, record=record
         )
-        return self.read(encoded[:, encoded.shape[1] - counts.shape[1] :], session)
+        return self.read(encoded, session)
 
     def encode(
         self,
@@ -281,7 +281,7 @@ class Ndt(nn.Module):
         backward: int = 0,
         record: Record = no_record,
     ) -> Tensor:
-        """Return the tokens (B, K + T, d_model) after the last norm.
+        """Return the bins (B, T, d_model) after the last norm.
 
         Parameters
         ----------
@@ -325,7 +325,7 @@ class Ndt(nn.Module):
         record("attn_mask", mask.expand(len(counts), -1, -1))
         is_full = not is_causal and backward == 0 and is_real is None
         # Attention without a mask is faster than under one that hides nothing.
-        return self.mix(x, None if is_full else mask, record)
+        return self.mix(x, None if is_full else mask, record)[:, n_prepended:]
 
     def embed(
         self, counts: Tensor, session: str, scheme: str, record: Record = no_record

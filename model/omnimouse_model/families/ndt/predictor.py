@@ -177,11 +177,7 @@ def sizes_from_shapes(state: Mapping[str, Tensor]) -> dict[str, int | bool]:
     """
     inner, d_token = state[f"{EMBED}weight"].shape
     n_bins, d_model = state[f"{POSITION}weight"].shape
-    layers = {
-        int(name.split(".")[2])
-        for name in state
-        if name.startswith("encoder.layers.") and name.split(".")[2].isdecimal()
-    }
+    layers = [k for k in state if k.startswith("encoder.layers.") and k.endswith(".ln1.weight")]
     return {
         "d_token": d_token,
         "mult": inner // d_token,
@@ -373,14 +369,13 @@ class NdtPredictor(NetworkPredictor):
         recorded = np.stack([window.valid["responses"] for window, _ in requests])
         counts = torch.from_numpy(seen).to(self.device)
         is_real = None if recorded.all() else torch.from_numpy(recorded).to(self.device)
-        tokens = self.net.encode(
+        return self.net.encode(
             counts,
             requests[0][0].session.id,
             scheme,
             is_real=is_real,
             record=lambda name, value: stop_if(cancelled),
         )
-        return tokens[:, tokens.shape[1] - counts.shape[1] :]
 
 
 def visible_counts(window: Window, mask: Mask) -> np.ndarray:

@@ -87,10 +87,9 @@ class Inputs:
         frames, behavior, usable = zip(
             *(_read(window, mask, gray, is_raw) for window, mask in windows), strict=True
         )
-        stacked = [np.stack(part) if part[0] is not None else None for part in (frames, behavior)]
-        seen, values = (None if part is None else torch.from_numpy(part) for part in stacked)
-        assert seen is not None
-        return cls(seen, values, torch.from_numpy(np.stack(usable)))
+        seen, recorded = (torch.from_numpy(np.stack(part)) for part in (frames, usable))
+        values = None if behavior[0] is None else torch.from_numpy(np.stack(behavior))
+        return cls(seen, values, recorded)
 
     def video(self, channels: int) -> Tensor:
         """Return (B, C, T, H, W): frames, and channels of behaviour of constant images."""

@@ -17,6 +17,7 @@ from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.devices import MemoryCache
 from omnimouse_model.predict.predictor import (
+    NO_TARGETS,
     NOT_DECODED,
     NOT_PREDICTED,
     Encoded,
@@ -25,7 +26,6 @@ from omnimouse_model.predict.predictor import (
     Request,
     check_known,
     check_request,
-    check_responses_asked,
 )
 from omnimouse_model.progress import Cancelled, never, stop_if
 
@@ -168,7 +168,8 @@ class NetworkPredictor(Predictor):
     def _check(self, request: Request) -> None:
         window, mask, _ = request
         check_request(self.predictor_id, self.needs, window, mask)
-        check_responses_asked(self.name, mask)
+        if not mask.target.any():
+            raise UnsupportedRequestError(f"{self.name!r} {NO_TARGETS}")
         self.prepare(window.session)
 
     def _prediction(

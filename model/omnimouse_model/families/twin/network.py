@@ -174,7 +174,7 @@ class Kernel:
 
 @dataclass(slots=True, eq=False)
 class TwinState:
-    """What the network keeps from frame to frame.
+    """What the network keeps from frame to frame, and what all frames have in common.
 
     Attributes
     ----------
@@ -190,6 +190,10 @@ class TwinState:
         Centre (N, 3) and rotation (N, 3, 3) of the monitor; in training, with noise per clip.
     position
         Readout positions (N or 1, U, 2) before tanh; in training, with noise per clip.
+    periphery
+        Luminance beyond the monitor.
+    record
+        Called with the name and value of intermediate maps.
     """
 
     n_clips: int
@@ -199,6 +203,8 @@ class TwinState:
     kernels: dict[nn.Module, Kernel] = field(default_factory=dict)
     history: dict[nn.Module, Tensor] = field(default_factory=dict)
     lstms: dict[nn.Module, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    periphery: Periphery = "dark"
+    record: Record = no_record
 
     def kernel(self, layer: nn.Module) -> Kernel:
         """Return the effective weights of a layer, computed at its first use."""
@@ -242,8 +248,8 @@ class Layer(nn.Module):
         First gain, or None for a layer without gains.
     gain_groups
         Rows of gains and biases in the file.
-    has_bias, bias
-        Whether there are biases, and their first value.
+    bias
+        First bias, or None for a layer without biases.
     is_normalised
         Whether the weight is normalised.
     is_zero
@@ -261,8 +267,7 @@ class Layer(nn.Module):
         stride: int = 1,
         gain: float | None = 1.0,
         gain_groups: int = 1,
-        has_bias: bool = True,
-        bias: float = 0.0,
+        bias: float | None = 0.0,
         is_normalised: bool = True,
         is_zero: bool = False,
         is_replicated: bool = False,
@@ -280,7 +285,7 @@ class Layer(nn.Module):
         )
         if gain is not None:
             self.gains = nn.ParameterList(torch.full(by_group, float(gain)) for _ in range(streams))
-        if has_bias:
+        if bias is not None:
             self.biases = nn.ParameterList(
                 torch.full(by_group, float(bias)) for _ in range(streams)
             )
@@ -401,25 +406,23 @@ class Perspective(nn.Module):
         self.retina = Retina(config.retina_height, config.retina_width, self.radians)
         self.retina_pixel = RetinaPixel()
 
-    def forward(
-        self, frames: Tensor, pupil: Tensor, state: TwinState, periphery: Periphery, record: Record
-    ) -> Tensor:
+    def forward(self, frames: Tensor, pupil: Tensor, state: TwinState) -> Tensor:
         """Return the retina (N, colours, T, H, W) of frames (T, N, colours, h, w)."""
         n_frames, n_clips = frames.shape[:2]
         angles = self.mlp(pupil, state)
-        record("angles", angles)
+        state.record("angles", angles)
         rays = self.rays(angles)
         grid = self.monitor_points(rays, *state.monitor)
-        record("monitor_grid", grid)
+        state.record("monitor_grid", grid)
         height, width = self.retina.grid.shape[:2]
         luminance = self.monitor_pixel(frames).flatten(0, 1)
         points = to_sampling(
             grid.flatten(0, 1), (frames.shape[-2], frames.shape[-1]), (height, width)
         )
-        sampled = sample(luminance, points, periphery).unflatten(0, (n_frames, n_clips))
-        record("sampled", sampled)
+        sampled = sample(luminance, points, state.periphery).unflatten(0, (n_frames, n_clips))
+        state.record("sampled", sampled)
         retina = self.to_response(sampled)
-        record("retina", retina)
+        state.record("retina", retina)
         return retina.permute(1, 2, 0, 3, 4)
 
     def rays(self, angles: Tensor) -> Tensor:
@@ -488,9 +491,8 @@ class Gaze(nn.Module):
         self.nonlinear = config.gaze_nonlinear
         width = config.gaze_features
         # The eye begins without a rotation.
-        first = Layer(1, config.pupil, width, gain=None, is_normalised=False, is_zero=True)
-        hidden = [Layer(1, width, width) for _ in range(config.gaze_layers - 1)]
-        self.linears = nn.ModuleList([first, *hidden, Layer(1, width, 3)])
+        hidden = hidden_layers(1, config.pupil, width, config.gaze_layers)
+        self.linears = nn.ModuleList([*hidden, Layer(1, width, 3)])
 
     def forward(self, x: Tensor, state: TwinState) -> Tensor:
         """Return angles (..., 3) about x, y and z, of the pupil (..., 2)."""
@@ -498,6 +500,12 @@ class Gaze(nn.Module):
         for layer in hidden:
             x = activate(linear(x, state.kernel(layer)), self.nonlinear)
         return linear(x, state.kernel(last))
+
+
+def hidden_layers(streams: int, inputs: int, width: int, count: int) -> list[Layer]:
+    """Return linear layers, of which the first begins at 0."""
+    first = Layer(streams, inputs, width, gain=None, is_normalised=False, is_zero=True)
+    return [first, *(Layer(streams, width, width) for _ in range(count - 1))]
 
 
 def linear(x: Tensor, kernel: Kernel) -> Tensor:
@@ -626,10 +634,10 @@ class Modulation(nn.Module):
         self.mlp = StateInput(config)
         self.lstm = StateLstm(config)
 
-    def forward(self, behavior: Tensor, state: TwinState, record: Record) -> Tensor:
+    def forward(self, behavior: Tensor, state: TwinState) -> Tensor:
         """Return the state (T, N, S * hidden) of behaviour (T, N, values)."""
-        features = self.mlp(behavior, state, record)
-        return self.lstm(features, state, record)
+        features = self.mlp(behavior, state)
+        return self.lstm(features, state)
 
 
 class StateInput(nn.Module):
@@ -638,21 +646,18 @@ class StateInput(nn.Module):
     def __init__(self, config: TwinConfig) -> None:
         super().__init__()
         self.nonlinear, self.width = config.state_nonlinear, config.state_features
-        streams, width = config.streams, self.width
-        first = Layer(
-            *(streams, config.behavior, width), gain=None, is_normalised=False, is_zero=True
+        self.linears = nn.ModuleList(
+            hidden_layers(config.streams, config.behavior, self.width, config.state_layers)
         )
-        hidden = [Layer(streams, width, width) for _ in range(config.state_layers - 1)]
-        self.linears = nn.ModuleList([first, *hidden])
 
-    def forward(self, behavior: Tensor, state: TwinState, record: Record) -> Tensor:
+    def forward(self, behavior: Tensor, state: TwinState) -> Tensor:
         """Return features (T, N, S, width)."""
         first, *hidden = self.linears
         x = linear(behavior, state.kernel(first))
         x = activate(x.unflatten(-1, (-1, self.width)), self.nonlinear)
         for layer in hidden:
             x = activate(per_stream(x, state.kernel(layer)), self.nonlinear)
-        record("modulation_mlp", x.flatten(2))
+        state.record("modulation_mlp", x.flatten(2))
         return x
 
 
@@ -676,7 +681,7 @@ class StateLstm(nn.Module):
         self.proj_g = Layer(streams, inputs, hidden)
         self.proj_o = Layer(streams, inputs, hidden)
 
-    def forward(self, x: Tensor, state: TwinState, record: Record) -> Tensor:
+    def forward(self, x: Tensor, state: TwinState) -> Tensor:
         """Return the hidden states (T, N, S * hidden)."""
         streams = x.shape[2]
         gates: list[nn.Module] = [self.proj_i, self.proj_f, self.proj_g, self.proj_o]
@@ -694,9 +699,9 @@ class StateLstm(nn.Module):
             outputs.append(h)
             cells.append(c)
         state.lstms[self] = (h, c)
-        record("modulation.c", torch.stack(cells).flatten(2))
+        state.record("modulation.c", torch.stack(cells).flatten(2))
         result = torch.stack(outputs).flatten(2)
-        record("modulation", result)
+        state.record("modulation", result)
         return result
 
 
@@ -709,11 +714,11 @@ class Core(nn.Module):
         self.feedforward = FeedForward(config)
         self.recurrent = Recurrent(config)
 
-    def forward(self, retina: Tensor, animal: Tensor, state: TwinState, record: Record) -> Tensor:
+    def forward(self, retina: Tensor, animal: Tensor, state: TwinState) -> Tensor:
         """Return maps (T, N, S * C, H, W)."""
-        maps = self.feedforward(retina, state, record)
-        result: Tensor = self.recurrent(maps, animal, state, record)
-        record("core", result)
+        maps = self.feedforward(retina, state)
+        result: Tensor = self.recurrent(maps, animal, state)
+        state.record("core", result)
         return result
 
 
@@ -746,16 +751,16 @@ class FeedForward(nn.Module):
         self.inputs, self.blocks = nn.ModuleList(inputs), nn.ModuleList(blocks)
         self.out = Layer(streams, previous, config.feedforward_channels)
 
-    def forward(self, x: Tensor, state: TwinState, record: Record) -> Tensor:
+    def forward(self, x: Tensor, state: TwinState) -> Tensor:
         """Return maps (N, S * C, T, H, W)."""
         pairs = zip(self.inputs, self.blocks, strict=True)
         for number, (layer, block) in enumerate(pairs):
             x = layer(x, state)
-            record(f"feedforward.in{number}", in_time(x))
+            state.record(f"feedforward.in{number}", in_time(x))
             x = block(x, state)
-            record(f"feedforward.block{number}", in_time(x))
+            state.record(f"feedforward.block{number}", in_time(x))
         x = self.out(x, state)
-        record("feedforward.out", in_time(x))
+        state.record("feedforward.out", in_time(x))
         return x
 
 
@@ -781,10 +786,7 @@ class DenseBlock(nn.Module):
             layer(channels, channels, shape=shape, gain=half if n else 1.0) for n in range(layers)
         )
         self.skips = nn.ModuleDict(
-            {
-                str(n): layer(n * channels, channels, gain=half, has_bias=False)
-                for n in range(1, layers)
-            }
+            {str(n): layer(n * channels, channels, gain=half, bias=None) for n in range(1, layers)}
         )
 
     def forward(self, x: Tensor, state: TwinState) -> Tensor:
@@ -830,7 +832,7 @@ class Recurrent(nn.Module):
         layer = partial(Layer, streams, gain_groups=groups)
         parts: list[nn.Module] = [
             layer(config.feedforward_channels, inputs, gain=gain),
-            layer(config.state_hidden, inputs, gain=gain, has_bias=False),
+            layer(config.state_hidden, inputs, gain=gain, bias=None),
         ]
         if groups > 1:
             mixing = GroupMixing(streams, groups, hidden // groups, inputs // groups, gain)
@@ -838,7 +840,7 @@ class Recurrent(nn.Module):
         self.proj_x = nn.ModuleList(parts)
         gate_inputs, gate_kernel = inputs + hidden, kernel
         if self.has_attention:
-            grouped = partial(Layer, streams, groups=groups, gain=None, has_bias=False)
+            grouped = partial(Layer, streams, groups=groups, gain=None, bias=None)
             self.conv = grouped(gate_inputs, common, shape=kernel)
             for name in ("proj_q", "proj_k", "proj_v"):
                 self.add_module(name, grouped(common, common))
@@ -852,7 +854,7 @@ class Recurrent(nn.Module):
             self.add_module(f"proj_{name}", gate)
         self.out = Layer(streams, hidden, config.out_channels)
 
-    def forward(self, maps: Tensor, animal: Tensor, state: TwinState, record: Record) -> Tensor:
+    def forward(self, maps: Tensor, animal: Tensor, state: TwinState) -> Tensor:
         """Return maps (T, N, S * C, H, W) of (N, S * C, T, H, W) and (T, N, S * F)."""
         *mixing, from_maps, from_animal = self.proj_x
         fixed = in_time(from_maps(maps, state))
@@ -867,12 +869,12 @@ class Recurrent(nn.Module):
         for x in fixed:
             if mixing:
                 x = x + convolve(h, state.kernel(mixing[0]))
-            record("recurrent.x_before_tanh", x[None])
-            i, f, g, o = self._gates(torch.tanh(x), h, state, record)
+            state.record("recurrent.x_before_tanh", x[None])
+            i, f, g, o = self._gates(torch.tanh(x), h, state)
             c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
             h = torch.sigmoid(o) * torch.tanh(c)
-            record("recurrent.c", c[None])
-            record("recurrent.h", h[None])
+            state.record("recurrent.c", c[None])
+            state.record("recurrent.h", h[None])
             outputs.append(h)
         state.lstms[self] = (h, c)
         stacked = torch.stack(outputs, 2)
@@ -882,26 +884,26 @@ class Recurrent(nn.Module):
         return 1 if state.stream is not None else len(self.out.weights)
 
     def _gates(
-        self, x: Tensor, h: Tensor, state: TwinState, record: Record
+        self, x: Tensor, h: Tensor, state: TwinState
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the four gates before their nonlinearities."""
         groups = self.groups * self._streams(state)
         inputs = join([x, h], groups)
         if self.has_attention:
             z = convolve(inputs, state.kernel(self.conv))
-            record("recurrent.z", z[None])
-            inputs = join([z, self._attention(z, groups, state, record)], groups)
-        record("recurrent.gate_input", inputs[None])
+            state.record("recurrent.z", z[None])
+            inputs = join([z, self._attention(z, groups, state)], groups)
+        state.record("recurrent.gate_input", inputs[None])
         layers = [self.get_submodule(f"proj_{name}") for name in GATES]
         # One product for all gates reads the input once.
         gates = convolve(inputs, state.joint_kernel(self, layers, groups))
         by_group = gates.unflatten(1, (groups, len(GATES), -1))
         i, f, g, o = (gate.flatten(1, 2) for gate in by_group.unbind(2))
         for name, gate in zip(GATES, (i, f, g, o), strict=True):
-            record(f"recurrent.{name}_before_nonlinearity", gate[None])
+            state.record(f"recurrent.{name}_before_nonlinearity", gate[None])
         return i, f, g, o
 
-    def _attention(self, z: Tensor, groups: int, state: TwinState, record: Record) -> Tensor:
+    def _attention(self, z: Tensor, groups: int, state: TwinState) -> Tensor:
         """Return the values of all positions, weighted by similarity; per group."""
         layers = [self.get_submodule(f"proj_{name}") for name in "qkv"]
         weight = state.joint_kernel(self.scales, layers, groups).weight
@@ -909,9 +911,9 @@ class Recurrent(nn.Module):
         # Positions before channels: the attention needs rows without gaps.
         rows = z.unflatten(1, (groups, -1)).flatten(3).transpose(2, 3)
         q, k, v = (rows @ by_group).chunk(3, -1)
-        if record is not no_record:
+        if state.record is not no_record:
             for name, value in (("q", q), ("k", k), ("v", v)):
-                record(f"recurrent.{name}", value.transpose(2, 3).reshape(z.shape)[None])
+                state.record(f"recurrent.{name}", value.transpose(2, 3).reshape(z.shape)[None])
         chosen = self.scales if state.stream is None else [self.scales[state.stream]]
         scale = torch.cat(list(chosen))[:, None]
         # The length is never 0, so that no epsilon is added, as in the release.
@@ -1057,10 +1059,7 @@ class TwinNetwork(nn.Module):
         pupil: Tensor | None,
         behavior: Tensor | None,
         state: TwinState,
-        *,
-        periphery: Periphery = "dark",
         units: Tensor | None = None,
-        record: Record = no_record,
     ) -> TwinOutput:
         """Return the rates of frames that follow those before, and update the state.
 
@@ -1073,28 +1072,14 @@ class TwinNetwork(nn.Module):
             and NaN enter as 0.
         units
             Indices of the units to predict; all by default.
-        record
-            Called with name and value of intermediate maps.
         """
-        parts = [
-            self.readout(maps, state, units)
-            for maps in self.maps(
-                stimuli, pupil, behavior, state, periphery=periphery, record=record
-            )
-        ]
-        by_stream = torch.cat(parts)
+        parts = self.maps(stimuli, pupil, behavior, state)
+        by_stream = torch.cat([self.readout(maps, state, units) for maps in parts])
         logits = by_stream.mean(2)
         return TwinOutput(by_stream, logits, self.rates(logits))
 
     def maps(
-        self,
-        stimuli: Tensor,
-        pupil: Tensor | None,
-        behavior: Tensor | None,
-        state: TwinState,
-        *,
-        periphery: Periphery = "dark",
-        record: Record = no_record,
+        self, stimuli: Tensor, pupil: Tensor | None, behavior: Tensor | None, state: TwinState
     ) -> Iterator[Tensor]:
         """Yield the core's maps (T, N, S * C, H, W), some frames at a time.
 
@@ -1107,9 +1092,9 @@ class TwinNetwork(nn.Module):
         stimuli = stimuli.expand(-1, n_clips, -1, -1, -1)
         for first in range(0, n_frames, FRAMES_AT_ONCE):
             now = slice(first, first + FRAMES_AT_ONCE)
-            retina = self.perspective(stimuli[now], pupil[now], state, periphery, record)
-            animal = self.modulation(behavior[now], state, record)
-            yield self.core(retina, animal, state, record)
+            retina = self.perspective(stimuli[now], pupil[now], state)
+            animal = self.modulation(behavior[now], state)
+            yield self.core(retina, animal, state)
 
     def rates(self, logits: Tensor) -> Tensor:
         """Return the rates of logits."""

@@ -185,7 +185,7 @@ class TwinPredictor(NetworkPredictor):
             stop_if(cancelled)
         maps = torch.cat(parts)
         neurons = np.arange(session.n_neurons)
-        rates = self._responses(maps, session, neurons)
+        rates, _ = self._rates(maps, inputs, neurons)
         return self._prediction(inputs, neurons, rates, every.mask_id, {}), state
 
     @torch.enable_grad()
@@ -247,7 +247,11 @@ class TwinPredictor(NetworkPredictor):
     def _rates(
         self, state: Tensor, window: Window, neurons: np.ndarray
     ) -> tuple[np.ndarray, Mapping[str, Any]]:
-        return self._responses(state, window.session, neurons), {}
+        net = self._net_of(window.session)
+        chosen = torch.as_tensor(neurons, device=self.device)
+        logits = net.readout(state, net.start(), chosen).mean(2)
+        rates = net.rates(logits)[:, 0].cpu().numpy()
+        return np.asarray(rates * self._scale(window.session)[neurons], np.float32), {}
 
     def _net_of(self, session: Session) -> TwinNetwork:
         NetworkPredictor.prepare(self, session)
@@ -292,14 +296,6 @@ class TwinPredictor(NetworkPredictor):
             values[:, None, :N_GAZE],
             values[:, None, N_GAZE:],
         )
-
-    def _responses(self, maps: Tensor, session: Session, neurons: np.ndarray) -> np.ndarray:
-        """Return responses (T, n) in the model's normalised units."""
-        net = self._net_of(session)
-        chosen = torch.as_tensor(neurons, device=self.device)
-        logits = net.readout(maps, net.start(), chosen).mean(2)
-        rates = net.rates(logits)[:, 0].cpu().numpy()
-        return np.asarray(rates * self._scale(session)[neurons], np.float32)
 
     def _scale(self, session: Session) -> np.ndarray:
         """Return normalised units per rate, float32 (P,)."""

@@ -122,11 +122,6 @@ class TwinTrainConfig(TrainFields):
         """Number of steps of all cycles."""
         return self.cycles * self.cycle_epochs * self.epoch_steps
 
-    def epoch_of(self, step: int) -> tuple[int, int]:
-        """Return the cycle of a step, and the epoch within it."""
-        epoch = min(step, self.total_steps - 1) // self.epoch_steps
-        return divmod(epoch, self.cycle_epochs)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clips:
@@ -152,8 +147,7 @@ class Clips:
 
 def clip_spec(config: TwinTrainConfig) -> WindowSpec:
     """Return the windows that are the clips of training."""
-    spec = twin_spec(*config.frame_size, warmup_s=0.0)
-    return replace(spec, duration_s=config.frames / RATE_HZ)
+    return replace(config.spec, duration_s=config.frames / RATE_HZ, warmup_s=0.0)
 
 
 # -- optimiser and learning rates of the digital twin (Wang et al. 2025 and its release)
@@ -461,10 +455,8 @@ class TwinTraining(TrainingRun):
 
     def _begin_cycle(self) -> None:
         """Restart noise and momentum where a further cycle begins."""
-        config = self.settings
-        cycle, epoch = config.epoch_of(self.state.step)
-        is_first = self.state.step % config.epoch_steps == 0
-        if not (cycle and epoch == 0 and is_first):
+        config, step = self.settings, self.state.step
+        if step == 0 or step % (config.cycle_epochs * config.epoch_steps):
             return
         for net in self.nets.values():
             net.perspective.monitor.reset_noise()
@@ -476,7 +468,7 @@ class TwinTraining(TrainingRun):
         """Train on the clips of one step, and return the values to log."""
         self._begin_cycle()
         config, (drawn_clips, stream) = self.settings, drawn
-        cycle, epoch = config.epoch_of(self.state.step)
+        cycle, epoch = divmod(self.state.step // config.epoch_steps, config.cycle_epochs)
         lr = learning_rate(epoch, cycle, config.lr, config.cycle_epochs, config.warmup_epochs)
         for net in self.nets.values():
             # The noise is on, except in frozen modules.

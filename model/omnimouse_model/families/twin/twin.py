@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -247,19 +247,15 @@ def config_from_shapes(state: Mapping[str, Tensor]) -> TwinConfig:
     shapes = {name: tuple(value.shape) for name, value in state.items()}
 
     def count(prefix: str) -> int:
-        numbers = {
-            int(name.removeprefix(prefix).split(".")[0])
-            for name in shapes
-            if name.startswith(prefix)
-        }
-        return len(numbers)
+        numbered = (name.removeprefix(prefix) for name in shapes if name.startswith(prefix))
+        return len({int(name.split(".")[0]) for name in numbered})
 
     block = "core.feedforward.blocks."
     blocks = range(count(block))
     first = [shapes[f"{block}{n}.convs.0.weights.0"] for n in blocks]
     recurrent, has_attention = ("core.recurrent.", "core.recurrent.conv.weights.0" in state)
-    is_mixed = f"{recurrent}proj_x.0.mask" in state
-    maps = 1 if is_mixed else 0
+    # Where groups are mixed, the maps come after.
+    maps = int(f"{recurrent}proj_x.0.mask" in state)
     gate = shapes[f"{recurrent}proj_i.gains.0"]
     kernel = f"{recurrent}{'conv' if has_attention else 'proj_i'}.weights.0"
     height, width, _ = shapes["perspective.retina.grid"]
@@ -424,7 +420,7 @@ class DigitalTwin:
         modulations: Array | None = None,
         *,
         stream: int | None = None,
-        periphery: str = "dark",
+        periphery: Literal["dark", "extend"] = "dark",
         reset: bool = True,
         units: Any = None,
         record: Record = no_record,
@@ -459,13 +455,11 @@ class DigitalTwin:
                 f"A continuation needs {state.n_clips} clips, stream {state.stream}, "
                 f"not {n_clips} and {stream}: begin anew with reset=True."
             )
-        self.state = state
+        self.state, state.periphery, state.record = state, periphery, record
         chosen = None
         if units is not None:
             chosen = torch.as_tensor(self._columns(units), device=self.device)
-        return self.net(
-            frames, pupil, behavior, state, periphery=periphery, units=chosen, record=record
-        )
+        return self.net(frames, pupil, behavior, state, chosen)
 
     def stream(
         self,
@@ -476,8 +470,7 @@ class DigitalTwin:
     ) -> np.ndarray:
         """Return the rates (U,) of the frame (H, W) that follows the last one."""
         pupil, behavior = (None if x is None else x[None] for x in (perspective, modulation))
-        rates = self.predict(frame[None], pupil, behavior, reset=self.state is None, units=units)
-        return rates[0]
+        return self.predict(frame[None], pupil, behavior, reset=self.state is None, units=units)[0]
 
     def barcode(self, units: Any = None) -> np.ndarray:
         """Return the functional barcode (U, 512) of units: their feature weights."""

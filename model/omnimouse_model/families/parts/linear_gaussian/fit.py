@@ -428,9 +428,7 @@ def fit(
     """
     check = partial(stop_if, job.cancelled)
     floor = lowest_responses(series.responses, is_count=is_count)
-    n_behavior = 0
-    if series.behavior_inputs is None:
-        n_behavior = series.behavior.shape[1]
+    n_behavior = series.behavior.shape[1] if series.behavior_inputs is None else 0
     n_samples, n_neurons = series.responses.shape
     # Fitted responses, then channels of behaviour, (N, P + C).
     columns = np.empty((n_samples, n_neurons + n_behavior), np.float32)

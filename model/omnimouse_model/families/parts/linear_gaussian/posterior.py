@@ -183,7 +183,9 @@ def fit_factors(
     lags = _lags(min(b.stop - b.start for b in blocks), rate_hz)
     check = partial(stop_if, job.cancelled)
     axes = _Axes(residuals, weight, check)
-    start = axes.random(min(n_factors + _OVERSAMPLING, n_columns))
+    # Fixed random orthonormal columns.
+    size = (n_columns, min(n_factors + _OVERSAMPLING, n_columns))
+    start = np.linalg.qr(np.random.default_rng(0).standard_normal(size).astype(np.float32))[0]
     basis = axes.iterate(blocks, start, _ROUNDS, part_of(job, 0.0, _ALL_SHARE))
     shared = np.zeros((len(lags), n_factors))
     private = np.zeros((len(lags), n_columns))
@@ -283,11 +285,6 @@ class _Axes:
 
     def __init__(self, residuals: np.ndarray, weight: np.ndarray, check: Check) -> None:
         self._residuals, self._weight, self._check = residuals, weight, check
-
-    def random(self, n_axes: int) -> np.ndarray:
-        """Return fixed random orthonormal columns, float32 (P, n_axes)."""
-        draw = np.random.default_rng(0).standard_normal((len(self._weight), n_axes))
-        return np.linalg.qr(draw.astype(np.float32))[0]
 
     def iterate(
         self, blocks: Sequence[Block], basis: np.ndarray, rounds: int, job: Job = QUIET
@@ -748,26 +745,6 @@ class Target:
     own: np.ndarray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Solution:
-    """What does not depend on the window: the inverse, and gains of own samples.
-
-    Attributes
-    ----------
-    place
-        Number of the set of visible columns, of which several subsets may have one.
-    gain
-        float32 (n, predicted, own).
-    variance
-        float32 (predicted, n): conditional variance.
-    """
-
-    place: int
-    target: Target
-    gain: np.ndarray
-    variance: np.ndarray
-
-
 class SubsetPosterior:
     """Posterior of the targets of several subsets; see the module.
 
@@ -797,7 +774,9 @@ class SubsetPosterior:
     ) -> None:
         self._prior = prior
         numbers: dict[bytes, int] = {}
+        # Number of the set of visible columns of each subset; several may have one.
         places = [numbers.setdefault(np.packbits(one).tobytes(), len(numbers)) for one in visible]
+        self._places, self._targets = places, targets
         sets = [visible[places.index(number)] for number in range(len(numbers))]
         # (column, set, byte): the pattern of each column in each set.
         packed = np.stack([np.packbits(one, axis=0).T for one in sets], axis=1)
@@ -816,17 +795,19 @@ class SubsetPosterior:
             parts = [(k, pattern) for k, pattern in parts if any(pattern)]
             self._parts.append(parts)
             self._inverses.append(self._inverse(parts, grams))
-        self._solutions = []
+        # What own samples tell of each subset's targets, float32 (n, predicted, own).
+        self._own: list[np.ndarray] = []
+        self.variances: list[np.ndarray] = []
         for place, target in zip(places, targets, strict=True):
             check()
-            self._solutions.append(self._solution(place, target))
-        self.variances = [one.variance for one in self._solutions]
+            gain, variance = self._solution(place, target)
+            self._own.append(gain)
+            self.variances.append(variance)
 
     @property
     def n_bytes(self) -> int:
         """Memory of the arrays."""
-        gains = [one.gain for one in self._solutions]
-        return sum(array.nbytes for array in (*self._inverses, *gains, *self.variances))
+        return sum(array.nbytes for array in (*self._inverses, *self._own, *self.variances))
 
     def _inverse(self, parts: list[tuple[int, bytes]], grams: list[np.ndarray]) -> np.ndarray:
         """Return M^-1 of a set; the identity where nothing is visible."""
@@ -841,7 +822,8 @@ class SubsetPosterior:
             total += np.multiply.outer(gram, inner)
         return factor_inverse(prior.root, total)
 
-    def _solution(self, place: int, target: Target) -> _Solution:
+    def _solution(self, place: int, target: Target) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gains of own samples, and the conditional variance (predicted, n)."""
         prior = self._prior
         covariance = factor_covariance(prior.root, self._inverses[place])
         gains, variances = [], []
@@ -850,12 +832,8 @@ class SubsetPosterior:
             gain, variance = self._gains(covariance, columns, target)
             gains.append(gain)
             variances.append(variance)
-        return _Solution(
-            place,
-            target,
-            np.concatenate(gains),
-            np.concatenate(variances, axis=1) * np.float32(prior.model.inflation),
-        )
+        inflation = np.float32(prior.model.inflation)
+        return np.concatenate(gains), np.concatenate(variances, axis=1) * inflation
 
     def _gains(
         self, covariance: np.ndarray, columns: np.ndarray, target: Target
@@ -898,11 +876,10 @@ class SubsetPosterior:
             factor_mean(prior.root, inverse, sum((sides[part] for part in parts), nothing))
             for parts, inverse in zip(self._parts, self._inverses, strict=True)
         ]
-        return [self._mean(one, factors[one.place], residuals) for one in self._solutions]
-
-    def _mean(self, solution: _Solution, factors: np.ndarray, residuals: np.ndarray) -> np.ndarray:
-        prior, target = self._prior, solution.target
-        mean = prior.basis @ (prior.loadings[0][target.columns] @ factors).T
-        unexplained = residuals[np.ix_(target.own, target.columns)] - mean[target.own]
-        found = mean[target.samples] + np.einsum("nto,on->tn", solution.gain, unexplained)
-        return np.asarray(found, np.float32)
+        found = []
+        for place, target, gain in zip(self._places, self._targets, self._own, strict=True):
+            mean = prior.basis @ (prior.loadings[0][target.columns] @ factors[place]).T
+            unexplained = residuals[np.ix_(target.own, target.columns)] - mean[target.own]
+            own = np.einsum("nto,on->tn", gain, unexplained)
+            found.append(np.asarray(mean[target.samples] + own, np.float32))
+        return found

@@ -287,10 +287,8 @@ class LinearGaussian(Predictor):
             visible, targets, cells = [], [], []
             for subset in subsets:
                 check_request(self.predictor_id, self.needs, window, subset.mask)
-                own = np.arange(*subset.own)
-                mask = subset.mask
+                mask, neurons, own = subset.mask, subset.neurons, np.arange(*subset.own)
                 visible.append(shown.visible(mask))
-                neurons = np.asarray(subset.neurons, np.int64)
                 guarded = mask.show(neurons, own) if len(own) else mask
                 cells.append(scored_cells(guarded, neurons))
                 samples = np.flatnonzero(cells[-1].any(axis=1))
@@ -323,8 +321,8 @@ class LinearGaussian(Predictor):
         for subset, scored, part, variance in zip(
             subsets, cells, parts, posterior.variances, strict=True
         ):
-            neurons = np.asarray(subset.neurons, np.int64)
-            rows, scale = np.flatnonzero(scored.any(axis=1)), fitted.scale[neurons]
+            neurons, rows = subset.neurons, np.flatnonzero(scored.any(axis=1))
+            scale = fitted.scale[neurons]
             rates = from_fitted(
                 mean[np.ix_(rows, neurons)] + scale * part,
                 scale**2 * variance,
@@ -392,9 +390,8 @@ class LinearGaussian(Predictor):
 
     def _shown(self, window: Window, mask: Mask, cancelled: Cancelled) -> "_Shown":
         """Return the visible inputs of a window, with the fit to them."""
-        video = (
-            held_frames(window, mask.frames) if reads_video(window.session, self._spec) else None
-        )
+        has_video = reads_video(window.session, self._spec)
+        video = held_frames(window, mask.frames) if has_video else None
         modes = _modes(window, mask)
         channels = behavior = None
         if "visible" in modes:
