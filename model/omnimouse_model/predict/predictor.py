@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 
 
 UNITS = ("normalised", "session", "spikes/s")
-NO_TARGETS = "decodes no behaviour, and the mask has no target responses."
 NOT_DECODED = "behaviour is not decoded"
-"""Remarks of models that predict responses alone."""
+"""Remark of models that predict responses alone."""
 NOT_PREDICTED = "predicts behaviour, not responses"
 """Why a model without `Needs.predicts_responses` has no score of responses."""
 _MAX_KNOWN = 5

@@ -393,7 +393,7 @@ def _scheme_of(session: Session, mask: Mask) -> str:
 # -- rates of held-out entries: single neurons, windows of bins, regions --------------
 # Each function hides entries of trials, predicts them, and returns the rates of the
 # hidden entries, from which bits per spike follow. Many neurons are predicted in one
-# batch. The network is in evaluation mode. The network is in evaluation mode.
+# batch. The network is in evaluation mode.
 #
 # Source: Jiang et al. 2025 and the public code of Zhang et al. 2024.
 Trials = Float32[Tensor, "trial bin neuron"]

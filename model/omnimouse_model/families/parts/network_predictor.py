@@ -17,7 +17,6 @@ from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.devices import MemoryCache
 from omnimouse_model.predict.predictor import (
-    NO_TARGETS,
     NOT_DECODED,
     NOT_PREDICTED,
     Encoded,
@@ -169,7 +168,9 @@ class NetworkPredictor(Predictor):
         window, mask, _ = request
         check_request(self.predictor_id, self.needs, window, mask)
         if not mask.target.any():
-            raise UnsupportedRequestError(f"{self.name!r} {NO_TARGETS}")
+            raise UnsupportedRequestError(
+                f"{self.name!r} decodes no behaviour, and the mask has no target responses."
+            )
         self.prepare(window.session)
 
     def _prediction(
