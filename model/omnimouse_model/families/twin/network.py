@@ -636,8 +636,7 @@ class Modulation(nn.Module):
 
     def forward(self, behavior: Tensor, state: TwinState) -> Tensor:
         """Return the state (T, N, S * hidden) of behaviour (T, N, values)."""
-        features = self.mlp(behavior, state)
-        return self.lstm(features, state)
+        return self.lstm(self.mlp(behavior, state), state)
 
 
 class StateInput(nn.Module):
