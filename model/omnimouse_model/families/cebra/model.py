@@ -26,7 +26,7 @@ from omnimouse_model.data.window_spec import BehaviorSpec, WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.evaluation.tier_windows import validation_starts
 from omnimouse_model.extras import named_extras
-from omnimouse_model.families.parts.network_predictor import NetworkPredictor
+from omnimouse_model.families.parts.network_predictor import MaskedWindow, NetworkPredictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.checkpoint_file import Checkpoint, load_strictly, weights_hash
@@ -245,7 +245,7 @@ class CebraPredictor(NetworkPredictor):
         return mask.visible.all(axis=1).tobytes()
 
     def _states(
-        self, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled
+        self, requests: Sequence[MaskedWindow], cancelled: Cancelled
     ) -> Sequence[np.ndarray]:
         """Return the decoded behaviour (time, channel) of windows of one session."""
         session = requests[0][0].session.id

@@ -382,14 +382,13 @@ class HistoryRidge(Rule):
         folds = {fold: _Sums() for fold in (FITTED, HELD_OUT, BETWEEN)}
         for fold, parts in _batches(session, spec):
             folds[fold].add(*parts)
-        train, held_out = folds[FITTED], folds[HELD_OUT]
         # The penalty is chosen on a split; the weights then use every window.
         sums = _Sums()
-        for fold in (FITTED, HELD_OUT, BETWEEN):
-            sums.add_sums(folds[fold].count, folds[fold].sums)
+        for part in folds.values():
+            sums.add_sums(part.count, part.sums)
         fit: Fit = {"mean": mean_rates(session, spec)}
         for key, behavior in (("alone", False), ("behavior", True)):
-            penalty = _choose(train, held_out, behavior=behavior)
+            penalty = _choose(folds[FITTED], folds[HELD_OUT], behavior=behavior)
             systems = (sums.system(k, behavior=behavior) for k in range(len(HORIZONS)))
             solved = [(system, system.solve(penalty)) for system in systems]
             fit[f"{key}_weight"] = np.array([w for _, w in solved], np.float32)

@@ -22,7 +22,7 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
-from omnimouse_model.families.parts.network_predictor import NetworkPredictor
+from omnimouse_model.families.parts.network_predictor import MaskedWindow, NetworkPredictor, Rates
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.schemes import nearest_scheme
 from omnimouse_model.predict.checkpoint_file import (
@@ -337,9 +337,7 @@ class NdtPredictor(NetworkPredictor):
         # Hidden cells and targets are both 0: changing one into the other costs nothing.
         return np.packbits(mask.visible).tobytes(), _scheme_of(window.session, mask)
 
-    def _rates(
-        self, state: Tensor, window: Window, neurons: np.ndarray
-    ) -> tuple[np.ndarray, Mapping[str, Any]]:
+    def _rates(self, state: Tensor, window: Window, neurons: np.ndarray) -> Rates:
         chosen = torch.from_numpy(neurons).to(self.device)
         rates = self.net.read(state, window.session.id, chosen)[0].exp().cpu().numpy()
         if self.spec.responses != "count":
@@ -347,9 +345,7 @@ class NdtPredictor(NetworkPredictor):
         rates = rates * np.float32(self.spec.response_rate_hz)
         return rates, {"scale": None, "units": "spikes/s"}
 
-    def _states(
-        self, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled
-    ) -> Sequence[Tensor]:
+    def _states(self, requests: Sequence[MaskedWindow], cancelled: Cancelled) -> Sequence[Tensor]:
         """Return the encoded bins (1, T, d_model) of windows of one session."""
         schemes = [_scheme_of(window.session, mask) for window, mask in requests]
         bins: dict[int, Tensor] = {}
@@ -361,9 +357,7 @@ class NdtPredictor(NetworkPredictor):
         return [bins[number] for number in range(len(requests))]
 
     @torch.inference_mode()
-    def _bins(
-        self, requests: Sequence[tuple[Window, Mask]], scheme: str, cancelled: Cancelled
-    ) -> Tensor:
+    def _bins(self, requests: Sequence[MaskedWindow], scheme: str, cancelled: Cancelled) -> Tensor:
         """Return the encoded bins (B, T, d_model) of windows of one session."""
         seen = np.stack([visible_counts(window, mask) for window, mask in requests])
         recorded = np.stack([window.valid["responses"] for window, _ in requests])

@@ -21,7 +21,7 @@ from omnimouse_model.data.window_spec import WINDOW_S, BehaviorSpec, VideoSpec, 
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import validation_results
 from omnimouse_model.evaluation.tier_windows import spread_starts
-from omnimouse_model.families.parts.network_predictor import NetworkPredictor
+from omnimouse_model.families.parts.network_predictor import MaskedWindow, NetworkPredictor, Rates
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import Checkpoint, load_strictly, weights_hash
 from omnimouse_model.predict.devices import on_device, resolve_device
@@ -306,9 +306,7 @@ class ClipPredictor(NetworkPredictor):
         responses = mask.visible.tobytes() if self.network.reads_responses else b""
         return mask.frames.tobytes(), mask.channel_modes, responses
 
-    def _rates(
-        self, state: Any, window: Window, neurons: np.ndarray
-    ) -> tuple[np.ndarray, Mapping[str, Any]]:
+    def _rates(self, state: Any, window: Window, neurons: np.ndarray) -> Rates:
         parts, valid = state
         chosen = torch.as_tensor(neurons, device=self.device)
         session = window.session
@@ -317,9 +315,7 @@ class ClipPredictor(NetworkPredictor):
         return np.where(valid[:, None], rates, np.float32(np.nan)), {"valid": valid}
 
     @torch.inference_mode()
-    def _states(
-        self, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled
-    ) -> Sequence[Any]:
+    def _states(self, requests: Sequence[MaskedWindow], cancelled: Cancelled) -> Sequence[Any]:
         """Return what the family computes of windows, and their valid samples."""
         stop_if(cancelled)
         network = self.network

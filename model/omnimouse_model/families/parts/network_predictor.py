@@ -28,6 +28,10 @@ from omnimouse_model.predict.predictor import (
 )
 from omnimouse_model.progress import Cancelled, never, stop_if
 
+MaskedWindow = tuple[Window, Mask]
+"""A window, and the mask that says what of it is visible."""
+Rates = tuple[np.ndarray, Mapping[str, Any]]
+"""Rates of neurons (T, n), and further fields of their `Prediction`."""
 NOT_READ = "visible responses are not read"
 _KEPT = 8
 """Number of encoded windows in memory: going back to one costs nothing."""
@@ -63,14 +67,10 @@ class NetworkPredictor(Predictor):
         """Return what of a window and a mask changes their state."""
 
     @abstractmethod
-    def _states(
-        self, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled
-    ) -> Sequence[Any]:
+    def _states(self, requests: Sequence[MaskedWindow], cancelled: Cancelled) -> Sequence[Any]:
         """Return what the network computes of windows of one session, for all neurons."""
 
-    def _rates(
-        self, state: Any, window: Window, neurons: np.ndarray
-    ) -> tuple[np.ndarray, Mapping[str, Any]]:
+    def _rates(self, state: Any, window: Window, neurons: np.ndarray) -> Rates:
         """Return the rates of neurons (T, n), and the fields of their `Prediction`.
 
         Rates without fields are in normalised units, and decode no behaviour. Here is what

@@ -26,7 +26,7 @@ from omnimouse_model.errors import CheckpointError, FinetuneError, UnsupportedRe
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.shard import validation_results
 from omnimouse_model.evaluation.tier_windows import spread_starts
-from omnimouse_model.families.parts.network_predictor import NetworkPredictor
+from omnimouse_model.families.parts.network_predictor import MaskedWindow, NetworkPredictor
 from omnimouse_model.families.parts.ridge import Sums, weights
 from omnimouse_model.families.poyo_calcium.network import (
     PADDING,
@@ -306,7 +306,7 @@ class PoyoPredictor(NetworkPredictor):
         return np.packbits(mask.visible).tobytes()
 
     def _states(
-        self, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled
+        self, requests: Sequence[MaskedWindow], cancelled: Cancelled
     ) -> Sequence[np.ndarray]:
         """Return the decoded behaviour (time, channel) of windows of one session."""
         config = self.net.config

@@ -13,7 +13,7 @@ from torch import Tensor
 from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
-from omnimouse_model.families.parts.network_predictor import NetworkPredictor
+from omnimouse_model.families.parts.network_predictor import MaskedWindow, NetworkPredictor, Rates
 from omnimouse_model.families.twin import RELEASED
 from omnimouse_model.families.twin.network import TwinNetwork, TwinState
 from omnimouse_model.families.twin.twin import MEAN, SESSIONS, TwinCheckpoint, read_release
@@ -34,6 +34,8 @@ MICRONS = "17797-"
 """Animal of the released scans, before session and scan in the id of a recording."""
 HIDDEN_GRAY = 113
 """Gray level of frames that a mask hides: the mean of natural movies."""
+Inputs = tuple[Tensor, Tensor, Tensor]
+"""Frames, gaze and behaviour, each (T, N, ...)."""
 _BATCH, _BATCH_PIXELS = 8, 2**15
 """Windows predicted at once, and the limit of the pixels of their frames together."""
 
@@ -244,9 +246,7 @@ class TwinPredictor(NetworkPredictor):
     def _key(self, window: Window, mask: Mask) -> Any:
         return mask.frames.tobytes(), mask.channel_modes
 
-    def _rates(
-        self, state: Tensor, window: Window, neurons: np.ndarray
-    ) -> tuple[np.ndarray, Mapping[str, Any]]:
+    def _rates(self, state: Tensor, window: Window, neurons: np.ndarray) -> Rates:
         net = self._net_of(window.session)
         chosen = torch.as_tensor(neurons, device=self.device)
         logits = net.readout(state, net.start(), chosen).mean(2)
@@ -258,9 +258,7 @@ class TwinPredictor(NetworkPredictor):
         return self.build(session.id)
 
     @torch.inference_mode()
-    def _states(
-        self, requests: Sequence[tuple[Window, Mask]], cancelled: Cancelled
-    ) -> Sequence[Tensor]:
+    def _states(self, requests: Sequence[MaskedWindow], cancelled: Cancelled) -> Sequence[Tensor]:
         """Return the core's maps (T, 1, C, H, W) of windows after their warm-up."""
         net = self._net_of(requests[0][0].session)
         state = net.start(len(requests))
@@ -282,9 +280,7 @@ class TwinPredictor(NetworkPredictor):
             stop_if(cancelled)
         return torch.cat(parts).split(1, dim=1)
 
-    def _inputs(
-        self, window: Window, seen: np.ndarray, modes: Sequence[str]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _inputs(self, window: Window, seen: np.ndarray, modes: Sequence[str]) -> Inputs:
         """Return frames, gaze and behaviour (T, 1, ...); hidden values are the mean."""
         gray_levels = np.where(seen[:, None, None], window.frames_u8, np.uint8(HIDDEN_GRAY))
         visible = [mode == "visible" for mode in modes]
@@ -301,10 +297,6 @@ class TwinPredictor(NetworkPredictor):
         """Return normalised units per rate, float32 (P,)."""
         mean = self.means.get(session.id, session.units.mean)
         return np.asarray(mean / session.response_scale, np.float32)
-
-
-Inputs = tuple[Tensor, Tensor, Tensor]
-"""Frames, gaze and behaviour, each (T, N, ...)."""
 
 
 def _joined(inputs: Sequence[Inputs]) -> Inputs:

@@ -47,10 +47,8 @@ from omnimouse_model.training.config import Count, Targets, TrainFields, Transfe
 from omnimouse_model.training.loop import SUMMARY, TrainingRun, has_finite_gradients, seeded
 from omnimouse_model.training.sessions import TrainingSession, check_distinct, hold_out, key_number
 
+
 # -- configuration, read from one YAML file --------------------------------------------
-Start = Literal["center", "receptive-fields"]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwinTrainConfig(TrainFields):
     """All settings of a training; the defaults are those of Wang et al. 2025.
@@ -93,7 +91,7 @@ class TwinTrainConfig(TrainFields):
     frames: Count = 70
     burn_in: int = 10
     targets: Targets = "responses"
-    start: Start = "center"
+    start: Literal["center", "receptive-fields"] = "center"
     position_sd: float = POSITION_SD
     cycles: Count = 2
     cycle_epochs: Count = 100
