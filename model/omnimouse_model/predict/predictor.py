@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 
 UNITS = ("normalised", "session", "spikes/s")
+NO_TARGETS = "decodes no behaviour, and the mask has no target responses."
 NOT_DECODED = "behaviour is not decoded"
-"""Remark of models that predict responses alone."""
+"""Remarks of models that predict responses alone."""
 NOT_PREDICTED = "predicts behaviour, not responses"
 """Why a model without `Needs.predicts_responses` has no score of responses."""
 _MAX_KNOWN = 5
@@ -610,6 +611,18 @@ def check_request(name: str, needs: Needs, window: Window, mask: Mask) -> None:
             "A constructed clip has no recorded responses: hide all responses, or "
             "predict a recorded window."
         )
+
+
+def check_responses_asked(name: str, mask: Mask) -> None:
+    """Refuse a mask without target responses, for models that predict nothing else.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The mask has no target responses.
+    """
+    if not mask.target.any():
+        raise UnsupportedRequestError(f"{name!r} {NO_TARGETS}")
 
 
 def check_responses_shown(name: str, mask: Mask) -> None:

@@ -25,6 +25,7 @@ from omnimouse_model.predict.predictor import (
     Request,
     check_known,
     check_request,
+    check_responses_asked,
 )
 from omnimouse_model.progress import Cancelled, never, stop_if
 
@@ -167,10 +168,7 @@ class NetworkPredictor(Predictor):
     def _check(self, request: Request) -> None:
         window, mask, _ = request
         check_request(self.predictor_id, self.needs, window, mask)
-        if not mask.target.any():
-            raise UnsupportedRequestError(
-                f"{self.name!r} decodes no behaviour, and the mask has no target responses."
-            )
+        check_responses_asked(self.name, mask)
         self.prepare(window.session)
 
     def _prediction(
