@@ -32,6 +32,7 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_widgets.qt.style.redraw import qt_post
 from omnimouse_widgets.qt.style.shortcuts import key_actions
 from omnimouse_widgets.views.field.layout import field_of
+from omnimouse_widgets.views.field.probes import LEFT, has_depths
 from omnimouse_widgets.views.registry import closing_question, panel_actions
 from omnimouse_widgets.views.text.model import TITLE, window_title
 from omnimouse_widgets.views.text.tier_score import guide_text
@@ -343,9 +344,14 @@ class FirstHint:
             self.close()
         elif mask is not None:
             text = guide_text(self._state, self._results, self._baseline, self._colouring)
+            height, width = self._canvas.size
+            session, place = self._state.session, "bottom_center"
+            if session is not None and has_depths(session.units):
+                # The depths along probes stand on the left of the field, a square.
+                place, width = "bottom_right", (width + (1 - 2 * LEFT) * min(height, width)) / 2
             # napari cuts a line that is wider than the canvas.
-            n_letters = max(20, int(self._canvas.size[1] / _LETTER_PX))
-            self._overlay.position = "bottom_center"
+            n_letters = max(20, int(width / _LETTER_PX))
+            self._overlay.position = place
             self._overlay.font_size = _FONT_POINTS
             self._overlay.text = "\n".join(fill(line, n_letters) for line in text.split("\n"))
             self._overlay.visible = self._is_shown = True

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QCoreApplication, QEvent
@@ -12,7 +13,9 @@ from omnimouse_app.field.canvas import OneFrame
 from omnimouse_app.window.instrument import FirstHint, Instrument, Preferences, preferences
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.state_store import StateStore
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.views.field.probes import LEFT
 from tests.predictors import NoisyPredictor, open_controller
 from tests.small_sessions import write_session
 from tests.widgets.pointer import next_turn, pass_time, stop_clock
@@ -60,6 +63,19 @@ def test_no_line_is_wider_than_the_canvas(hint, viewer):
     hint.close()
     viewer.canvas.size = (300, 500)
     assert not shown.visible
+
+
+def test_it_covers_no_depth_of_a_recording_from_probes(viewer, tmp_path):
+    path = tmp_path / "probes.npz"
+    np.savez(path, **spiking_arrays(SpikingSpec(n_trials=8)))
+    with open_controller(open_session(path), NoisyPredictor()) as controller:
+        hint, shown = FirstHint.of(viewer, controller), viewer.canvas.overlays.text
+        height, width = viewer.canvas.size = (325, 520)
+        assert shown.position == "bottom_right"
+        # The field is a square in the middle, and the depths are on the left in it.
+        free = width - (width - height) / 2 - LEFT * height
+        assert max(map(len, shown.text.split("\n"))) <= free / 9
+        hint.close()
 
 
 def test_a_later_start_and_another_text_stay_as_they_are(viewer, controller, monkeypatch):

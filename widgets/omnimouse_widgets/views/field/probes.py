@@ -15,7 +15,7 @@ from omnimouse_model.data.neurons import Units
 
 FIELD_SIDE: Final = 1024
 """Side in pixels of a field drawn from positions alone."""
-_ABOVE, _BELOW, _LEFT = 0.1, 0.14, 0.14
+_ABOVE, _BELOW, LEFT = 0.1, 0.14, 0.14
 """Shares of the side around units on probes: room for names, for hints and depths."""
 _MAX_WIDTH = 0.25
 """Greatest width of a probe as a share of the side."""
@@ -57,7 +57,7 @@ def probe_places(units: Units) -> np.ndarray:
 def probe_texts(units: Units) -> tuple[tuple[float, float, str], ...]:
     """Return (y, x, text): names of the probes, depths, and units without a place."""
     numbers = _probe_numbers(units)
-    top, left = _ABOVE / 3 * FIELD_SIDE, 0.5 * _LEFT * FIELD_SIDE
+    top, left = _ABOVE / 3 * FIELD_SIDE, 0.5 * LEFT * FIELD_SIDE
     names = [
         (top, _column_x(column, 0.5, len(numbers)), units.group_name(n))
         for column, n in enumerate(numbers.tolist())
@@ -160,9 +160,9 @@ def _depth_range(units: Units) -> tuple[float, float]:
 
 def _column_x(column: Any, across: Any, count: int) -> Any:
     """Return x in pixels from the column of a probe and a share of its width."""
-    step = (1 - _LEFT) / count
+    step = (1 - LEFT) / count
     width = min(0.8 * step, _MAX_WIDTH)
-    return FIELD_SIDE * (_LEFT + step * (column + 0.5) + width * (across - 0.5))
+    return FIELD_SIDE * (LEFT + step * (column + 0.5) + width * (across - 0.5))
 
 
 def _is_line(x: np.ndarray) -> bool:
