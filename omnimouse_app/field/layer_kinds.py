@@ -235,7 +235,9 @@ class LabelColours:
 
     def show(self, rows: np.ndarray) -> bool:
         """Show the colours; return False if they are displayed already."""
-        changed = np.flatnonzero((rows != self.rows).any(axis=1))
+        # A row is two words of 8 bytes: to compare its four numbers takes ten times as long.
+        first, second = (rows.view(np.uint64) != self.rows.view(np.uint64)).T
+        changed = np.flatnonzero(first | second)
         if not len(changed):
             return False
         labels = changed + 1

@@ -510,7 +510,7 @@ class Window(HasSummary):
         responses = self.responses
         # The sum of a recording without missing values is finite: one fast pass.
         with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(responses.sum(dtype=np.float64)):
+            if np.isfinite(responses.sum()):
                 return None
         missing = ~np.isfinite(responses)
         return missing if missing.any() else None

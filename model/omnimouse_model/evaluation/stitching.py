@@ -31,6 +31,9 @@ from omnimouse_model.progress import QUIET, Cancelled, Job, stop_if
 
 MIN_STRIDE = 5
 """Samples between windows; smaller strides are slow and fill few more gaps."""
+KEPT_BYTES = 2**24
+"""Most bytes of a recorded span that a session keeps; each stroke asks for it again."""
+_SPAN = "recorded span"
 NOWHERE = -1
 """Value in `SpanPrediction.source` of cells that no window predicts."""
 
@@ -159,7 +162,6 @@ class Stitching:
         shape = (self._n_samples, len(self.neurons))
         self._responses = np.full(shape, np.nan, np.float32)
         self._truth = np.full(shape, np.nan, np.float32)
-        self._is_read = np.zeros(self._n_samples, bool)
         self._source = np.full(shape, NOWHERE, np.int32)
         self._band: np.ndarray | None = None
         self._predictor_id, self._status = "", "ok"
@@ -241,14 +243,13 @@ class Stitching:
 
     def result(self) -> SpanPrediction:
         """Return the predictions so far; recorded values are complete."""
-        self._read_recording()
         native = self._session.start_grid[self._first :][: self._n_samples]
         starts = self._session.start_grid[self.starts]
         return SpanPrediction(
             time=native - self._session.t0,
             neurons=self.neurons,
             responses=self._responses.copy(),
-            truth=self._truth.copy(),
+            truth=np.where(self._source == NOWHERE, self._recording(), self._truth),
             source=self._source.copy(),
             starts_s=starts - self._session.t0,
             n_done=self.n_done,
@@ -273,15 +274,24 @@ class Stitching:
         recorded[~valid] = np.nan
         return np.asarray(recorded)
 
-    def _read_recording(self) -> None:
-        """Read the recorded values of cells that no window has predicted yet."""
+    def _recording(self) -> np.ndarray:
+        """Return the recorded values (T, n), also of cells that a window predicts."""
+        key = self._mask.spec, self._first, self._n_samples, self.neurons.tobytes()
+        known, values = self._session._cache.get(_SPAN, (None, None))
+        if known != key:
+            values = self._read_recording()
+            if values.nbytes <= KEPT_BYTES:
+                self._session._cache[_SPAN] = key, values
+        return np.asarray(values)
+
+    def _read_recording(self) -> np.ndarray:
         grid = self._session.start_grid
         # Ends of stretches of evenly spaced points: a pause has none.
         ends = np.flatnonzero(np.diff(grid, append=np.inf) > 1.5 / GRID_RATE_HZ) + 1
-        while not self._is_read.all():
-            # `argmin` of a bool array is the index of the first False, the first unread
-            # sample.
-            missing = self._first + int(np.argmin(self._is_read))
+        values = np.full(self._truth.shape, np.nan, np.float32)
+        done = 0
+        while done < self._n_samples:
+            missing = self._first + done
             number = int(np.searchsorted(ends, missing, side="right"))
             begin, end = int(ends[number - 1]) if number else 0, int(ends[number])
             # The last window ends with the stretch and covers all samples after its
@@ -289,10 +299,9 @@ class Stitching:
             start = min(missing, max(begin, end - self._mask.n_samples))
             at, rows = self._places(start, end)
             window = Window(self._session, start, spec=self._mask.spec)
-            recorded = self._recorded(window)[rows]
-            is_free = self._source[at] == NOWHERE
-            self._truth[at][is_free] = recorded[is_free]
-            self._is_read[at] = True
+            values[at] = self._recorded(window)[rows]
+            done = at.stop
+        return values
 
 
 def stitch_span(

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Window
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation.running_score import decode_scores
 from omnimouse_model.evaluation.stitching import (
     NOWHERE,
+    Stitching,
     predict_span,
     span_stride,
 )
@@ -159,3 +161,23 @@ def test_a_decode_is_scored_where_behaviour_is_valid(session):
     for channel, score in enumerate(decode_scores(decoded, window)):
         pair = decoded[:25, channel], window.behavior[:25, channel]
         assert score == pytest.approx(np.corrcoef(*pair)[0, 1], abs=1e-6)
+
+
+def test_another_mask_of_a_span_reads_no_recording_again(session, monkeypatch):
+    def truth(mask, neurons):
+        stitching = Stitching(session, mask, (3.0, 13.0), np.array(neurons))
+        return stitching.result().truth
+
+    found = truth(Mask.nothing(N), [2, 5])
+    read = Window._read_responses
+    windows: list[Window] = []
+
+    def counted(window):
+        windows.append(window)
+        return read(window)
+
+    monkeypatch.setattr(Window, "_read_responses", counted)
+    np.testing.assert_array_equal(truth(later_half_mask(), [2, 5]), found)
+    assert not windows
+    np.testing.assert_array_equal(truth(Mask.nothing(N), [5, 2]), found[:, ::-1])
+    assert windows

@@ -159,6 +159,38 @@ def test_grey_levels_are_those_of_neurons_spread_over_all(n, n_read):
     np.testing.assert_allclose(ticks.levels_of(window), np.percentile(read, (1, 99)), rtol=1e-5)
 
 
+@given(st.integers(1, 5_000), st.integers(0, 2**32 - 1), st.sampled_from(["sort", "mixed", "ties"]))
+def test_outer_percentiles_are_those_of_all_values(n, seed, kind):
+    values = np.random.default_rng(seed).normal(size=n).astype(np.float32)
+    if kind == "sort":
+        values.sort()  # those that are sampled are even then spread over all
+    elif kind == "ties":
+        values = values.clip(-0.5, 0.5)
+    expected = np.percentile(values, (1, 99))
+    np.testing.assert_allclose(ticks.outer_percentiles(values), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_outer_percentiles_do_not_need_a_good_sample():
+    values = np.arange(4_800, dtype=np.float32)
+    values[::16] += 10_000  # only the highest are sampled
+    expected = np.percentile(values, (1, 99))
+    np.testing.assert_allclose(ticks.outer_percentiles(values), expected, rtol=1e-4)
+
+
+def test_rows_are_ordered_again_after_a_change_of_the_mask_alone(controller):
+    view = RasterView.of(controller)
+    controller.state.raster_order = "state"
+    view.cells()
+    before = view.arrangement
+    controller.navigation.step_window(1)
+    view.cells()
+    assert view.arrangement is before
+    last = controller.state.session.n_neurons - 1
+    controller.editor.paint([last], VISIBLE)
+    view.cells()
+    assert view.arrangement.order[0] == last
+
+
 @pytest.fixture
 def units():
     xyz = np.zeros((6, 3), np.float32)

@@ -136,6 +136,7 @@ class RasterView:
         self.rows_shown = ALL_ROWS
         self.tool_changed, self.rows_moved = SignalInstance(), SignalInstance()
         self.arrangement: Arrangement | None = None
+        self._arranged_by: tuple[object, ...] = ()
         self.rows: RasterRows | None = None
         self._n_homes = 0
         self._codes: tuple[object, ...] = (None,)
@@ -356,7 +357,12 @@ class RasterView:
             similarity.pause()
         scores = self._results.shown_scores
         span, order = state.active_span, similarity.order
-        return arrange(state.raster_order, session.units, mask, span, scores, order)
+        key = session, mask, span, state.raster_order, scores, order
+        # Asked several times after each move of the window, which changes none of them.
+        if self.arrangement is None or not _is_same(key, self._arranged_by):
+            self._arranged_by = key
+            return arrange(state.raster_order, session.units, mask, span, scores, order)
+        return self.arrangement
 
     def _drawn_pictures(self) -> tuple[RasterPicture, ...]:
         """Return the pictures of the chosen view, from left to right."""
@@ -513,6 +519,8 @@ def all_neurons(prediction: Prediction | None, window: Window) -> np.ndarray:
 
 MAX_LEVEL_NEURONS: Final = 1_000
 """Most neurons, evenly spread over all, whose values give the grey levels of a window."""
+_SAMPLED: Final = 16
+"""One of so many values bounds those that can be a percentile."""
 
 
 def levels_of(window: Window) -> tuple[float, float]:
@@ -528,10 +536,32 @@ def _levels(window: Window) -> tuple[float, float]:
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 1.0
-    low, high = np.percentile(values, (1, 99))
+    low, high = outer_percentiles(values)
     # Most bins have no spike: one spike is then white, not grey.
     least = window.spec.response_rate_hz if is_count else 1e-3
     return float(low), float(max(high, low + least))
+
+
+def outer_percentiles(values: np.ndarray) -> tuple[float, float]:
+    """Return the 1st and the 99th percentile of finite values, as `np.percentile` does.
+
+    Only the values at both ends are put in order: a fifth of the time.
+    """
+    # A sample of them bounds the ends; 3 % of it rarely hold less than 1 % of all.
+    some = np.sort(values[::_SAMPLED])
+    bound = 3 * len(some) // 100
+    lowest, highest = values[values <= some[bound]], values[values >= some[-1 - bound]]
+    place = 0.01 * (len(values) - 1)
+    below, share = int(place), place % 1
+    if min(len(lowest), len(highest)) < below + 2:
+        low, high = np.percentile(values, (1, 99))
+        return float(low), float(high)
+    # The highest from the top, so that both are found at the same place.
+    low, high = (
+        float(end[below] + (end[below + 1] - end[below]) * share)
+        for end in (np.sort(lowest), np.sort(highest)[::-1])
+    )
+    return low, high
 
 
 # Opacities of hidden, visible, target and mixed. Prediction and residual exist for

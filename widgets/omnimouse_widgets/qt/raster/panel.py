@@ -343,8 +343,7 @@ class RasterPlot:
 
     def set_message(self, text: str) -> None:
         """Show a message in place of data; "" removes it."""
-        if text != self.message.text:
-            self.message.show(text)
+        self.message.show(text)
         for item in (self.span, self.cursor):
             item.setVisible(not text)
 

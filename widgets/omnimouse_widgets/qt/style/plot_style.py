@@ -158,7 +158,13 @@ MESSAGE_MARGIN: Final = 16
 
 
 class Message:
-    """Message in the middle of an empty plot."""
+    """Message in the middle of an empty plot.
+
+    Attributes
+    ----------
+    text
+        The displayed message, or "".
+    """
 
     def __init__(self, box: pg.ViewBox) -> None:
         self._box = box
@@ -168,15 +174,15 @@ class Message:
         self._item.setParentItem(box)
         self._item.setZValue(100)
         box.sigResized.connect(lambda *_: self._centre())
-        self.show("")
-
-    @property
-    def text(self) -> str:
-        """The displayed message, or ""."""
-        return str(self._item.toPlainText())
+        self.text = ""
+        self._item.hide()
 
     def show(self, text: str) -> None:
         """Show a message; "" hides it."""
+        # Plots call this for every drawing, and to set a text lays it out again.
+        if text == self.text:
+            return
+        self.text = text
         self._item.setText(text)
         self._item.setVisible(bool(text))
         self._centre()

@@ -147,12 +147,13 @@ class RasterRows:
         """Return bin means: (n_samples, P) to (rows, n_samples); NaN is ignored."""
         if self.members.shape[0] == 1:
             return np.ascontiguousarray(values[:, self.members[0]].T)
-        picked = values[:, self.members.ravel()].reshape(-1, *self.members.shape)
-        is_known = ~np.isnan(picked)
+        picked = np.take(values, self.members.ravel(), axis=1).reshape(-1, *self.members.shape)
         # Without NaN, one contraction is sufficient; this is the usual case for
-        # recordings.
-        if is_known.all():
-            return np.asarray(np.einsum("tkr,kr->rt", picked, self.weights))
+        # recordings. A NaN would be in it, too.
+        total = np.asarray(np.einsum("tkr,kr->rt", picked, self.weights))
+        if not np.isnan(total).any():
+            return total
+        is_known = ~np.isnan(picked)
         weight = np.einsum("tkr,kr->rt", is_known, self.weights)
         total = np.einsum("tkr,kr->rt", np.where(is_known, picked, 0), self.weights)
         with np.errstate(invalid="ignore", divide="ignore"):
