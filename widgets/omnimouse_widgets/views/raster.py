@@ -599,9 +599,12 @@ def blended(base: np.ndarray, codes: np.ndarray, tints: np.ndarray) -> np.ndarra
     # Integer arithmetic, because every stroke blends again. uint16 holds 255 * 255 +
     # 127; adding 127 before the division rounds to nearest.
     share = tints[:, 3:].astype(np.uint16)
-    added = (tints[:, :3] * share + 127) // 255
-    base_share = (255 - share)[codes]
-    return np.asarray((base * base_share + 127) // 255 + added[codes], np.uint8)
+    added = ((tints[:, :3] * share + 127) // 255).astype(np.uint8)
+    # `take` is several times as fast as an index that is an array.
+    mixed = base * (255 - share).take(codes, axis=0)
+    mixed += 127
+    mixed //= 255
+    return np.asarray(mixed.astype(np.uint8) + added.take(codes, axis=0))
 
 
 def coloured(values: np.ndarray, levels: tuple[float, float], table: np.ndarray) -> np.ndarray:
@@ -610,7 +613,7 @@ def coloured(values: np.ndarray, levels: tuple[float, float], table: np.ndarray)
     is_finite = np.isfinite(values)
     # NaN must be replaced before the cast: NaN to uint8 is undefined.
     scaled = np.where(is_finite, (values - low) * (255 / (high - low)), 0)
-    pixels: np.ndarray = table[np.clip(scaled, 0, 255).astype(np.uint8)]
+    pixels: np.ndarray = table.take(np.clip(scaled, 0, 255).astype(np.uint8), axis=0)
     if not is_finite.all():
         pixels[~is_finite] = 0
     return pixels
