@@ -76,7 +76,8 @@ class VideoPlayer(QWidget):
         if item.missing:
             self.frame.clear()
             return
-        self.frame.setImage(item.pixels, autoLevels=False, levels=(0, 255))
+        # Without levels, which would give each frame a table of colours.
+        self.frame.setImage(item.pixels, autoLevels=False)
         height, width = item.pixels.shape
         # Fit only for another frame size: a new range makes Qt redraw the view.
         rect = QRectF(0, 0, width, height)

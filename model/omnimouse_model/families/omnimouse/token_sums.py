@@ -48,6 +48,9 @@ UNIT_BLOCKS = 3
 as `FAN` blocks with a quarter of their neurons: eight small products cost three times as much."""
 N_QUERIES = 64
 """Kinds of queries that are kept: a live sweep has about six per context span."""
+KEYS_BYTES = 2**24
+"""Limit of the keys and values of response tokens that are kept: a live sweep sums the tokens
+of each context twice, for queries with and without video."""
 BEHAVIOR = b"behavior"
 """Key of the sum over the behaviour tokens of a window."""
 
@@ -296,6 +299,10 @@ class _WindowSums:
         return sum(total.nbytes for total in self.sums.values())
 
 
+def _bytes_of_all(tensors: tuple[Tensor, ...]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
+
+
 class TokenEncoder:
     """Latents that have attended the tokens of a window, from stored sums.
 
@@ -315,6 +322,8 @@ class TokenEncoder:
         Number of response tokens that were computed so far.
     n_bytes
         Bytes of the stored sums.
+    unit_keys
+        Keys and values of response tokens, by window and key of the tokens' sum.
     """
 
     def __init__(self, net: OmniMouse, limit_bytes: int) -> None:
@@ -323,12 +332,14 @@ class TokenEncoder:
         self._windows: OrderedDict[Hashable, _WindowSums] = OrderedDict()
         self._queries = MemoryCache[_Queries](N_QUERIES)
         self._keys: tuple[Hashable, _ResponseKeys] | None = None
+        self.unit_keys = MemoryCache[tuple[Tensor, Tensor]](KEYS_BYTES, _bytes_of_all)
 
     def clear(self) -> None:
         """Drop all sums."""
         self._windows.clear()
         self._queries.clear()
         self._keys = None
+        self.unit_keys.clear()
         self.n_bytes = 0
 
     def encode(
@@ -367,7 +378,7 @@ class TokenEncoder:
         )
         self._windows.move_to_end((key, queries_key))
         store.tokens = tokens
-        one = _Encoding(self, store, windows, queries, layout, check)
+        one = _Encoding(self, key, store, windows, queries, layout, check)
         total = one.sum_of(len(tokens.levels) - 1, 0)
         if shows_behavior:
             total = tree_sum([total, one.behavior_sum()])
@@ -434,6 +445,7 @@ class _Encoding:
     """The sums of one window and mask, computed where they are not stored."""
 
     encoder: TokenEncoder
+    key: Hashable
     store: _WindowSums
     windows: WindowBatch
     queries: _Queries
@@ -461,9 +473,15 @@ class _Encoding:
     def _unit_sum(self, level: int, number: int) -> Tensor:
         unit = self.store.tokens.unit(level, number).to(self.windows.responses.device)
         self.encoder.n_tokens += len(unit.samples)
-        keys = self.encoder.response_keys(self.windows, self.queries.first.meta)
-        phases = self.store.sample_phases[:, :, unit.samples]
-        k, v = keys.of(self.windows.responses[0], unit, phases)
+
+        def compute() -> tuple[Tensor, Tensor]:
+            keys = self.encoder.response_keys(self.windows, self.queries.first.meta)
+            phases = self.store.sample_phases[:, :, unit.samples]
+            return keys.of(self.windows.responses[0], unit, phases)
+
+        # They do not depend on the queries.
+        place = self.key, self.store.tokens.levels[level][number]
+        k, v = self.encoder.unit_keys.get(place, compute)
         layout = replace(self.layout, token_runs=unit.runs, behavior="hidden")
         return self._sum_over(layout, k, v)
 

@@ -140,6 +140,7 @@ class StageRunner:
         self._prepared: tuple[Any, Any] = (None, None)
         self._sweep: tuple[Any, ContextSweep | None] = (None, None)
         self._learned: LearnedNeurons | None = None
+        self._prefetched: tuple[object, ...] = ()
         self._stream = Stream()
         self._tiers = TierResults(store)
         self._pinned = PinnedStageRunner(load, self._loaded_as, self._tiers)
@@ -255,10 +256,20 @@ class StageRunner:
                 now = replace(found, mask=request.mask)
                 yield Stage("peri_event", peri_event=now)
         if isinstance(predictor, Prefetcher):
-            for window in neighbours(request.window, request.step_s):
-                stop_if(cancelled)
-                predictor.prefetch(window, request.mask, cancelled)
-        yield from map(_of_tier, self._tiers.refined(predictor, request, cancelled))
+            windows = neighbours(request.window, request.step_s)
+            mask = request.mask
+            what = predictor, mask.frames.tobytes(), mask.behavior
+            asked = *what, *(window.key for window in windows)
+            # Those of the request before, whose mask may differ in its cells, are there, if
+            # no windows of a tier have taken their place.
+            if asked != self._prefetched:
+                for window in windows:
+                    stop_if(cancelled)
+                    predictor.prefetch(window, mask, cancelled)
+                self._prefetched = asked
+        for refined in self._tiers.refined(predictor, request, cancelled):
+            self._prefetched = ()
+            yield _of_tier(refined)
 
     def _learned_of(
         self, predictor: Predictor, session: Session, cancelled: Cancelled
@@ -289,6 +300,7 @@ class StageRunner:
         loaded, self._loaded, self._name = self._loaded, None, ("", "")
         self._prepared = self._sweep = (None, None)
         self._learned = self._predictor = None
+        self._prefetched = ()
         try:
             # They hold the predictor, whose process a later score would start again.
             self._tiers.forget_unfinished()
