@@ -235,6 +235,7 @@ def _evaluation(net: "Ndt", spikes: "torch.Tensor", n_out: int) -> tuple[float, 
 def _step_seconds(session: "Session", net: "Ndt", steps: int) -> list[float]:
     """Return the seconds of steps of our training, with the public settings."""
     from omnimouse_model.families.ndt.training import NdtTrainConfig, NdtTraining, trial_session
+    from omnimouse_model.progress import CallbackJob
     from omnimouse_model.training.loop import train
 
     device = next(net.parameters()).device
@@ -257,9 +258,10 @@ def _step_seconds(session: "Session", net: "Ndt", steps: int) -> list[float]:
             [trial_session(session, _spec())],
             Path(folder),
             device=device,
-            on_step=lambda *_: moments.append(perf_counter()),
+            job=CallbackJob(lambda *_: moments.append(perf_counter())),
         )
-    return np.diff(moments).tolist()[FIRST - 1 :]
+    # The first report is before the first step.
+    return np.diff(moments).tolist()[FIRST:]
 
 
 # -- losses ----------------------------------------------------------------------------

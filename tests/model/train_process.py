@@ -15,13 +15,14 @@ from torch.distributed import TCPStore
 
 from omnimouse_model.families.omnimouse.batches import Group, Phase, TrainConfig
 from omnimouse_model.families.omnimouse.training import OmniMouseTraining, batch_loss, draw_step
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.storage import tensors, write
 from omnimouse_model.training import checkpoints
 from omnimouse_model.training.checkpoints import last_state, saved_step
 from omnimouse_model.training.config import SessionChoice
 from omnimouse_model.training.distributed import joined
-from omnimouse_model.training.loop import train
-from omnimouse_model.training.sessions import TrainingSession, open_training_session
+from omnimouse_model.training.sessions import TrainingSession
+from tests.model.few_steps import open_training_session, train_some
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 
@@ -118,7 +119,7 @@ def run(mice: Path, out: Path, dies_at: str = "") -> None:
     """
     kind, _, number = dies_at.partition(" ")
 
-    def die_at_step(step: int, facts: dict[str, float]) -> None:
+    def die_at_step(step: float, total: float, text: str) -> None:
         if kind == "step" and step == int(number):
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -127,14 +128,12 @@ def run(mice: Path, out: Path, dies_at: str = "") -> None:
     with joined(torch.device("cpu")) as team:
         sessions = sessions_of(mice, team.share_of(list(MICE)))
         if last_state(out) is None:
-            train(OmniMouseTraining, CONFIG, sessions, out, team=team, max_steps=0)
+            train_some(OmniMouseTraining, CONFIG, sessions, out, 0, team=team)
             if team.is_main and not (out / "start").exists():
                 shutil.copytree(out / "state-00000000", out / "start")
             team.wait()
-        left = STEPS - saved_step(out)
-        train(
-            OmniMouseTraining, CONFIG, sessions, out, team=team, max_steps=left, on_step=die_at_step
-        )
+        left, job = STEPS - saved_step(out), CallbackJob(die_at_step)
+        train_some(OmniMouseTraining, CONFIG, sessions, out, left, job, team=team)
 
 
 def _die_at_write(number: int) -> None:
@@ -158,7 +157,7 @@ def check_compiled(mice: Path, out: Path) -> None:
 
     config = replace(CONFIG, average=0.0)
     sessions = sessions_of(mice, ["m1-1-1"])
-    net = train(OmniMouseTraining, config, sessions, out, max_steps=0).eval()
+    net = train_some(OmniMouseTraining, config, sessions, out, 0).eval()
     batch = draw_step(config, sessions, 0, 0).batches[0]
     expected, _ = batch_loss(net, batch, config.phases[0], "fp32")
     names = list(net.state_dict())

@@ -73,11 +73,7 @@ class Team:
 
     def any(self, flags: Sequence[bool]) -> list[bool]:
         """Return, for each flag, whether it is True on any rank."""
-        if self.size == 1:
-            return list(flags)
-        raised = torch.tensor(flags, dtype=torch.uint8)
-        dist.all_reduce(raised, dist.ReduceOp.MAX)
-        return [bool(flag) for flag in raised.tolist()]
+        return [count > 0 for count in self.sums([float(flag) for flag in flags])]
 
     def sums(self, numbers: Sequence[float]) -> list[float]:
         """Return each number summed over all ranks."""

@@ -44,7 +44,7 @@ from omnimouse_model.storage.write import sole_writer, writing
 from omnimouse_model.training.checkpoints import BEST, MODEL, saved_state, write_state
 from omnimouse_model.training.config import RunSettings, TransferOptions, run_record
 from omnimouse_model.training.distributed import Team, current_team, local_device
-from omnimouse_model.training.metrics_log import FILE, MetricsLog, OnStep, log_rows
+from omnimouse_model.training.metrics_log import FILE, MetricsLog, log_rows
 from omnimouse_model.training.sessions import (
     TrainingSession,
     check_unknown,
@@ -398,9 +398,7 @@ def train(
     *,
     device: torch.device | str = "cpu",
     team: Team = ALONE,
-    max_steps: int | None = None,
     origin: Any = None,
-    on_step: OnStep = lambda step, row: None,
     job: Job = QUIET,
 ) -> Any:
     """Train until the steps end or the score is flat, or go on with it; save in `out`.
@@ -411,15 +409,11 @@ def train(
         The training of a family.
     sessions
         Sessions of this process; other ranks of a team have others.
-    max_steps
-        Maximum number of steps of this call.
     origin
         A model that gives start values, which are validated as step 0; None for new ones.
-    on_step
-        Called on every rank with the step and its row of the log.
     job
         Progress in steps, and stop request, which is asked after every step; one of a rank
-        ends the run on all ranks.
+        ends the run on all ranks. `LimitedJob` limits the steps of this call.
 
     Returns
     -------
@@ -439,7 +433,7 @@ def train(
     # The ranks of a team write in one folder.
     with writing(out), sole_writer(out) if team.is_main else nullcontext():
         training = kind(config, sessions, out, device, team, origin)
-        is_stopped = _run(training, max_steps, on_step, job)
+        is_stopped = _run(training, job)
     if is_stopped:
         step, of = training.state.step, training.settings.total_steps
         raise StoppedError(
@@ -466,7 +460,7 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
         yield
 
 
-def _run(training: TrainingRun, max_steps: int | None, on_step: OnStep, job: Job) -> bool:
+def _run(training: TrainingRun, job: Job) -> bool:
     """Train and save; return whether the job was cancelled."""
     out, device, team = training.out, training.device, training.team
     check_own(out)
@@ -479,9 +473,6 @@ def _run(training: TrainingRun, max_steps: int | None, on_step: OnStep, job: Job
     else:
         training.load(saved)
         run.step, run.seconds, run.best = saved["step"], saved["seconds"], tuple(saved["best"])
-    last = settings.total_steps
-    if max_steps is not None:
-        last = min(last, run.step + max_steps)
     # -1 for a new run removes all rows of an earlier run without a save.
     log = MetricsLog(out, -1 if saved is None else run.step) if team.is_main else None
     saved_s = time.monotonic()
@@ -494,7 +485,6 @@ def _run(training: TrainingRun, max_steps: int | None, on_step: OnStep, job: Job
     def report(row: dict[str, float]) -> None:
         if log is not None:
             log.add(row)
-        on_step(run.step, row)
         job.progress(run.step, settings.total_steps, TRAINING)
 
     try:
@@ -505,12 +495,12 @@ def _run(training: TrainingRun, max_steps: int | None, on_step: OnStep, job: Job
             run.seconds = time.monotonic() - began_s
             report(row | {"seconds": run.seconds, "step": run.step})
             _save(training)
-        steps = range(run.step, last)
+        steps = range(run.step, settings.total_steps)
         ahead = drawn_ahead(training.draw, steps, drawing_processes(device))
         with reused_heap(device), closing(ahead):
             # The run may already be complete when it is resumed.
             (is_cancelled,) = team.any([job.cancelled()])
-            is_over = is_cancelled or _has_ended(training, last)
+            is_over = is_cancelled or _has_ended(training)
             while not is_over:
                 asked_s = time.monotonic()
                 drawn = next(ahead)
@@ -528,7 +518,7 @@ def _run(training: TrainingRun, max_steps: int | None, on_step: OnStep, job: Job
                 is_due = every is not None and run.step % every == 0
                 is_due |= every_s is not None and time.monotonic() - saved_s > every_s
                 is_cancelled, is_due = team.any([job.cancelled(), is_due])
-                is_over = is_cancelled or _has_ended(training, last)
+                is_over = is_cancelled or _has_ended(training)
                 if (is_due or is_best) and not is_over:
                     _save(training)
                     saved_s = time.monotonic()
@@ -548,12 +538,12 @@ def _save(training: TrainingRun) -> None:
     write_state(training.out, run.step, state, training.team, training.write_result)
 
 
-def _has_ended(training: TrainingRun, last: int) -> bool:
+def _has_ended(training: TrainingRun) -> bool:
     """Return True if all steps are done or validation has stopped improving."""
-    run, patience = training.state, training.settings.patience
+    run, settings, patience = training.state, training.settings, training.settings.patience
     has_score = run.best[0] > float("-inf")
     is_flat = patience is not None and has_score and run.step - run.best[1] >= patience
-    return run.step >= last or is_flat
+    return run.step >= settings.total_steps or is_flat
 
 
 def _validate(training: TrainingRun, row: dict[str, float]) -> bool:

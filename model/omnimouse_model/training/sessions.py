@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 
 from omnimouse_model.data.clock import GRID_RATE_HZ, previous_index
-from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.data.open import is_session
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WINDOW_S, default_spec
 from omnimouse_model.errors import FinetuneError
@@ -169,11 +169,6 @@ def without_windows(session: Session) -> str:
     """Return why nothing can be trained on a session without a train window."""
     tiers = ", ".join(session.tiers()) or "none"
     return f"Session {session.id!r} has no whole window of tier 'train'; its tiers are {tiers}."
-
-
-def open_training_session(folder: Path, choice: SessionChoice) -> TrainingSession:
-    """Open a session folder for training, with the ground truth if it has one."""
-    return _chosen(training_session(open_session(folder)), choice, folder)
 
 
 def _chosen(source: TrainingSession, choice: SessionChoice, folder: Path) -> TrainingSession:

@@ -9,6 +9,7 @@ from omnimouse_model.families.parts.clips import GrayLevels
 from omnimouse_model.training.checkpoints import MODEL
 from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import training_session
+from tests.model.few_steps import train_some
 
 
 def written(kind, make, folder, spread=0.2):
@@ -34,7 +35,7 @@ def check_resumed(training, config, session, folder) -> Any:
     """A training that was stopped and resumed is the uninterrupted one; return its model."""
     sessions = [training_session(session)]
     whole = train(training, config, sessions, folder / "whole")
-    train(training, config, sessions, folder / "parts", max_steps=3)
+    train_some(training, config, sessions, folder / "parts", 3)
     parts = train(training, config, sessions, folder / "parts")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name

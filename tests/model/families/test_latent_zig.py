@@ -23,9 +23,9 @@ from omnimouse_model.families.latent_zig.network import (
 )
 from omnimouse_model.families.parts.factorised import CoreConfig, ReadoutConfig, rows_of
 from omnimouse_model.training.checkpoints import BEST
-from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import training_session
 from tests.model.families.clips import check_resumed, written
+from tests.model.few_steps import train_some
 
 CONFIG = ZigConfig(
     core=CoreConfig(1, (2, 3), ((7, 7), (5, 5)), (11, 9)),
@@ -172,7 +172,7 @@ def test_a_training_begins_at_motion_energy(session, tmp_path):
         total_steps=1,
         validation_windows=2,
     )
-    net = train(ZigTraining, config, [training_session(session)], tmp_path, max_steps=0)
+    net = train_some(ZigTraining, config, [training_session(session)], tmp_path, 0)
     assert all(bool(value.isfinite().all()) for value in net.state_dict().values())
     model = om.load_predictor(tmp_path / BEST, device="cpu")
     assert model.needs.sessions == {session.id}

@@ -1,4 +1,7 @@
-"""Start values of neuron embeddings from motion energy, and activations for ridge fits.
+"""Start values of OmniMouse for training from scratch: drawn, computed, or fitted to sessions.
+
+The video encoder can start as motion energy, and single attention heads with what they are
+to read. The embeddings of neurons can start from motion energy, too.
 
 The weights of a neuron on fixed motion-energy features describe its receptive field
 and its tuning. Their leading components, in a basis shared by all sessions, are the
@@ -7,8 +10,11 @@ receptive field of each neuron separately.
 
 For simulated sessions, the embeddings also contain the loadings of the neurons on the
 leading components of the shared fluctuations, which are known from the ground truth.
+
+The module is long because a run asks for all of these values in two calls.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,11 +27,183 @@ from torch import Tensor, nn
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.evaluation.tier_windows import mean_rates
 from omnimouse_model.families.omnimouse.attention import CrossAttention, GatedFeedForward
-from omnimouse_model.families.omnimouse.batches import Phase, make_batch
-from omnimouse_model.families.omnimouse.config import Layout, OmniMouseConfig, WindowBatch
-from omnimouse_model.families.omnimouse.network import OmniMouse
+from omnimouse_model.families.omnimouse.batches import (
+    Phase,
+    TrainConfig,
+    first_recordings,
+    make_batch,
+    sessions_of_phase,
+)
+from omnimouse_model.families.omnimouse.config import Layout, WindowBatch
+from omnimouse_model.families.omnimouse.network import (
+    OmniMouse,
+    initialise,
+    quiet_residuals,
+    set_mean_rates,
+    set_neuron_embeddings,
+)
 from omnimouse_model.families.parts.motion_energy import some_starts, tuning_weights
 from omnimouse_model.training.sessions import TrainingSession
+
+
+# -- the start of a run, and of a phase -----------------------------------------------
+def set_start_values(
+    net: OmniMouse,
+    sessions: list[TrainingSession],
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> None:
+    """Draw the start values of a network on the CPU, and fit those that the config asks for."""
+    sessions = first_recordings(sessions_of_phase(sessions, config.phases[0]))
+    initialise(net, generator)
+    if config.smooth_positions:
+        set_smooth_positions(net, generator)
+    if config.motion_energy:
+        source = sessions[0]
+        indices = np.linspace(0, len(source.starts) - 1, N_CLIPS).astype(int)
+        clips = [source.session.window(float(s), OMNIMOUSE).video for s in source.starts[indices]]
+        set_motion_energy(net, torch.from_numpy(np.stack(clips))[:, None])
+    if config.quiet_residuals:
+        quiet_residuals(net)
+    if config.mean_rates:
+        for source in sessions:
+            set_mean_rates(net, source.key, mean_rates(source.session, OMNIMOUSE))
+    if config.tuned_embeddings:
+        targets = config.phases[0].targets
+        values = tuned_embeddings(sessions, config.model.d_embedding, targets, config.seed)
+        for key, embeddings in values.items():
+            set_neuron_embeddings(net, key, embeddings)
+
+
+def set_attention_heads(
+    net: OmniMouse, sessions: list[TrainingSession], phase: Phase, seed: int
+) -> None:
+    """Set single attention heads of a network on the CPU as a phase says.
+
+    They are fitted to batches of all of its sessions, without dropped paths: these would add
+    noise to the activations.
+    """
+    net.eval()
+    generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    batches = []
+    for source in first_recordings(sessions_of_phase(sessions, phase)):
+        loadings = torch.from_numpy(shared_loadings(source).astype(np.float32))
+        means = torch.from_numpy(mean_rates(source.session, OMNIMOUSE)).float()
+        for task in READ_TASKS:
+            batch = make_batch(source, task, phase, net.config, rng)
+            batches.append(FitBatch(batch.windows, batch.layout, batch.video, loadings, means))
+    if phase.population_heads is not None:
+        set_population_attention_heads(net, batches, *phase.population_heads, generator)
+    if phase.behavior_head is not None:
+        set_behavior_attention_head(net, batches, phase.behavior_head, generator)
+
+
+# -- start values of the video encoder: smooth position codes, motion energy
+FRAMES_PER_S = 30.0
+PLACE_SCALE_PATCHES = 2.5
+"""Distance in patches at which two smooth position codes become dissimilar."""
+ORIENTATIONS = 4
+WAVELENGTHS_PX = (13.0, 17.0, 23.0)
+SPEED_HZ = 3.0
+N_CLIPS = 16
+"""Windows whose video gives the channels unit variance."""
+N_ENERGIES = 2 * ORIENTATIONS * len(WAVELENGTHS_PX)
+
+
+def set_smooth_positions(net: OmniMouse, generator: torch.Generator) -> None:
+    """Set the spatial codes of the video encoder to smooth codes of unit variance.
+
+    From 0.02 the codes are a thousandth of the variance of the video tokens, and
+    neurons need thousands of steps to find their receptive fields. Random Fourier
+    features (Rahimi & Recht, 2007) make neighbouring places similar: a neuron can
+    approach its receptive field by small steps.
+    """
+    codes = net.hiera.backbone.pos_embed_spatial
+    _, *sizes = net.config.hiera.grid
+    place = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float32) for n in sizes))
+    dim = codes.shape[-1]
+    waves = torch.randn(2, dim, generator=generator) / PLACE_SCALE_PATCHES
+    phase = torch.rand(dim, generator=generator) * 2 * math.pi
+    with torch.no_grad():
+        # The mean square of a cosine is 1/2.
+        codes.copy_(math.sqrt(2) * torch.cos(place @ waves + phase)[None])
+
+
+def set_motion_energy(net: OmniMouse, clips: Tensor) -> None:
+    """Start the video encoder as motion energy (Adelson & Bergen, 1985).
+
+    The first channels of its patches become drifting Gabors in quadrature, in both
+    directions. The feed-forward of the first block squares each and adds the pairs
+    into the channels after them. All of these weights remain trainable.
+
+    Parameters
+    ----------
+    clips
+        (B, 1, frames, height, width) normalised video, to give every channel unit
+        variance.
+
+    Raises
+    ------
+    ValueError
+        The encoder has too few channels or feed-forward units.
+    """
+    backbone = net.hiera.backbone
+    patches, block = backbone.patch_embed["proj"], backbone.blocks[0]
+    assert isinstance(patches, nn.Conv3d)
+    assert patches.bias is not None
+    gabors = drifting_gabors(patches.kernel_size)
+    n_gabors, n_free = len(gabors), patches.out_channels - len(gabors)
+    up, gate, down = (getattr(block.mlp, f"{name}_proj").weight for name in ("up", "gate", "down"))
+    if n_free < N_ENERGIES or len(up) < 2 * n_gabors:
+        raise ValueError(
+            f"A start from motion energy needs {n_gabors + N_ENERGIES} channels and "
+            f"{2 * n_gabors} hidden units; found {patches.out_channels}, {len(up)}."
+        )
+    energies = slice(n_gabors, n_gabors + N_ENERGIES)
+    codes = backbone.pos_embed_spatial, backbone.pos_embed_temporal
+    with torch.no_grad():
+        patches.weight[:n_gabors, 0] = gabors
+        # The energies come from the feed-forward alone.
+        patches.weight[energies] = 0
+        patches.bias[: energies.stop] = 0
+        # The spectrum of natural video falls with frequency: without unit variance
+        # fine Gabors would be weak.
+        size = patches(clips)[:, :n_gabors].std(dim=(0, 2, 3, 4))
+        patches.weight[:n_gabors] /= size[:, None, None, None, None]
+        # Position codes in these channels would be squared with the Gabors.
+        for code in codes:
+            code[..., : energies.stop] = 0
+        # Two units per Gabor give its exact square: silu(z) z + silu(-z) (-z) = z².
+        for unit in range(2 * n_gabors):
+            sign = 1.0 if unit < n_gabors else -1.0
+            channel = unit % n_gabors
+            for weight in (up, gate, down.T):
+                weight[unit] = 0
+            up[unit, channel] = gate[unit, channel] = sign
+            # Neighbouring channels are a pair, whose squares are added.
+            down[n_gabors + channel // 2, unit] = 0.5
+
+
+def drifting_gabors(size: tuple[int, ...]) -> Tensor:
+    """Gabors (48, frames, height, width); neighbours are quadrature pairs."""
+    t, y, x = (torch.arange(n) - (n - 1) / 2 for n in size)
+    # Tapered: otherwise a Gabor would respond to the edge of its patch.
+    tapers = [torch.cos(math.pi * a / (len(a) + 1)) ** 2 for a in (t, y, x)]
+    window = torch.einsum("t,y,x->tyx", *tapers)
+    y, x = y[None, :, None], x[None, None, :]
+    gabors = []
+    for wavelength in WAVELENGTHS_PX:
+        # Twice as many angles as orientations: both directions of motion.
+        for angle in torch.arange(2 * ORIENTATIONS) * (math.pi / ORIENTATIONS):
+            along = x * angle.cos() + y * angle.sin()
+            phase = 2 * math.pi * (along / wavelength - SPEED_HZ * t[:, None, None] / FRAMES_PER_S)
+            envelope = window * torch.exp(-(x**2 + y**2) / (0.84 * wavelength) ** 2 * 2)
+            for wave in (phase.cos(), phase.sin()):
+                gabor = envelope * wave
+                # The mean is removed: a Gabor must not respond to luminance.
+                gabors.append(gabor - envelope * (gabor.sum() / envelope.sum()))
+    return torch.stack(gabors)
+
 
 # -- activations of a network on a batch of data, and ridge fits to them --------------
 # `population` and `behavior` set single attention heads by such fits: the new weights are
@@ -158,21 +336,6 @@ def shared_loadings(source: TrainingSession) -> np.ndarray:
     return np.asarray(leading / leading.std(axis=0))
 
 
-def fit_batches(
-    sources: list[TrainingSession], phase: Phase, config: OmniMouseConfig, seed: int
-) -> list[FitBatch]:
-    """Return batches of all sessions and tasks, on the CPU, to fit attention heads to."""
-    rng = np.random.default_rng(seed)
-    batches = []
-    for source in sources:
-        loadings = torch.from_numpy(shared_loadings(source).astype(np.float32))
-        means = torch.from_numpy(mean_rates(source.session, OMNIMOUSE)).float()
-        for task in READ_TASKS:
-            batch = make_batch(source, task, phase, config, rng)
-            batches.append(FitBatch(batch.windows, batch.layout, batch.video, loadings, means))
-    return batches
-
-
 # -- Start values of attention heads: shared fluctuations, and their use for behaviour
 # With the released start values, the vector of the animal is three times as long as that
 # of a latent. All latents then send the encoder the same query, and after 5,000 steps
@@ -221,21 +384,17 @@ def set_population_attention_heads(
     codes, outputs = codes.to(device), outputs.to(device)
     # Keys are loadings, values deviations from a neuron's mean, queries codes.
     attention, head = net.enc.attention, encoder_head
-    x, keys, deviations, without_codes = head_rows(
-        net,
-        batches,
-        lambda batch, inputs: (
-            _loading_keys(batch, inputs, features),
-            _deviation_values(net, batch, inputs),
-        ),
-    )
+
+    def targets(batch: FitBatch, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return _loading_keys(batch, inputs, features), _deviation_values(net, batch, inputs)
+
+    x, keys, deviations, without_codes = head_rows(net, batches, targets)
     # Rows of `latents` are the groups first, then the registers.
     latents = net.response_latent_embedding._latent_embeddings.weight
     n_groups = len(features.sign)
     added_codes = torch.zeros_like(latents)
-    added_codes[:n_groups] = (
-        CODE_LENGTH * features.sign.to(codes)[:, None] * codes[features.component]
-    )
+    sign = features.sign.to(codes)[:, None]
+    added_codes[:n_groups] = CODE_LENGTH * sign * codes[features.component]
     # The queries of the other heads are fitted again to their present values, because
     # the codes change the latents from which they are computed.
     queries = attention.wq(net.enc.attn_pre_norm(without_codes))
@@ -246,9 +405,8 @@ def set_population_attention_heads(
     # `wkv` has the rows of the keys first; those of the values begin at `dim`.
     attention.wkv.weight[features.rows(head)] = ridge(x, keys)
     spread = deviations.std(dim=0) * GROUP_VARIATION
-    attention.wkv.weight[features.rows(head, dim, N_HALVES)] = (
-        ridge(x, deviations) / spread[:, None]
-    )
+    values = features.rows(head, dim, N_HALVES)
+    attention.wkv.weight[values] = ridge(x, deviations) / spread[:, None]
     # Of the features of the head only the two values reach the latents.
     attention.wo.weight[:, features.rows(head)] = 0.0
     attention.wo.weight[:, features.rows(head, 0, N_HALVES)] = outputs.T
@@ -339,9 +497,7 @@ def _decoder_rows(
     of the groups and their signal.
     """
     decoder, windows = net.decoders()[0], batch.windows
-    video = None
-    if batch.video is not None:
-        video = net.encode_video(batch.video, batch.layout)
+    video = None if batch.video is None else net.encode_video(batch.video, batch.layout)
     # All rows: the fit also needs those that no query of this layout attends.
     context = net.encode(windows, batch.layout, video, all_rows=True)
     x = decoder.attn_pre_norm_context(context.processed)  # (B, row, dim)
@@ -369,9 +525,8 @@ def _fit_decoder_head(
         torch.cat(rows) for rows in zip(*parts, strict=True)
     )
     # Group latents on one side, registers and video on the other, count equally.
-    attention.wkv.weight[features.rows(head)] = balanced_ridge(
-        context, keys, keys[:, features.constant] > 0
-    )
+    is_rare = keys[:, features.constant] > 0
+    attention.wkv.weight[features.rows(head)] = balanced_ridge(context, keys, is_rare)
     queries = torch.zeros(len(neurons), features.size).to(neurons)
     queries[:, features.slow] = loadings
     queries[:, features.constant] = len(features.slow) ** 0.5

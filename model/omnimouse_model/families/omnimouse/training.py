@@ -11,7 +11,6 @@ The module is long because one training run is read from top to bottom in it.
 """
 
 import logging
-import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,11 +28,9 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import CheckpointError, FinetuneError
 from omnimouse_model.evaluation.conditions import Condition
-from omnimouse_model.evaluation.results import Scores
 from omnimouse_model.evaluation.shard import evaluate_predictors
-from omnimouse_model.evaluation.tier_windows import mean_rates, scored_starts, spread_starts
+from omnimouse_model.evaluation.tier_windows import scored_starts, spread_starts
 from omnimouse_model.families.omnimouse import window_cells
-from omnimouse_model.families.omnimouse.attention import GatedFeedForward
 from omnimouse_model.families.omnimouse.batches import (
     Batch,
     Group,
@@ -45,8 +42,6 @@ from omnimouse_model.families.omnimouse.batches import (
     config_from,
     draw_batch,
     epoch_batches,
-    first_recordings,
-    sessions_of_phase,
 )
 from omnimouse_model.families.omnimouse.checkpoint import (
     OmniMouseCheckpoint,
@@ -60,19 +55,10 @@ from omnimouse_model.families.omnimouse.network import (
     OmniMouse,
     behavior_loss,
     check_size,
-    initialise,
     poisson_loss,
-    quiet_residuals,
-    set_mean_rates,
-    set_neuron_embeddings,
 )
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
-from omnimouse_model.families.omnimouse.start_values import (
-    fit_batches,
-    set_behavior_attention_head,
-    set_population_attention_heads,
-    tuned_embeddings,
-)
+from omnimouse_model.families.omnimouse.start_values import set_attention_heads, set_start_values
 from omnimouse_model.families.omnimouse.transfer import Course, Part, StartValues, transfer_config
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import half_population_mask
@@ -113,8 +99,8 @@ class OmniMouseTraining(TrainingRun):
     ----------
     net
         The core and the rank's own sessions.
-    average
-        Net with the moving average of the weights, or None.
+    result
+        Net with the moving average of the weights if the run averages, else `net`.
     counts
         session key -> number of neurons, for the sessions of all ranks.
     optimisers
@@ -126,7 +112,7 @@ class OmniMouseTraining(TrainingRun):
     checkpoint = OmniMouseCheckpoint
     load_model = staticmethod(load_checkpoint_predictor)
     net: OmniMouse = field(init=False)
-    average: OmniMouse | None = field(init=False, default=None)
+    result: OmniMouse = field(init=False)
     counts: dict[str, int] = field(init=False, default_factory=dict)
     optimisers: dict[str, torch.optim.AdamW] = field(init=False)
 
@@ -152,11 +138,11 @@ class OmniMouseTraining(TrainingRun):
         if origin is not None:
             animals = origin.animals
         check_size(config.model, own)
-        self.net = OmniMouse(config.model, own, animals).to(self.device)
+        self.net = self.result = OmniMouse(config.model, own, animals).to(self.device)
         if config.average:
-            self.average = OmniMouse(config.model, own, animals).to(self.device)
+            self.result = OmniMouse(config.model, own, animals).to(self.device)
             # Never trained: without gradients, and without dropped paths in validation.
-            self.average.requires_grad_(False).eval()
+            self.result.requires_grad_(False).eval()
         if origin is not None:
             for name, parameter in self.net.named_parameters():
                 parameter.requires_grad_(origin.is_trained(name))
@@ -165,11 +151,9 @@ class OmniMouseTraining(TrainingRun):
             "core": torch.optim.AdamW(core, **config.core.settings, fused=True),
             "session": torch.optim.AdamW(session, **config.session.settings, fused=True),
         }
-
-    @property
-    def result(self) -> OmniMouse:
-        """Net with averaged weights if the run averages, else the net."""
-        return self.average or self.net
+        # In place: names of parameters do not change.
+        if config.compile:
+            compile_blocks(self.net)
 
     def group(self, name: ParameterGroup) -> list[Tensor]:
         """Return the parameters of one group."""
@@ -240,52 +224,15 @@ class OmniMouseTraining(TrainingRun):
         if self.origin is not None:
             self.origin.fill(self.net)
         else:
-            self._draw_start()
-        self._restart_average()
-        self._compile()
+            # A seed per rank, so that sessions of different ranks start with different vectors.
+            generator = torch.Generator().manual_seed(self.settings.seed + self.team.rank)
+            # Drawn on the CPU, so that they do not depend on the device.
+            set_start_values(self.net.cpu(), self.sessions, self.settings, generator)
+            self.net.to(self.device)
+            # Ranks have drawn different cores, and only gradients are averaged later.
+            self.team.copy_from_main(self.group("core"))
+        self.result.load_state_dict(self.net.state_dict())
         return self.origin is not None
-
-    def _draw_start(self) -> None:
-        """Draw the start values of the net; all ranks get the main rank's core."""
-        net, config, team = self.net, self.settings, self.team
-        sessions = first_recordings(sessions_of_phase(self.sessions, config.phases[0]))
-        # Start values are drawn on the CPU, so that they do not depend on the device.
-        net.cpu()
-        # A seed per rank, so that sessions of different ranks start with different vectors.
-        generator = torch.Generator().manual_seed(config.seed + team.rank)
-        initialise(net, generator)
-        if config.smooth_positions:
-            set_smooth_positions(net, generator)
-        if config.motion_energy:
-            source = sessions[0]
-            indices = np.linspace(0, len(source.starts) - 1, 16).astype(int)
-            clips = [
-                source.session.window(float(s), OMNIMOUSE).video for s in source.starts[indices]
-            ]
-            set_motion_energy(net, torch.from_numpy(np.stack(clips))[:, None])
-        if config.quiet_residuals:
-            quiet_residuals(net)
-        if config.mean_rates:
-            for source in sessions:
-                set_mean_rates(net, source.key, mean_rates(source.session, OMNIMOUSE))
-        if config.tuned_embeddings:
-            values = tuned_embeddings(
-                sessions, config.model.d_embedding, config.phases[0].targets, config.seed
-            )
-            for key, embeddings in values.items():
-                set_neuron_embeddings(net, key, embeddings)
-        net.to(self.device)
-        # Ranks have drawn different cores, and only gradients are averaged later.
-        team.copy_from_main(self.group("core"))
-
-    def _restart_average(self) -> None:
-        if self.average is not None:
-            self.average.load_state_dict(self.net.state_dict())
-
-    def _compile(self) -> None:
-        # After the weights are loaded, and in place: names of parameters do not change.
-        if self.settings.compile:
-            compile_blocks(self.net)
 
     @property
     def fixed(self) -> dict[str, Any]:
@@ -298,10 +245,10 @@ class OmniMouseTraining(TrainingRun):
         of_main = None if team.is_main else saved_state(self.out, Team(size=team.size), {})
         main = of_main or state
         self.net.load_state_dict(_joined(main, state, "net"))
-        if self.average is not None:
+        if config.average:
             # The config may have turned averaging on only after this save.
             which = "average" if state["average"] else "net"
-            self.average.load_state_dict(_joined(main, state, which))
+            self.result.load_state_dict(_joined(main, state, which))
         saved = {"core": (main["core"], config.core), "session": (state["session"], config.session)}
         for name, (of_optimiser, group) in saved.items():
             optimiser = self.optimisers[name]
@@ -309,7 +256,6 @@ class OmniMouseTraining(TrainingRun):
             optimiser.load_state_dict(of_optimiser)
             optimiser.param_groups[0] |= group.settings
         _log.info("resumed at step %d", state["step"])
-        self._compile()
 
     def _begin_phase(self) -> None:
         """Apply the start values of a phase, before its first step.
@@ -321,29 +267,15 @@ class OmniMouseTraining(TrainingRun):
         fits_heads = phase.population_heads is not None or phase.behavior_head is not None
         if step or not (fits_heads or phase.from_average):
             return
-        if self.average is not None:
-            self.net.load_state_dict(self.average.state_dict())
+        self.net.load_state_dict(self.result.state_dict())
         if fits_heads:
-            self._fit_attention_heads(phase)
+            # On the CPU, like all start values.
+            set_attention_heads(self.net.cpu(), self.sessions, phase, self.settings.seed)
+            self.net.to(self.device)
         # Moments of Adam belong to the replaced weights.
         for optimiser in self.optimisers.values():
             optimiser.state.clear()
-        self._restart_average()
-
-    def _fit_attention_heads(self, phase: Phase) -> None:
-        """Set single attention heads to read the population or behaviour."""
-        config, read = self.settings, first_recordings(sessions_of_phase(self.sessions, phase))
-        # On the CPU, like all start values.
-        net = self.net.cpu()
-        generator = torch.Generator().manual_seed(config.seed)
-        batches = fit_batches(read, phase, config.model, config.seed)
-        # Dropped paths would add noise to the activations that the heads are fitted to.
-        net.eval()
-        if phase.population_heads is not None:
-            set_population_attention_heads(net, batches, *phase.population_heads, generator)
-        if phase.behavior_head is not None:
-            set_behavior_attention_head(net, batches, phase.behavior_head, generator)
-        net.to(self.device)
+        self.result.load_state_dict(self.net.state_dict())
 
     # -- steps -------------------------------------------------------------------------
     def draw(self, number: int) -> "Step":
@@ -409,13 +341,13 @@ class OmniMouseTraining(TrainingRun):
     @torch.no_grad()
     def _update_average(self) -> None:
         """Update the moving average of the weights, with a smaller decay at first."""
-        if self.average is None:
+        if not self.settings.average:
             return
         step = self.state.step
         # Warm-up as in TensorFlow's ExponentialMovingAverage: otherwise the start values
         # dominate the average for about 1 / (1 - decay) steps.
         keep = min(self.settings.average, (step + 1) / (step + 10))
-        averaged, current = ([p.data for p in n.parameters()] for n in (self.average, self.net))
+        averaged, current = ([p.data for p in n.parameters()] for n in (self.result, self.net))
         torch._foreach_lerp_(averaged, current, 1.0 - keep)
 
     # -- validation and results --------------------------------------------------------
@@ -464,9 +396,7 @@ class OmniMouseTraining(TrainingRun):
         conditions = [replace(one, mask=limited(one.mask)) for one in asked]
         if config.validation == "demo":
             starts = scored_starts(session, "validation", spec=OMNIMOUSE)
-        results = self._results(session, conditions, starts)
-        responses = {one.strategy: one.value for one in results.scores}
-        return responses | {f"decode_{one.channel}": one.value for one in results.behavior}
+        return self._scored(session, conditions, starts, lambda _, channel: f"decode_{channel}")
 
     def _official_scores(self, session: Session) -> dict[str, float]:
         conditions = [
@@ -474,19 +404,25 @@ class OmniMouseTraining(TrainingRun):
             for name in strategy_names()
             if name.startswith("validation/")
         ]
-        results = self._results(session, conditions, _official_starts(session))
-        decoded = {
-            f"decode/{one.strategy.removeprefix('validation/')}/{one.channel}": one.value
-            for one in results.behavior
-        }
-        return {one.strategy: one.value for one in results.scores} | decoded
 
-    def _results(
-        self, session: Session, conditions: Sequence[Condition], starts: np.ndarray
-    ) -> Scores:
+        def decoded(strategy: str, channel: str) -> str:
+            return f"decode/{strategy.removeprefix('validation/')}/{channel}"
+
+        return self._scored(session, conditions, _official_starts(session), decoded)
+
+    def _scored(
+        self,
+        session: Session,
+        conditions: Sequence[Condition],
+        starts: np.ndarray,
+        decoded: Callable[[str, str], str],
+    ) -> dict[str, float]:
+        """Return scores by strategy, those of behaviour by the names that `decoded` gives them."""
         predictor = TransformerPredictor(self.result, "training", precision=self.settings.precision)
         some = spread_starts(starts, self.settings.validation_windows)
-        return evaluate_predictors([predictor], [session], conditions, starts=some)
+        found = evaluate_predictors([predictor], [session], conditions, starts=some)
+        behavior = {decoded(one.strategy, one.channel): one.value for one in found.behavior}
+        return {one.strategy: one.value for one in found.scores} | behavior
 
     @property
     def saved(self) -> dict[str, Any]:
@@ -499,7 +435,7 @@ class OmniMouseTraining(TrainingRun):
 
         return {
             "net": weights(self.net),
-            "average": None if self.average is None else weights(self.average),
+            "average": weights(self.result) if self.settings.average else None,
             # Only the main rank saves the core.
             "core": self.optimisers["core"].state_dict() if is_main else None,
             "session": self.optimisers["session"].state_dict(),
@@ -554,122 +490,12 @@ def split_parameters(
     them with the sessions; the rule of the official optimiser ("without sess_params")
     puts them into the core.
     """
-    own: tuple[str, ...] = ("sess_params.",)
-    if animals == "session":
-        own = (*own, "animal_params.")
-    named = list(net.named_parameters())
-    return (
-        [p for name, p in named if not name.startswith(own)],
-        [p for name, p in named if name.startswith(own)],
-    )
-
-
-# -- start values of the video encoder: smooth position codes, motion energy
-FRAMES_PER_S = 30.0
-PLACE_SCALE_PATCHES = 2.5
-"""Distance in patches at which two smooth position codes become dissimilar."""
-ORIENTATIONS = 4
-WAVELENGTHS_PX = (13.0, 17.0, 23.0)
-SPEED_HZ = 3.0
-N_ENERGIES = 2 * ORIENTATIONS * len(WAVELENGTHS_PX)
-
-
-def set_smooth_positions(net: OmniMouse, generator: torch.Generator) -> None:
-    """Set the spatial codes of the video encoder to smooth codes of unit variance.
-
-    From 0.02 the codes are a thousandth of the variance of the video tokens, and
-    neurons need thousands of steps to find their receptive fields. Random Fourier
-    features (Rahimi & Recht, 2007) make neighbouring places similar: a neuron can
-    approach its receptive field by small steps.
-    """
-    codes = net.hiera.backbone.pos_embed_spatial
-    _, rows, columns = net.config.hiera.grid
-    place = torch.cartesian_prod(
-        torch.arange(rows, dtype=torch.float32), torch.arange(columns, dtype=torch.float32)
-    )
-    dim = codes.shape[-1]
-    waves = torch.randn(2, dim, generator=generator) / PLACE_SCALE_PATCHES
-    phase = torch.rand(dim, generator=generator) * 2 * math.pi
-    with torch.no_grad():
-        # The mean square of a cosine is 1/2.
-        codes.copy_(math.sqrt(2) * torch.cos(place @ waves + phase)[None])
-
-
-def set_motion_energy(net: OmniMouse, clips: Tensor) -> None:
-    """Start the video encoder as motion energy (Adelson & Bergen, 1985).
-
-    The first channels of its patches become drifting Gabors in quadrature, in both
-    directions. The feed-forward of the first block squares each and adds the pairs
-    into the channels after them. All of these weights remain trainable.
-
-    Parameters
-    ----------
-    clips
-        (B, 1, frames, height, width) normalised video, to give every channel unit
-        variance.
-
-    Raises
-    ------
-    ValueError
-        The encoder has too few channels or feed-forward units.
-    """
-    backbone = net.hiera.backbone
-    patches, block = backbone.patch_embed["proj"], backbone.blocks[0]
-    assert isinstance(patches, nn.Conv3d)
-    assert patches.bias is not None
-    gabors = drifting_gabors(patches.kernel_size)
-    n_gabors, n_free = len(gabors), patches.out_channels - len(gabors)
-    up, gate, down = (getattr(block.mlp, f"{name}_proj").weight for name in ("up", "gate", "down"))
-    if n_free < N_ENERGIES or len(up) < 2 * n_gabors:
-        raise ValueError(
-            f"A start from motion energy needs {n_gabors + N_ENERGIES} channels and "
-            f"{2 * n_gabors} hidden units; found {patches.out_channels}, {len(up)}."
-        )
-    energies = slice(n_gabors, n_gabors + N_ENERGIES)
-    codes = backbone.pos_embed_spatial, backbone.pos_embed_temporal
-    with torch.no_grad():
-        patches.weight[:n_gabors, 0] = gabors
-        # The energies come from the feed-forward alone.
-        patches.weight[energies] = 0
-        patches.bias[: energies.stop] = 0
-        # The spectrum of natural video falls with frequency: without unit variance
-        # fine Gabors would be weak.
-        size = patches(clips)[:, :n_gabors].std(dim=(0, 2, 3, 4))
-        patches.weight[:n_gabors] /= size[:, None, None, None, None]
-        # Position codes in these channels would be squared with the Gabors.
-        for code in codes:
-            code[..., : energies.stop] = 0
-        # Two units per Gabor give its exact square: silu(z) z + silu(-z) (-z) = z².
-        for unit in range(2 * n_gabors):
-            sign = 1.0 if unit < n_gabors else -1.0
-            channel = unit % n_gabors
-            for weight in (up, gate, down.T):
-                weight[unit] = 0
-            up[unit, channel] = gate[unit, channel] = sign
-            # Neighbouring channels are a pair, whose squares are added.
-            down[n_gabors + channel // 2, unit] = 0.5
-
-
-def drifting_gabors(size: tuple[int, ...]) -> Tensor:
-    """Gabors (48, frames, height, width); neighbours are quadrature pairs."""
-    t, y, x = (torch.arange(n) - (n - 1) / 2 for n in size)
-    # Tapered: otherwise a Gabor would respond to the edge of its patch.
-    window = torch.einsum(
-        "t,y,x->tyx", *(torch.cos(math.pi * a / (len(a) + 1)) ** 2 for a in (t, y, x))
-    )
-    y, x = y[None, :, None], x[None, None, :]
-    gabors = []
-    for wavelength in WAVELENGTHS_PX:
-        # Twice as many angles as orientations: both directions of motion.
-        for angle in torch.arange(2 * ORIENTATIONS) * (math.pi / ORIENTATIONS):
-            along = x * angle.cos() + y * angle.sin()
-            phase = 2 * math.pi * (along / wavelength - SPEED_HZ * t[:, None, None] / FRAMES_PER_S)
-            envelope = window * torch.exp(-(x**2 + y**2) / (0.84 * wavelength) ** 2 * 2)
-            for wave in (phase.cos(), phase.sin()):
-                gabor = envelope * wave
-                # The mean is removed: a Gabor must not respond to luminance.
-                gabors.append(gabor - envelope * (gabor.sum() / envelope.sum()))
-    return torch.stack(gabors)
+    own = (OWN,) if animals == "core" else (OWN, "animal_params.")
+    core: list[Tensor] = []
+    sessions: list[Tensor] = []
+    for name, parameter in net.named_parameters():
+        (sessions if name.startswith(own) else core).append(parameter)
+    return core, sessions
 
 
 # -- Validation scores during training -----------------------------------------------
@@ -773,11 +599,8 @@ def _over_ranks(rows: list[dict[str, float]], team: Team) -> dict[str, float]:
     sizes = [sum(row[name] for row in rows) for name in ("windows", "tokens")]
     sizes.append(sum(not np.isfinite(row["loss"]) for row in rows))
     totals = team.sums([float(number) for number in (*numbers, *sizes)])
-    means = {
-        name: totals[k] / totals[k + len(LOSSES)]
-        for k, name in enumerate(LOSSES)
-        if totals[k + len(LOSSES)]
-    }
+    parts = zip(LOSSES, totals, totals[len(LOSSES) :], strict=False)
+    means = {name: total / count for name, total, count in parts if count}
     names = ("windows", "tokens", "not_finite")
     return means | dict(zip(names, totals[-len(names) :], strict=True))
 
@@ -786,37 +609,31 @@ def batch_loss(
     net: OmniMouse, batch: Batch, phase: Phase, precision: Precision
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the loss of a batch, and its parts as plain numbers."""
-    device = batch.windows.neuron_ids.device
-    losses: list[Tensor] = []
-    parts: dict[str, float] = {}
+    device, config = batch.windows.neuron_ids.device, net.config
     is_bf16 = computes_in_bf16(device.type, precision)
     with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
-        video = None
-        if batch.video is not None:
-            video = net.encode_video(batch.video, batch.layout)
+        video = None if batch.video is None else net.encode_video(batch.video, batch.layout)
         context = net.encode(batch.windows, batch.layout, video)
         rates = predicted = None
         if batch.rates is not None:
             rates, _ = net.decode_responses(batch.windows, batch.layout, context)
         if batch.behavior is not None:
             predicted, _ = net.decode_behavior(context)
-    # The heads return float32, and the losses stay in it, outside of autocast.
+    # The heads return float32, and the losses stay in it, outside of autocast. Without any
+    # recorded target, the batch changes nothing.
+    total, parts = torch.zeros((), device=device), dict[str, float]()
     if rates is not None and batch.rates is not None:
         rates, targets = _recorded(rates, batch.rates, batch.scored)
         if targets.numel():
-            loss = poisson_loss(
-                rates, targets, net.config.poisson_eps, net.config.response_loss_clamp
-            )
-            losses.append(loss)
-            parts["response_loss"] = float(loss.detach())
+            loss = poisson_loss(rates, targets, config.poisson_eps, config.response_loss_clamp)
+            total, parts["response_loss"] = total + loss, float(loss.detach())
     if predicted is not None and batch.behavior is not None:
         predicted, targets = _recorded(predicted, batch.behavior)
         if targets.numel():
-            loss = behavior_loss(predicted, targets, net.config.behavior_loss_clamp)
-            losses.append(phase.behavior_weight * loss)
+            loss = behavior_loss(predicted, targets, config.behavior_loss_clamp)
+            total = total + phase.behavior_weight * loss
             parts["behavior_loss"] = float(loss.detach())
-    # Without any recorded target, the batch changes nothing.
-    return sum(losses, start=torch.zeros((), device=device)), parts
+    return total, parts
 
 
 def _recorded(
@@ -867,19 +684,12 @@ def compile_blocks(net: OmniMouse, backend: str = "inductor") -> None:
 
     Parameter names do not change.
     """
-    # Feed-forward layers inside a video block are compiled with that block.
-    within = {
-        id(part)
-        for block in net.modules()
-        if isinstance(block, HieraBlock)
-        for part in block.modules()
-    }
-    for module in net.modules():
+    for name, module in net.named_modules():
+        # Module.compile, unlike torch.compile(module), adds no prefix `_orig_mod.` to parameter
+        # names, so checkpoints stay readable.
         if isinstance(module, HieraBlock):
-            # Module.compile, unlike torch.compile(module), adds no prefix `_orig_mod.`
-            # to parameter names, so checkpoints stay readable.
             module.compile(dynamic=False, backend=backend)
-        elif isinstance(module, GatedFeedForward) and id(module) not in within:
+        elif name.endswith("feed_forward"):
             # The number of tokens varies: let torch decide when to use dynamic shapes.
             module.compile(backend=backend)
 
@@ -976,24 +786,18 @@ def export_run(run: Path, path: Path) -> None:
         "targets": [f"{phase.name}: {phase.targets}" for phase in config.phases],
         "phases": [asdict(phase) for phase in config.phases],
     }
-    places = [
-        place
-        for choice, place in zip(config.sessions, settings.places, strict=False)
-        if choice.context
-    ]
     context: dict[str, Tensor] = {}
-    if places:
-        net = checkpoint.build().requires_grad_(False)
-        transformer = TransformerPredictor(net, path.stem)
-        for place in places:
+    for choice, place in zip(config.sessions, settings.places, strict=False):
+        if choice.context:
+            net = checkpoint.build().requires_grad_(False)
             session = open_session(place)
             # A fit belongs to the neurons: it is stored under the key of the model.
             session = replace(session, id=renames.get(session.id, session.id))
-            context |= fit_context(transformer, session)
+            context |= fit_context(TransformerPredictor(net, path.stem), session)
     replace(checkpoint, card=card, context=context).save(path)
 
 
-def write_official(out: Path, folder: Path, config: TrainConfig) -> list[Path]:
+def write_official(out: Path, folder: Path, config: TrainConfig) -> None:
     """Write the last save of the run in `out` as `folder/rank_<r>.ckpt`.
 
     The weights are averaged if the run averages; the states of the optimisers are those
@@ -1012,7 +816,6 @@ def write_official(out: Path, folder: Path, config: TrainConfig) -> list[Path]:
     states = [read_state(path) for path in rank_files(saved)]
     sessions = {key: n for state in states for key, n in state["sessions"].items()}
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
     for rank, state in enumerate(states):
         shard = {
             "epoch": 0,
@@ -1034,9 +837,7 @@ def write_official(out: Path, folder: Path, config: TrainConfig) -> list[Path]:
         # As in the released files, only rank 0 has the optimiser of the core.
         if state["core"] is not None:
             shard["shared_optimizer_state_dict"] = state["core"]
-        written.append(folder / f"rank_{rank}.ckpt")
-        write_pickle(written[-1], shard)
-    return written
+        write_pickle(folder / f"rank_{rank}.ckpt", shard)
 
 
 def _check_released(config: OmniMouseConfig) -> None:
@@ -1044,14 +845,13 @@ def _check_released(config: OmniMouseConfig) -> None:
     # A reader infers these two fields from the shapes of the weights, and takes all others
     # from the table of sizes.
     groups, width = config.num_response_latent_groups, config.d_embedding
-    for size in SIZES.values():
-        if replace(size, num_response_latent_groups=groups, d_embedding=width) == config:
-            return
-    raise CheckpointError(
-        "Released checkpoints do not store the architecture, so only released sizes "
-        f"({', '.join(SIZES)}) can be exported in this format. model.safetensors has "
-        "this one."
-    )
+    own: dict[str, Any] = {"num_response_latent_groups": groups, "d_embedding": width}
+    if config not in [replace(size, **own) for size in SIZES.values()]:
+        raise CheckpointError(
+            "Released checkpoints do not store the architecture, so only released sizes "
+            f"({', '.join(SIZES)}) can be exported in this format. model.safetensors has "
+            "this one."
+        )
 
 
 def _random_states() -> dict[str, Any]:

@@ -29,6 +29,7 @@ from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import train
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from tests.held_out_bits import bits_of
+from tests.model.few_steps import train_some
 from tests.model.poisson_world import poisson_arrays
 
 pytestmark = pytest.mark.slow  # almost every test trains
@@ -70,7 +71,7 @@ def new():
 
 
 def test_a_stopped_run_goes_on_to_the_bit(sessions, trained, tmp_path):
-    train(NdtTraining, CONFIG, sessions, tmp_path, max_steps=2)
+    train_some(NdtTraining, CONFIG, sessions, tmp_path, 2)
     with pytest.raises(StoppedError):
         train(NdtTraining, CONFIG, sessions, tmp_path, job=STOPPED)
     train(NdtTraining, CONFIG, sessions, tmp_path)
@@ -117,10 +118,10 @@ def test_a_save_of_another_training_is_refused(sessions, trained):
 
 
 def test_a_step_leaves_the_stitchers_of_other_sessions_as_they_are(sessions, tmp_path):
-    net = train(NdtTraining, replace(CONFIG, steps=None), sessions, tmp_path, max_steps=0)
+    net = train_some(NdtTraining, replace(CONFIG, steps=None), sessions, tmp_path, 0)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     for number in range(1, 5):
-        net = train(NdtTraining, replace(CONFIG, steps=None), sessions, tmp_path, max_steps=1)
+        net = train_some(NdtTraining, replace(CONFIG, steps=None), sessions, tmp_path, 1)
         after = net.state_dict()
         moved = {
             key
@@ -349,7 +350,7 @@ def test_it_learns_most_of_what_the_true_rates_tell(tmp_path):
         found = one_neuron_out(net.eval(), session.id, torch.from_numpy(counts))
         return bits_of(found, counts).pooled
 
-    untrained = train(NdtTraining, config, [source], tmp_path / "0", max_steps=0)
+    untrained = train_some(NdtTraining, config, [source], tmp_path / "0", 0)
     assert co_smoothing(untrained) < 0.02
     mean = np.broadcast_to(counts.mean(axis=(0, 1)), counts.shape)
     assert bits_of(mean.astype(float), counts).pooled == pytest.approx(0, abs=1e-12)
@@ -392,7 +393,7 @@ def test_a_start_at_components_forecasts(tmp_path):
             mean_rates=True,
             start=start,
         )
-        net = train(NdtTraining, config, [source], tmp_path / start, max_steps=0).eval()
+        net = train_some(NdtTraining, config, [source], tmp_path / start, 0).eval()
         rates = net(seen, "slow", "causal").exp()[:, 15:25].detach()
         pairs = zip(rates.flatten(0, 1).T, true[:, 15:25].flatten(0, 1).T, strict=True)
         found[start] = torch.stack(

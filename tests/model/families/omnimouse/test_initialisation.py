@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnimouse_model.families.omnimouse import training as run
+from omnimouse_model.families.omnimouse import start_values
 from omnimouse_model.families.omnimouse.config import (
     HieraConfig,
     Layout,
@@ -30,12 +30,12 @@ from omnimouse_model.families.omnimouse.training import OmniMouseTraining
 from omnimouse_model.masks.selection import half_population_mask
 from omnimouse_model.training.config import SessionChoice
 from omnimouse_model.training.loop import train
-from omnimouse_model.training.sessions import open_training_session
 from tests.model.families.omnimouse.test_training import CONFIG, PHASE, weights
+from tests.model.few_steps import open_training_session, train_some
 from tests.model.small_net import SMALL
 from tests.small_sessions import simulate_mouse
 
-N_GABORS = 2 * run.N_ENERGIES
+N_GABORS = 2 * start_values.N_ENERGIES
 N, SHARED, KEY = 200, 4, "1-1-1"
 MODEL = OmniMouseConfig(
     d_model=64,
@@ -134,7 +134,7 @@ def test_a_phase_that_begins_so_is_resumed_as_if_unbroken(tmp_path):
     config = replace(CONFIG, phases=(first, second))
     whole = train(OmniMouseTraining, config, sessions, tmp_path / "whole")
     for _ in range(2):  # the first stop is where the phase begins
-        parts = train(OmniMouseTraining, config, sessions, tmp_path / "parts", max_steps=1)
+        parts = train_some(OmniMouseTraining, config, sessions, tmp_path / "parts", 1)
     parts = train(OmniMouseTraining, config, sessions, tmp_path / "parts")
     assert torch.equal(weights(whole), weights(parts))
     last = replace(second, population_heads=None, behavior_head=None)
@@ -180,16 +180,16 @@ def grating(direction: float, wavelength: float, hz: float = 3.0) -> torch.Tenso
 def energy_net():
     net = net_with(96)
     clips = torch.randn(4, 1, 60, 36, 64, generator=torch.Generator().manual_seed(1))
-    run.set_motion_energy(net, clips)
+    start_values.set_motion_energy(net, clips)
     return net
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(0, run.N_ENERGIES, 5))
+@pytest.mark.parametrize("number", range(0, start_values.N_ENERGIES, 5))
 def test_each_energy_prefers_its_own_direction_and_wavelength(energy_net, number):
-    scale, angle = divmod(number, 2 * run.ORIENTATIONS)
-    own = angle * math.pi / run.ORIENTATIONS
-    wavelength = run.WAVELENGTHS_PX[scale]
+    scale, angle = divmod(number, 2 * start_values.ORIENTATIONS)
+    own = angle * math.pi / start_values.ORIENTATIONS
+    wavelength = start_values.WAVELENGTHS_PX[scale]
     backbone = energy_net.hiera.backbone
 
     @torch.no_grad()
@@ -206,4 +206,4 @@ def test_each_energy_prefers_its_own_direction_and_wavelength(energy_net, number
 
 def test_an_encoder_without_room_is_refused():
     with pytest.raises(ValueError, match="72 channels"):
-        run.set_motion_energy(net_with(64), torch.zeros(1, 1, 60, 36, 64))
+        start_values.set_motion_energy(net_with(64), torch.zeros(1, 1, 60, 36, 64))

@@ -14,9 +14,8 @@ from omnimouse_model.families.omnimouse.training import (
     are_independent,
     parallel_gradients,
 )
-from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import train
 from omnimouse_model.training.metrics_log import FILE, log_rows
+from tests.model.few_steps import train_some
 from tests.model.train_process import CONFIG, MICE, sessions_of, write_mice
 
 CPU = torch.device("cpu")
@@ -54,7 +53,7 @@ def test_a_run_of_two_threads_is_to_the_bit_that_of_one(sessions, tmp_path):
     for threads in (1, 2):
         torch.set_num_threads(threads)
         out = tmp_path / str(threads)
-        nets.append(train(OmniMouseTraining, config, sessions, out, team=Team(), max_steps=STEPS))
+        nets.append(train_some(OmniMouseTraining, config, sessions, out, STEPS))
         assert torch.get_num_threads() == threads
         found = log_rows(out / FILE)
         rows.append([(row["step"], row["loss"], row["windows"]) for row in found])

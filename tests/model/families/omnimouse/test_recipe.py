@@ -27,14 +27,15 @@ from omnimouse_model.families.omnimouse.training import (
 )
 from omnimouse_model.inference.families import training_plan
 from omnimouse_model.masks.strategies import Strategy
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.storage import journal
 from omnimouse_model.training.checkpoints import last_state, read_state
 from omnimouse_model.training.config import SessionChoice
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import train
 from omnimouse_model.training.metrics_log import FILE, MetricsLog, log_rows
-from omnimouse_model.training.sessions import open_training_session
 from tests.bench.step_cost import step_cost
+from tests.model.few_steps import open_training_session, train_some
 from tests.model.official_shards import SMALL as NARROW
 from tests.model.small_net import SMALL
 from tests.model.train_process import check_compiled
@@ -133,7 +134,7 @@ def test_each_group_is_clipped_by_itself(sessions, tmp_path):
     core = replace(CONFIG.core, clip=1e-3)
     session = replace(CONFIG.session, clip=1e-4)
     config = replace(CONFIG, core=core, session=session)
-    train(OmniMouseTraining, config, sessions, tmp_path, max_steps=1)
+    train_some(OmniMouseTraining, config, sessions, tmp_path, 1)
     state = read_state(last_state(tmp_path) / "rank_0.pt")
     for name, clip in (("core", 1e-3), ("session", 1e-4)):
         first = [own["exp_avg"].flatten() for own in state[name]["state"].values()]
@@ -157,7 +158,7 @@ def test_several_processes_refuse_what_only_one_can_do(sessions):
 
 @pytest.mark.slow
 def test_another_number_of_processes_does_not_resume(sessions, tmp_path):
-    train(OmniMouseTraining, CONFIG, sessions, tmp_path, max_steps=1)
+    train_some(OmniMouseTraining, CONFIG, sessions, tmp_path, 1)
     path = last_state(tmp_path) / "rank_0.pt"
     torch.save(read_state(path) | {"ranks": 4}, path)
     with pytest.raises(ValueError, match=r"4 processes, these are 1.*Start it with 4"):
@@ -171,12 +172,12 @@ def test_another_number_of_processes_does_not_resume(sessions, tmp_path):
 def test_saves_follow_the_steps_and_only_the_last_is_kept(sessions, tmp_path):
     seen: list[str] = []
 
-    def look(step: int, facts: dict[str, float]) -> None:
+    def look(step: float, total: float, text: str) -> None:
         seen.extend(sorted(path.name for path in tmp_path.glob("state-*")))
 
     (tmp_path / ".model.safetensors.77-01234567.part").mkdir()  # as a kill leaves it
     config = replace(CONFIG, save_every=2, save_every_s=None)
-    train(OmniMouseTraining, config, sessions, tmp_path, on_step=look)
+    train(OmniMouseTraining, config, sessions, tmp_path, job=CallbackJob(look))
     assert not list(tmp_path.glob(".*"))
     assert list(dict.fromkeys(seen)) == ["state-00000002", "state-00000004"]
     assert [p.name for p in tmp_path.glob("state-*")] == ["state-00000006"]
@@ -201,12 +202,13 @@ def test_a_torn_row_and_rows_after_the_save_are_dropped(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_run_in_the_released_form_is_read_back(sessions, tmp_path, monkeypatch):
     config = replace(CONFIG, model=NARROW)
-    net = train(OmniMouseTraining, config, sessions[:1], tmp_path / "run", max_steps=1)
+    net = train_some(OmniMouseTraining, config, sessions[:1], tmp_path / "run", 1)
     with pytest.raises(CheckpointError, match="only released sizes"):
         write_official(tmp_path / "run", tmp_path / "no", config)
     for module in (official, training):
         monkeypatch.setattr(module, "SIZES", {"tiny": NARROW})
-    (path,) = write_official(tmp_path / "run", tmp_path / "official", config)
+    write_official(tmp_path / "run", tmp_path / "official", config)
+    (path,) = (tmp_path / "official").iterdir()
     assert path.name == "rank_0.ckpt"
     plain = torch.load(path, weights_only=True)  # tensors and plain containers alone
     assert plain["step"] == 1

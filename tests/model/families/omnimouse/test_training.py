@@ -27,7 +27,8 @@ from omnimouse_model.training.config import SessionChoice
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import ALONE, train
 from omnimouse_model.training.metrics_log import FILE, log_rows
-from omnimouse_model.training.sessions import TrainingSession, open_training_session
+from omnimouse_model.training.sessions import TrainingSession
+from tests.model.few_steps import open_training_session, train_some
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 
@@ -86,7 +87,7 @@ def test_accumulated_batches_are_a_step_of_the_mean(sessions, tmp_path, monkeypa
         """The first step's, as the core's optimiser remembers it."""
         phase = replace(PHASE, accumulate=accumulate)
         config = replace(CONFIG, model=still, phases=(phase,))
-        train(OmniMouseTraining, config, sessions, tmp_path / name, max_steps=1)
+        train_some(OmniMouseTraining, config, sessions, tmp_path / name, 1)
         state = last_save(tmp_path / name)
         held = state["core"]["state"].values()
         return torch.cat([own["exp_avg"].flatten() for own in held])
@@ -139,7 +140,7 @@ def test_missing_responses_are_left_out_of_the_loss(sessions, monkeypatch, tmp_p
 
     monkeypatch.setattr(TrainingSession, "target_rates", with_gap)
     config = replace(CONFIG, phases=(replace(PHASE, tasks={"video-36": 1.0}),))
-    net = train(OmniMouseTraining, config, sessions, tmp_path, max_steps=2)
+    net = train_some(OmniMouseTraining, config, sessions, tmp_path, 2)
     assert np.isfinite(losses(tmp_path)).all()
     assert torch.isfinite(weights(net)).all()
 
@@ -219,7 +220,7 @@ def test_a_run_that_only_skips_says_so(sessions, tmp_path):
 
 @pytest.mark.slow
 def test_another_model_does_not_resume(sessions, tmp_path):
-    train(OmniMouseTraining, CONFIG, sessions, tmp_path, max_steps=1)
+    train_some(OmniMouseTraining, CONFIG, sessions, tmp_path, 1)
     other = replace(CONFIG, model=replace(SMALL, num_layers=1))
     with pytest.raises(ValueError, match="another model:"):
         train(OmniMouseTraining, other, sessions, tmp_path)
@@ -228,7 +229,7 @@ def test_another_model_does_not_resume(sessions, tmp_path):
 @pytest.mark.slow
 def test_validation_scores_every_condition(sessions, tmp_path):
     config = replace(CONFIG, validate_every=1, validation_windows=1)
-    train(OmniMouseTraining, config, sessions, tmp_path, max_steps=1)
+    train_some(OmniMouseTraining, config, sessions, tmp_path, 1)
     (row,) = log_rows(tmp_path / FILE)
     assert {"video_behavior", "half", "forecast", "decode_running"} <= row.keys()
 

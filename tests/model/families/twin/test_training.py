@@ -25,8 +25,8 @@ from omnimouse_model.training.checkpoints import last_state, read_state
 from omnimouse_model.training.config import RunSettings, SessionChoice, write_record
 from omnimouse_model.training.loop import train
 from omnimouse_model.training.metrics_log import FILE, log_rows
-from omnimouse_model.training.sessions import open_training_session
 from tests import FIXTURES
+from tests.model.few_steps import open_training_session, train_some
 from tests.small_sessions import write_session
 
 pytestmark = pytest.mark.slow  # every test trains
@@ -95,7 +95,7 @@ def tensors(path):
 
 
 def test_a_stopped_run_goes_on_to_the_bit(sessions, twins, tmp_path):
-    train(TwinTraining, CONFIG, sessions, tmp_path, max_steps=1)
+    train_some(TwinTraining, CONFIG, sessions, tmp_path, 1)
     with pytest.raises(StoppedError):
         train(TwinTraining, CONFIG, sessions, tmp_path, job=STOPPED)
     nets = train(TwinTraining, CONFIG, sessions, tmp_path)
@@ -116,7 +116,7 @@ def test_a_save_of_another_training_is_refused(sessions, twins):
 
 def test_the_noise_and_the_momentum_start_again_with_a_cycle(sessions, tmp_path):
     one_epoch = replace(CONFIG, cycles=2, cycle_epochs=1, lr=0.0)
-    train(TwinTraining, one_epoch, sessions, tmp_path, max_steps=1)
+    train_some(TwinTraining, one_epoch, sessions, tmp_path, 1)
     state = read_state(last_state(tmp_path) / "rank_0.pt")
     name = "readout.position.sigma"
     state["nets"]["a-1-1"][name] *= 0.5
@@ -135,7 +135,7 @@ def test_it_learns_what_the_neurons_see(sessions, tmp_path):
 
 def test_receptive_fields_are_the_first_positions(sessions, tmp_path):
     config = replace(CONFIG, start="receptive-fields", position_sd=0.2, lr=0.0)
-    nets = train(TwinTraining, config, sessions[:1], tmp_path, max_steps=1)
+    nets = train_some(TwinTraining, config, sessions[:1], tmp_path, 1)
     net = nets["a-1-1"].eval()
     positions = net.positions().detach()
     # Frames are flatter than the retina: their edges are where they are on the frame.
@@ -225,7 +225,7 @@ def test_a_session_without_a_validation_tier_is_trained_without_scores(sessions,
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing(sessions, tmp_path, monkeypatch):
-    train(TwinTraining, CONFIG, sessions[:1], tmp_path, max_steps=1)
+    train_some(TwinTraining, CONFIG, sessions[:1], tmp_path, 1)
     before = tensors(tmp_path / "model.safetensors")
     loss = TwinNetwork.loss
 
@@ -234,7 +234,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(sessions, tmp_path, monke
         return loss(self, *arguments) + 0 * (self.readout.biases[0] * 0).sqrt().sum()
 
     monkeypatch.setattr(TwinNetwork, "loss", wild)
-    train(TwinTraining, CONFIG, sessions[:1], tmp_path, max_steps=1)
+    train_some(TwinTraining, CONFIG, sessions[:1], tmp_path, 1)
     assert_same(tensors(tmp_path / "model.safetensors"), before)
 
 
