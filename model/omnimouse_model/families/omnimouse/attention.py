@@ -28,7 +28,7 @@ from omnimouse_model.families.omnimouse.config import OmniMouseConfig, WindowBat
 
 # -- Values of a network that its config determines and no training changes ----------
 def constant_values(
-    shape: tuple[int, ...], make: Callable[[], Tensor], dtype: torch.dtype
+    shape: tuple[int, ...], make: Callable[[], Tensor | np.ndarray], dtype: torch.dtype
 ) -> Tensor:
     """Return the values that `make` computes, for a buffer of a network.
 
@@ -37,7 +37,7 @@ def constant_values(
     tensors PyTorch imports its compiler, which takes two seconds.
     """
     empty = torch.empty(shape, dtype=dtype)
-    return empty if empty.is_meta else make()
+    return empty if empty.is_meta else torch.as_tensor(make(), dtype=dtype)
 
 
 # -- Layers that the video encoder and the trunk share: norm, feed-forward, drop path
@@ -230,9 +230,7 @@ class AttentionPlan:
 
     groups: tuple[AttentionGroup, ...]
     n_keys: int
-    _packed: dict[tuple[int, torch.device], PackedPlan] = field(
-        default_factory=dict, compare=False, repr=False
-    )
+    _packed: dict[tuple[int, torch.device], PackedPlan] = field(default_factory=dict, compare=False)
 
     @staticmethod
     @lru_cache(maxsize=64)
@@ -262,11 +260,8 @@ class AttentionPlan:
 
     def packed(self, batch: int, device: torch.device) -> PackedPlan:
         """The plan of a batch for one kernel; computed once for all layers."""
-        if (batch, device) not in self._packed:
-            self._packed[batch, device] = self._pack(batch, device)
-        return self._packed[batch, device]
-
-    def _pack(self, batch: int, device: torch.device) -> PackedPlan:
+        if (batch, device) in self._packed:
+            return self._packed[batch, device]
         slices = [keys for group in self.groups for keys in group.keys]
         rows = np.concatenate(
             [np.arange(0), *(np.arange(keys.start, keys.stop) for keys in slices)]
@@ -279,13 +274,14 @@ class AttentionPlan:
             edges = [0, *accumulate(counts * batch)]
             return torch.tensor(edges, dtype=torch.int32).to(device)
 
-        return PackedPlan(
+        found = PackedPlan(
             keys=torch.from_numpy((items + rows).ravel()).to(device),
             query_ends=ends(n_queries),
             key_ends=ends(n_keys),
             most_queries=max(n_queries),
             most_keys=max(n_keys),
         )
+        return self._packed.setdefault((batch, device), found)
 
 
 def overlap(queries: Intervals, keys: Intervals) -> Tensor:

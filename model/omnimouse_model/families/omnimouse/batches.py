@@ -458,46 +458,43 @@ def make_batch(
 
     Each window has its own random neuron order. Without `starts`, windows are drawn.
     """
-    total = source.session.n_neurons
+    session, total = source.session, source.session.n_neurons
     # The official masks are defined over 4,096 positions; larger sessions
     # enter with a random subset of neurons per window.
     count = min(total, FULL_POPULATION)
-    streams = Streams.of(source.session, config.behavior_channels)
-    slow_hz = None
-    if is_stored_slowly(source.session):
-        slow_hz = recording_rate(source.session)
+    streams = Streams.of(session, config.behavior_channels)
+    slow_hz = recording_rate(session) if is_stored_slowly(session) else None
     position_mask, layout = _task_layout(task, count, streams, slow_hz)
     if phase.max_targets is not None:
-        position_mask, layout = _fewer_targets(position_mask, phase.max_targets, rng)
+        position_mask = _fewer_targets(position_mask, phase.max_targets, rng)
+        layout = layout_from_mask(position_mask)
     if starts is None:
         starts = rng.choice(source.starts, phase.batch)
-    windows = [source.session.window(float(s), OMNIMOUSE) for s in starts]
+    windows = [session.window(float(s), OMNIMOUSE) for s in starts]
     # One layout serves the whole batch because a mask is defined over positions; only
     # the neurons at these positions differ between windows.
     orders = [rng.permutation(total)[:count] for _ in windows]
-    if any(window.missing is not None for window in windows):
-        # Neurons that miss samples are the last ones. Most strategies show the first ones: so
-        # few visible cells are missing.
-        for k, window in enumerate(windows):
-            if window.missing is not None:
-                incomplete = np.asarray(window.missing.any(axis=0))
-                orders[k] = orders[k][np.argsort(incomplete[orders[k]], kind="stable")]
+    missing = []
+    for k, window in enumerate(windows):
+        if window.missing is not None:
+            # Neurons that miss samples are the last ones. Most strategies show the first ones:
+            # so few visible cells are missing.
+            incomplete = np.asarray(window.missing.any(axis=0))
+            orders[k] = orders[k][np.argsort(incomplete[orders[k]], kind="stable")]
+            missing.append(window.missing[:, orders[k]])
+    if missing:
         # Positions at which a response of any window is missing, bool (60, N).
-        pairs = zip(orders, windows, strict=True)
-        missing = [w.missing[:, order] for order, w in pairs if w.missing is not None]
         layout = layout_from_mask(position_mask, np.asarray(np.any(missing, axis=0)))
     masks = [_in_order(position_mask, total, order) for order in orders]
     batch = batch_from_windows(windows, masks, config, source.key)
     sees_responses = not layout.responses_missing
     rates = scored = None
     if len(layout.query_neurons):
-        ordered = np.stack(
-            [
-                source.target_rates(w, phase.targets, sees_responses)[:, layout_of(m).order]
-                for w, m in zip(windows, masks, strict=True)
-            ]
-        )
-        rates = labels_from_responses(torch.from_numpy(ordered), layout)
+        ordered = [
+            source.target_rates(window, phase.targets, sees_responses)[:, order]
+            for window, order in zip(windows, orders, strict=True)
+        ]
+        rates = labels_from_responses(torch.from_numpy(np.stack(ordered)), layout)
         # A query predicts 5 samples, and not all of them need to be targets.
         cells = torch.from_numpy(scored_cells(position_mask).copy())[None]
         scored = labels_from_responses(cells, layout)
@@ -529,16 +526,15 @@ def _task_layout(
     return mask, layout_from_mask(mask)
 
 
-def _fewer_targets(mask: Mask, limit: int, rng: np.random.Generator) -> tuple[Mask, Layout]:
+def _fewer_targets(mask: Mask, limit: int, rng: np.random.Generator) -> Mask:
     neurons = np.flatnonzero(mask.target.any(axis=0))
     if len(neurons) <= limit:
-        return mask, layout_from_mask(mask)
+        return mask
     dropped = rng.permutation(neurons)[limit:]
     cells = mask.cells.copy()
     # Visible cells of a dropped neuron remain visible.
     cells[:, dropped] = np.where(cells[:, dropped] == TARGET, HIDDEN, cells[:, dropped])
-    fewer = replace(mask, cells=cells)
-    return fewer, layout_from_mask(fewer)
+    return replace(mask, cells=cells)
 
 
 def _in_order(mask: Mask, total: int, order: np.ndarray) -> Mask:
@@ -546,9 +542,5 @@ def _in_order(mask: Mask, total: int, order: np.ndarray) -> Mask:
     cells = np.zeros((len(mask.cells), total), np.uint8)
     layout = layout_of(mask)
     cells[:, order] = mask.cells[:, layout.order]
-    return Mask(
-        cells=cells,
-        frames=mask.frames,
-        behavior=mask.behavior,
-        attachment=replace(layout, order=order),
-    )
+    attachment = replace(layout, order=order)
+    return Mask(cells=cells, frames=mask.frames, behavior=mask.behavior, attachment=attachment)

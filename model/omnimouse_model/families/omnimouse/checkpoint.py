@@ -178,15 +178,13 @@ def read_official(path: str | Path) -> OmniMouseCheckpoint:
                     f"{first['n_neurons']}: these are of different checkpoints."
                 )
     config, assumed = _infer_config(state, str(path))
+    # By default, the text before the first dash of the session.
+    animals = {k: str(v.get("animal_id") or k.partition("-")[0]) for k, v in sessions.items()}
     return OmniMouseCheckpoint(
         config=config,
         state=state,
         sessions={k: int(sessions[k]["n_neurons"]) for k in sorted(sessions)},
-        animals={
-            # By default, the text before the first dash of the session.
-            key: str(entry.get("animal_id") or key.partition("-")[0])
-            for key, entry in sessions.items()
-        },
+        animals=animals,
         source=str(path),
         assumed=assumed,
     )

@@ -7,7 +7,7 @@ official checkpoints use "cut", False and "official".
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -59,12 +59,8 @@ class HieraConfig:
     def grid(self) -> tuple[int, int, int]:
         """Patch grid (t, y, x) before pooling."""
         sizes = (self.frames, *self.resolution)
-        t, y, x = (
-            (size + 2 * pad - kernel) // stride + 1
-            for size, pad, kernel, stride in zip(
-                sizes, self.patch_padding, self.patch_kernel, self.patch_stride, strict=True
-            )
-        )
+        axes = zip(sizes, self.patch_padding, self.patch_kernel, self.patch_stride, strict=True)
+        t, y, x = ((size + 2 * pad - kernel) // stride + 1 for size, pad, kernel, stride in axes)
         return t, y, x
 
     @property
@@ -286,20 +282,14 @@ class WindowBatch:
 
     def items(self, start: int, stop: int) -> "WindowBatch":
         """Return the items `start` to `stop` as a batch of their own."""
-
-        def cut(values: Tensor) -> Tensor:
+        values = {name: getattr(self, name) for name in self.__slots__}
+        of_items: dict[str, Any] = {
+            name: value[start:stop]
+            for name, value in values.items()
             # Times with one row are shared by all items.
-            return values if len(values) < len(self.responses) else values[start:stop]
-
-        return replace(
-            self,
-            neuron_ids=self.neuron_ids[start:stop],
-            responses=self.responses[start:stop],
-            behavior=None if self.behavior is None else self.behavior[start:stop],
-            response_times=cut(self.response_times),
-            video_times=cut(self.video_times),
-            start_times=None if self.start_times is None else cut(self.start_times),
-        )
+            if isinstance(value, Tensor) and len(value) == len(self.responses)
+        }
+        return replace(self, **of_items)
 
     def to(self, device: torch.device | str) -> "WindowBatch":
         """Move the values to a device."""

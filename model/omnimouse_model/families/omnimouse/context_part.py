@@ -77,9 +77,9 @@ def context_tensors(
 
 
 def read_context(
-    context: Mapping[str, Tensor], n_neurons: Mapping[str, int], source: str
-) -> dict[str, dict[str, tuple[LinearGaussianFit, np.ndarray]]]:
-    """Return session id -> inputs -> (fit, gain), from the tensors of a checkpoint.
+    context: Mapping[str, Tensor], n_neurons: Mapping[str, int], times_s: np.ndarray, source: str
+) -> dict[str, dict[str, tuple[LinearGaussianFit, Prior, np.ndarray]]]:
+    """Return session id -> inputs -> (fit, its prior, gain), from the tensors of a checkpoint.
 
     Parameters
     ----------
@@ -87,6 +87,8 @@ def read_context(
         Tensors, see `context_tensors`.
     n_neurons
         session id -> number of neurons of the model.
+    times_s
+        Times of the samples of a window.
     source
         Name of the checkpoint, for messages.
 
@@ -100,7 +102,7 @@ def read_context(
         session_id, _, rest = key.partition(".")
         inputs, _, name = rest.partition(".")
         arrays.setdefault((session_id, inputs), {})[name] = tensor.float().numpy()
-    fits: dict[str, dict[str, tuple[LinearGaussianFit, np.ndarray]]] = {}
+    fits: dict[str, dict[str, tuple[LinearGaussianFit, Prior, np.ndarray]]] = {}
     for (session_id, inputs), values in arrays.items():
         try:
             fitted, gain = LinearGaussianFit.from_arrays(values), values[GAIN]
@@ -116,7 +118,8 @@ def read_context(
                 f"{source}: the context part {session_id}.{inputs} has arrays of the "
                 f"shapes {shapes}; the model has {n} neurons of this session."
             )
-        fits.setdefault(session_id, {})[inputs] = fitted, gain
+        prior = Prior.of(fitted.factors, times_s)
+        fits.setdefault(session_id, {})[inputs] = fitted, prior, gain
     return fits
 
 
@@ -156,16 +159,8 @@ class OmniMouseWithContext(LinearGaussian):
         super().__init__(transformer.needs.spec)
         self.transformer, self.context = transformer, context
         self.name, self._hash = transformer.name, weights_hash
-        times_s = self._spec.sample_times_s
-        self._parts = {
-            session_id: {
-                inputs: (fitted, Prior.of(fitted.factors, times_s), gain)
-                for inputs, (fitted, gain) in of_session.items()
-            }
-            for session_id, of_session in read_context(
-                context, transformer.needs.n_neurons, self.name
-            ).items()
-        }
+        n_neurons, times_s = transformer.needs.n_neurons, self._spec.sample_times_s
+        self._parts = read_context(context, n_neurons, times_s, self.name)
         # Where a part answers, all subsets come from one set of sums, as in the baseline.
         own: frozenset[OptionalMethod] = frozenset({"predict_subsets"} if self._parts else ())
         needs = transformer.needs
@@ -451,13 +446,8 @@ def load_checkpoint_predictor(
     # Frozen: gradients of the weights would keep the activations of every request.
     net = checkpoint.build().requires_grad_(False)
     net.to(resolve_device(device))
-    predictor = TransformerPredictor(
-        net,
-        name or Path(path).stem,
-        weights_hash(checkpoint.state),
-        can_move=True,
-        assumed=checkpoint.assumed,
-    )
+    name, digest = name or Path(path).stem, weights_hash(checkpoint.state)
+    predictor = TransformerPredictor(net, name, digest, can_move=True, assumed=checkpoint.assumed)
     if not (with_context and checkpoint.context):
         return predictor
     hash_of_both = weights_hash({**checkpoint.state, **checkpoint.context})

@@ -166,35 +166,17 @@ class Hiera(nn.Module):
                 f"{unit} of {y}x{x}, {heads} heads, width {dim}."
             )
         # A dictionary with one entry, for the parameter name `patch_embed.proj`.
-        self.patch_embed = nn.ModuleDict(
-            {
-                "proj": nn.Conv3d(
-                    config.channels,
-                    dim,
-                    config.patch_kernel,
-                    config.patch_stride,
-                    config.patch_padding,
-                )
-            }
-        )
+        shape = config.patch_kernel, config.patch_stride, config.patch_padding
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv3d(config.channels, dim, *shape)})
         self.pos_embed_spatial = nn.Parameter(torch.zeros(1, y * x, dim))
         self.pos_embed_temporal = nn.Parameter(torch.zeros(1, t, dim))
-        depth = sum(config.stages)
-        rates = np.linspace(0, config.drop_path_rate, depth).tolist()
+        rates = np.linspace(0, config.drop_path_rate, sum(config.stages)).tolist()
         self.blocks = nn.ModuleList()
-        for index in range(depth):
-            in_stage_2 = index >= config.stages[0]
-            is_first = index == config.stages[0]
-            dim_out = 2 * dim if in_stage_2 else dim
-            self.blocks.append(
-                HieraBlock(
-                    dim if is_first else dim_out,
-                    dim_out,
-                    2 * heads if in_stage_2 else heads,
-                    config,
-                    rates[index],
-                )
-            )
+        for index, rate in enumerate(rates):
+            # Stage 2 is twice as wide, but for what its first block reads.
+            scale = 1 if index < config.stages[0] else 2
+            dim_in = dim if index <= config.stages[0] else 2 * dim
+            self.blocks.append(HieraBlock(dim_in, scale * dim, scale * heads, config, rate))
 
     def forward(
         self, video: Float[Tensor, "batch 1 frame height width"], steps: Tensor | None
@@ -321,10 +303,8 @@ class ExperimentTime(nn.Module):
     def __init__(self, config: OmniMouseConfig) -> None:
         super().__init__()
         self.precision_s = config.absolute_experiment_time_precision_s
-        length, dim = config.max_recording_len_s / self.precision_s, config.d_embedding
-        table = constant_values(
-            (int(length), dim), lambda: sinusoids(int(length), dim), torch.float32
-        )
+        shape = int(config.max_recording_len_s / self.precision_s), config.d_embedding
+        table = constant_values(shape, lambda: sinusoids(*shape), torch.float32)
         self.register_buffer("positional_embeddings", table)
         self.positional_embeddings: Tensor
 
@@ -357,41 +337,32 @@ class Latents(nn.Module):
         super().__init__()
         groups, registers = config.num_response_latent_groups, config.num_global_latents
         slots, rate = config.n_slots, config.sample_rate_hz
-        self.groups, self.registers = groups, registers
+        self.groups, self.registers, self.rate_hz = groups, registers, rate
         self._latent_embeddings = vector_table(groups + registers, config.d_model)
         stride_s = config.response_latent_stride_samples / rate
-        length_s = config.response_latent_window_samples / rate
-
-        def ids() -> Tensor:
-            return torch.cat([torch.arange(groups).repeat(slots), groups + torch.arange(registers)])
-
-        def timestamps() -> Tensor:
-            starts = (torch.arange(slots) * stride_s).repeat_interleave(groups)
-            return torch.cat([starts, torch.zeros(registers)])
-
-        def window_sizes() -> Tensor:
-            lengths = torch.full((slots * groups,), length_s)
-            # Registers, as behaviour, are present in all of a window.
-            return torch.cat([lengths, torch.full((registers,), WINDOW_S)])
-
+        numbers = np.arange(groups + registers)
+        starts = np.arange(slots, dtype=np.float32) * np.float32(stride_s)
+        # Registers, as behaviour, are present in all of a window, from time 0.
+        sizes = np.array([config.response_latent_window_samples / rate, WINDOW_S], np.float32)
         # Buffers because the released checkpoints contain them. The latents of all
-        # slots come first, registers last: in all of the window, from time 0.
-        for make, kind in (
-            (ids, torch.int64),
-            (timestamps, torch.float32),
-            (window_sizes, torch.float32),
+        # slots come first, registers last.
+        for name, make in (
+            ("ids", lambda: np.append(np.tile(numbers[:groups], slots), numbers[groups:])),
+            ("timestamps", lambda: np.append(starts.repeat(groups), np.zeros(registers, "f4"))),
+            ("window_sizes", lambda: sizes.repeat([slots * groups, registers])),
         ):
+            kind = torch.int64 if name == "ids" else torch.float32
             values = constant_values((slots * groups + registers,), make, kind)
-            self.register_buffer(f"_latent_{make.__name__}", values)
+            self.register_buffer(f"_latent_{name}", values)
         self._latent_ids: Tensor
         self._latent_timestamps: Tensor
         self._latent_window_sizes: Tensor
 
-    def select(self, span: tuple[int, int], rate: float) -> tuple[Tensor, Tensor, Intervals]:
+    def select(self, span: tuple[int, int]) -> tuple[Tensor, Tensor, Intervals]:
         """Vectors (L, d), timestamps (L,) and intervals of the latents in a span."""
         times = self._latent_timestamps
-        start = span[0] / rate
-        stop = start + (span[1] - span[0]) / rate
+        start = span[0] / self.rate_hz
+        stop = start + (span[1] - span[0]) / self.rate_hz
         # Float32 times against Python floats, as in the official code: the comparison
         # decides whether the slot at the end of a span is in it.
         selected = (times >= start) & (times < stop)
@@ -402,9 +373,8 @@ class Latents(nn.Module):
         # The first latent of each slot, and the first register, stand for their runs.
         first = [slot * self.groups for slot in range(slots)] + [slots * self.groups]
         starts = times[first].cpu()
-        intervals = Intervals(
-            starts, starts + sizes[first].cpu(), (self.groups,) * slots + (self.registers,)
-        )
+        counts = (self.groups,) * slots + (self.registers,)
+        intervals = Intervals(starts, starts + sizes[first].cpu(), counts)
         return self._latent_embeddings(ids), times, intervals
 
 
@@ -413,9 +383,8 @@ class ResponseFeatures(nn.Module):
 
     def __init__(self, config: OmniMouseConfig) -> None:
         super().__init__()
-        self._feature_proj = nn.Conv1d(
-            1, config.d_model, config.response_window_samples, config.response_stride_samples
-        )
+        length, stride = config.response_window_samples, config.response_stride_samples
+        self._feature_proj = nn.Conv1d(1, config.d_model, length, stride)
 
     def forward(
         self, responses: Float[Tensor, "batch sample neuron"], layout: Layout
@@ -474,10 +443,8 @@ def join_batch(parts: list[Tensor], encoded: Sequence[EncodedLatents]) -> Tensor
     """Join along the batch; a part with one row serves all items of its layout."""
     if len(parts) == 1:
         return parts[0]
-    sizes = [len(part.latents) for part in encoded]
-    return torch.cat(
-        [part.expand(n, *part.shape[1:]) for part, n in zip(parts, sizes, strict=True)]
-    )
+    pairs = zip(parts, encoded, strict=True)
+    return torch.cat([part.expand(len(one.latents), *part.shape[1:]) for part, one in pairs])
 
 
 # -- the readout: queries, their answers, and the losses that compare them with data --
@@ -580,9 +547,8 @@ class OmniMouse(nn.Module):
         )
         self.register_buffer("behavior_timestamps", torch.zeros(config.behavior_channels))
         self.behavior_timestamps: Tensor
-        self.sess_params = nn.ModuleDict(
-            {key: SessionParameters(n, e) for key, n in sessions.items()}
-        )
+        own = {key: SessionParameters(n, e) for key, n in sessions.items()}
+        self.sess_params = nn.ModuleDict(own)
         # All animals of the run, also in a process that trains only some of the
         # sessions: the weights of the processes must have one form.
         self.animal_params = AnimalParameters(tuple(dict.fromkeys(animals.values())), e)
@@ -642,16 +608,14 @@ class OmniMouse(nn.Module):
             return meta[None]
         if start_times is None:
             raise ValueError("This config needs WindowBatch.start_times.")
-        meta = meta + self.exp_time_to_model_proj(self.exp_time_embedding(start_times))
-        return meta
+        return meta + self.exp_time_to_model_proj(self.exp_time_embedding(start_times))
 
     def neuron_vectors(
         self, windows: WindowBatch, meta: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "item neuron dim"]:
         """Vectors of the neurons, added to their tokens and used as their queries."""
-        vectors: Tensor = self.neuron_to_model_proj(
-            self.session(windows.session).neurons(windows.neuron_ids)
-        )
+        embeddings = self.session(windows.session).neurons(windows.neuron_ids)
+        vectors: Tensor = self.neuron_to_model_proj(embeddings)
         if self.config.add_meta_to_embeddings:
             vectors = vectors + meta[:, None]
         return vectors
@@ -737,15 +701,15 @@ class OmniMouse(nn.Module):
         if config.enable_fallback_sensorium_behavior:
             has_tokens = not layout.responses_missing
         if has_tokens:
-            plan = AttentionPlan.between(
-                first.intervals,
-                token_intervals(config, windows, layout),
-                ideal=config.ideal_times,
-            )
-            samples = self.rotary_emb.phases(windows.response_times)
+            intervals = token_intervals(config, windows, layout)
+            plan = AttentionPlan.between(first.intervals, intervals, ideal=config.ideal_times)
+            phases = self.rotary_emb.phases(windows.response_times)[:, :, layout.token_samples]
+            if layout.behavior == "visible":
+                behavior = self.rotary_emb.phases(self.behavior_timestamps[None])
+                phases = join_phases(phases, behavior)
             # Tokens are keys: their number grows with neurons and time, but only the
             # latents go through the layers (POYO; Azabou et al., 2023).
-            keys = self.enc.keys(tokens, self._token_phases(samples, layout))
+            keys = self.enc.keys(tokens, phases)
             latents = self.enc(latents, first.phases, keys, plan)
         return replace(first, latents=latents), neurons
 
@@ -757,9 +721,7 @@ class OmniMouse(nn.Module):
         They have the identity, and one vector per modality that is missing: `missing` is
         of responses, video and behaviour.
         """
-        vectors, times, intervals = self.response_latent_embedding.select(
-            span, self.config.sample_rate_hz
-        )
+        vectors, times, intervals = self.response_latent_embedding.select(span)
         meta, start = self.meta_vector(windows.session, windows.start_times), vectors[None]
         if self.config.add_meta_to_latents:
             start = start + meta[:, None]
@@ -769,13 +731,6 @@ class OmniMouse(nn.Module):
             if is_missing:
                 start = start + self.missing_modality_embeddings[row]
         return EncodedLatents(meta, start, intervals, self.rotary_emb.phases(times[None]))
-
-    def _token_phases(self, samples: Phases, layout: Layout) -> Phases:
-        phases = samples[:, :, layout.token_samples]
-        if layout.behavior != "visible":
-            return phases
-        behavior = self.rotary_emb.phases(self.behavior_timestamps[None])
-        return join_phases(phases, behavior)
 
     def process(
         self,
@@ -818,15 +773,11 @@ class OmniMouse(nn.Module):
         # Repeats of the whole stack share their weights.
         layers *= config.num_blocks
         for number, (block, is_local) in enumerate(layers):
-            skips_rotary = config.use_global_nope and not is_local
-            x = block(
-                x,
-                # Order in time is then known to the local layers only.
-                None if skips_rotary else phases,
-                plan if is_local else None,
-                # The last layer is computed for the rows that queries may attend.
-                rows if number == len(layers) - 1 else None,
-            )
+            # Order in time is then known to the local layers only.
+            turns = None if config.use_global_nope and not is_local else phases
+            # The last layer is computed for the rows that queries may attend.
+            of_layer = rows if number == len(layers) - 1 else None
+            x = block(x, turns, plan if is_local else None, of_layer)
         # Keys that were not computed must not be in the plan of the queries.
         if runs is not None and rows is not None:
             intervals, phases = intervals.take(runs), phases[:, :, rows]
@@ -851,14 +802,9 @@ class OmniMouse(nn.Module):
         # Which rows of the context each query may attend.
         queries = query_intervals(self.config, windows, layout)
         plan = AttentionPlan.between(queries, context.intervals, ideal=self.config.ideal_times)
-        hidden = self.decoders()[0](
-            # The vectors that were added to the tokens of the same neurons.
-            context.neuron_vectors,
-            phases,
-            context.keys[0],
-            plan,
-            layout.query_neurons,
-        )
+        # The vectors that were added to the tokens of the same neurons.
+        vectors = context.neuron_vectors
+        hidden = self.decoders()[0](vectors, phases, context.keys[0], plan, layout.query_neurons)
         logits = self.response_readout_proj(hidden)
         biases = self.session(windows.session)._neuron_biases[windows.neuron_ids]
         # (batch, query, 5) + (batch, query, 1)

@@ -8,7 +8,7 @@ batches and the fallbacks when memory runs out share one state.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -35,6 +35,7 @@ from omnimouse_model.families.omnimouse.tokens import (
     stored_batch,
 )
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks.strategies import QUERY_SAMPLES
 from omnimouse_model.predict.devices import (
     ComputeSettings,
     MemoryCache,
@@ -472,8 +473,8 @@ class TransformerPredictor(Predictor):
                     f"Neurons must be 0 to {n - 1}, found {columns.min()} to {columns.max()}."
                 )
         layout = state.tokens.layout(columns)
-        results = {}
         # A mask may have targets of one kind only, or none at all.
+        results: dict[str, Tensor] = {}
         with self._autocast():
             if len(layout.query_neurons):
                 results["rates"] = self._rates(state, layout, columns, cancelled)
@@ -483,18 +484,17 @@ class TransformerPredictor(Predictor):
                 results["behavior"] = decoded.transpose(1, 2)
         if results:
             self.counters["fetches"] += 1
-            copies = copy_to_cpu(list(results.values()))
-            results = dict(zip(results, copies, strict=True))
-        rates, behavior = results.get("rates"), results.get("behavior")
+            # In one transfer: the program waits for the device only here, once per result.
+            flat = torch.cat([part.float().flatten() for part in results.values()]).cpu()
+            pieces = flat.split([part.numel() for part in results.values()])
+            pairs = zip(pieces, results.items(), strict=True)
+            results = {name: piece.view(part.shape) for piece, (name, part) in pairs}
+        rates = results.get("rates", torch.empty(len(items), 0, QUERY_SAMPLES))
+        behavior = results.get("behavior")
         scale = window.session.response_scale[columns]
-        shape = (len(mask.cells), len(columns))
         return [
             Prediction(
-                responses=(
-                    np.full(shape, np.nan, np.float32)
-                    if rates is None
-                    else place_predictions(rates[row], layout, item_mask, columns)
-                ),
+                responses=place_predictions(rates[row], layout, item_mask, columns),
                 neurons=columns,
                 behavior=None if behavior is None else behavior[row].numpy(),
                 mask_id="",
@@ -506,14 +506,6 @@ class TransformerPredictor(Predictor):
             )
             for row, (item_window, item_mask) in enumerate(items)
         ]
-
-
-def copy_to_cpu(parts: Sequence[Tensor]) -> list[Tensor]:
-    """Copy tensors to the CPU as float32, in one transfer."""
-    # The program waits for the device only here: at most once per result.
-    flat = torch.cat([part.float().flatten() for part in parts]).cpu()
-    pieces = flat.split([part.numel() for part in parts])
-    return [p.view(part.shape) for p, part in zip(pieces, parts, strict=True)]
 
 
 # -- ask between the layers of a network whether its request is cancelled

@@ -7,7 +7,7 @@ predicts on a grid of 5 samples. Other model families do not use this module.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class TokenLayout:
         A neuron is listed twice, or a number is outside the window.
     """
 
+    name: ClassVar[str] = NAME
     order: np.ndarray
     cuts: tuple[int, ...] = ()
     context_span: tuple[int, int] = (0, _STOP)
@@ -74,11 +75,6 @@ class TokenLayout:
         order.flags.writeable = False
         object.__setattr__(self, "order", order)
         object.__setattr__(self, "cuts", cuts)
-
-    @property
-    def name(self) -> str:
-        """Name of the decoder."""
-        return NAME
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values, the order as text."""
@@ -194,18 +190,14 @@ class TokenLayout:
             yield Remark("long-order", message, no_cells)
 
     @property
-    def _values(self) -> tuple[tuple[int, ...], tuple[int, int], int]:
-        return self.cuts, self.context_span, self.query_phase
+    def _values(self) -> tuple[object, ...]:
+        return self.cuts, self.context_span, self.query_phase, self.order.tobytes()
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, TokenLayout)
-            and self._values == other._values
-            and np.array_equal(self.order, other.order)
-        )
+        return isinstance(other, TokenLayout) and self._values == other._values
 
     def __hash__(self) -> int:
-        return hash((self._values, self.order.tobytes()))
+        return hash(self._values)
 
 
 def layout_of(mask: Mask) -> TokenLayout:

@@ -372,11 +372,9 @@ class TokenEncoder:
         if self.net.config.enable_fallback_sensorium_behavior:
             # By this official option behaviour is ignored if there are no responses.
             shows_behavior &= tokens.root is not None
-        store = self._windows.setdefault(
-            (key, queries_key),
-            _WindowSums(self.net.rotary_emb.phases(windows.response_times), tokens),
-        )
-        self._windows.move_to_end((key, queries_key))
+        place, phases = (key, queries_key), self.net.rotary_emb.phases(windows.response_times)
+        store = self._windows.setdefault(place, _WindowSums(phases, tokens))
+        self._windows.move_to_end(place)
         store.tokens = tokens
         one = _Encoding(self, key, store, windows, queries, layout, check)
         total = one.sum_of(len(tokens.levels) - 1, 0)
@@ -508,9 +506,7 @@ class _Encoding:
         net, plans, (first, q) = self.encoder.net, self.store.plans, self.queries
         runs = layout.token_runs, layout.behavior
         if runs not in plans:
-            plans[runs] = AttentionPlan.between(
-                first.intervals,
-                token_intervals(net.config, self.windows, layout),
-                ideal=net.config.ideal_times,
-            )
+            intervals, ideal = first.intervals, net.config.ideal_times
+            keys = token_intervals(net.config, self.windows, layout)
+            plans[runs] = AttentionPlan.between(intervals, keys, ideal=ideal)
         return net.enc.attention.sums(q, k, v, plans[runs])

@@ -310,28 +310,21 @@ def batch_from_windows(
     masks: Sequence[Mask],
     config: OmniMouseConfig,
     session: str,
-    device: torch.device | str = "cpu",
-    responses: Sequence[Tensor] | None = None,
 ) -> WindowBatch:
-    """Stack windows of one session into the input of the network.
+    """Stack windows of one session into the input of the network, on the CPU.
 
-    The masks must have one layout; each may have its own order of neurons. `responses`
-    are results of `responses_on`, for a caller that caches them on the device.
+    The masks must have one layout; each may have its own order of neurons.
     """
-    if responses is None:
-        responses = [responses_on(window, device) for window in windows]
-    stacked = np.stack([layout_of(mask).order for mask in masks])
-    orders = torch.from_numpy(stacked).to(device)
-    visible = torch.from_numpy(np.stack([mask.visible for mask in masks])).to(device)
+    orders = [layout_of(mask).order for mask in masks]
     # Withheld values become 0 here, so that no part of the network can read them. They
     # are selected and not multiplied: NaN times 0 is NaN.
     inputs = [
-        torch.where(is_visible, values, 0.0)[:, order]
-        for values, is_visible, order in zip(responses, visible, orders, strict=True)
+        np.where(mask.visible, without_missing(window.responses), np.float32(0))[:, order]
+        for window, mask, order in zip(windows, masks, orders, strict=True)
     ]
-    values = torch.stack(inputs)
+    ids, values = (torch.from_numpy(np.stack(parts)) for parts in (orders, inputs))
     shows_behavior = masks[0].behavior == "visible"
-    return stored_batch(windows, config, session, orders, values, behavior=shows_behavior)
+    return stored_batch(windows, config, session, ids, values, behavior=shows_behavior)
 
 
 def batch_times(

@@ -32,7 +32,7 @@ from omnimouse_model.families.omnimouse.config import Layout
 from omnimouse_model.families.omnimouse.context_part import context_seconds
 from omnimouse_model.families.omnimouse.network import OmniMouse, set_mean_rates
 from omnimouse_model.families.omnimouse.token_layout import layout_of
-from omnimouse_model.families.omnimouse.tokens import batch_from_windows, layout_from_mask
+from omnimouse_model.families.omnimouse.tokens import layout_from_mask, stored_batch
 from omnimouse_model.masks import Mask
 from omnimouse_model.progress import STARTING, CallbackJob, Job, step_text
 from omnimouse_model.training.config import NeuronTransferOptions
@@ -259,15 +259,11 @@ class StartValues:
         if self.shared is not None:
             # The same neurons: their vectors are known.
             own = state[f"sess_params.{self.shared.sessions[1]}._neuron_embeddings.weight"]
-            neurons = neurons.clone()
             neurons[self.shared.first] = own[self.shared.second].to(neurons)
         prefix = f"sess_params.{key}"
-        net.load_state_dict(
-            net.state_dict()
-            | meta
-            | {f"{prefix}._session_embedding": vector}
-            | {f"{prefix}._neuron_embeddings.weight": neurons}
-        )
+        meta[f"{prefix}._session_embedding"] = vector
+        meta[f"{prefix}._neuron_embeddings.weight"] = neurons
+        net.load_state_dict(net.state_dict() | meta)
         set_mean_rates(net, key, mean_rates(self.source.session, OMNIMOUSE))
 
     def _neurons(self, meta: dict[str, Tensor]) -> Tensor:
@@ -309,18 +305,14 @@ class StartValues:
 
     def _candidates(self, meta: dict[str, Tensor]) -> OmniMouse:
         """Return the model with random neurons of all its sessions as one session."""
-        model, parts = self.model, {}
-        for name in ("_neuron_embeddings.weight", "_neuron_biases"):
-            parts[name] = [model.state[f"sess_params.{key}.{name}"] for key in model.sessions]
+        model, state = self.model, self.model.core | meta
         total = sum(model.sessions.values())
         rows = np.random.default_rng(self.options.seed).permutation(total)[:CANDIDATES]
-        candidates = {
-            f"sess_params.{KEY}.{name}": torch.cat(values)[torch.from_numpy(rows)]
-            for name, values in parts.items()
-        }
-        candidates |= model.core | meta
+        for name in ("_neuron_embeddings.weight", "_neuron_biases"):
+            values = [model.state[f"sess_params.{key}.{name}"] for key in model.sessions]
+            state[f"sess_params.{KEY}.{name}"] = torch.cat(values)[torch.from_numpy(rows)]
         animals = model.animals | {KEY: self.animal}
-        return replace(model, state=candidates, sessions={KEY: len(rows)}, animals=animals).build()
+        return replace(model, state=state, sessions={KEY: len(rows)}, animals=animals).build()
 
 
 def _mean(vectors: list[Tensor]) -> Tensor:
@@ -330,12 +322,12 @@ def _mean(vectors: list[Tensor]) -> Tensor:
 @torch.inference_mode()
 def _predict(net: OmniMouse, windows: list[Window], mask: Mask, layout: Layout) -> np.ndarray:
     """Return predicted rates of the scored samples (windows x 30, candidates)."""
-    device = layout.query_neurons.device
+    device, order = layout.query_neurons.device, layout_of(mask).order
+    ids = torch.tensor(order, device=device).expand(len(windows), -1)
     # The mask hides all responses, so their values do not matter.
-    nothing = torch.zeros(60, mask.n_neurons, device=device)
-    batch = batch_from_windows(
-        windows, [mask] * len(windows), net.config, KEY, device, [nothing] * len(windows)
-    )
+    nothing = torch.zeros(len(windows), 60, mask.n_neurons, device=device)
+    is_shown = mask.behavior == "visible"
+    batch = stored_batch(windows, net.config, KEY, ids, nothing, behavior=is_shown)
     video = None
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         if not layout.video_missing:
@@ -344,7 +336,6 @@ def _predict(net: OmniMouse, windows: list[Window], mask: Mask, layout: Layout) 
         context = net.encode(batch, layout, video)
         rates, _ = net.decode_responses(batch, layout, context)
     # Queries are sorted by sample, then by position: (B, 6 x N, 5) to (B, 6, 5, N).
-    order = layout_of(mask).order
     blocks = rates.float().unflatten(1, (-1, len(order))).transpose(2, 3)
     in_order: np.ndarray = blocks.flatten(0, 2).cpu().numpy()
     # argsort inverts the permutation: from positions back to candidate indices.
