@@ -316,8 +316,8 @@ class Sources(HasBackgroundTask):
         # Of a question that goes on, only a part of the time is known.
         goes_on = path is not None and path.exists()
         seconds = None if goes_on else self._seconds(session)
-        then = "" if seconds is None else f", then about {duration_text(seconds)}"
-        self._task.start([job], f"Loading the model{then}")
+        then = None if seconds is None else f"Loading, then about {duration_text(seconds)}"
+        self._task.start([job], then or "Loading the model")
 
     def reopen(self, names: Sequence[str], *, is_chosen: bool, names_groups: bool = False) -> None:
         """Read results as in `kept`; `error` names those that are no longer there.

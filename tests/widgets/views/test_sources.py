@@ -64,12 +64,12 @@ def test_a_run_says_how_long_it_takes_while_its_model_is_loaded(view, controller
     controller.selection.select([1, 2])
     said.clear()
     press(view, "run")
-    assert said[0].startswith("Loading the model, then about ")
+    assert said[0].startswith("Loading, then about ")
     controller.selection.select([1, 2, 3])
     said.clear()
     controller.workers.fit = "40 %, about 3 s left"
     press(view, "run")
-    assert said[0] == "Fitting the model: 40 %, about 3 s left"
+    assert said[0] == "Fit: 40 %, about 3 s left"
     assert any("targets: " in text for text in said)
 
 

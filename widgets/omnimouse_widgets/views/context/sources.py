@@ -312,7 +312,7 @@ class SourcesView:
     def _progress(self) -> str:
         # Before its first window, a run waits for the fits of its model.
         fit = "" if self._sources.share else self._workers.fit
-        return f"Fitting the model: {fit}" if fit else self._sources.message
+        return f"Fit: {fit}" if fit else self._sources.message
 
     def _run(self) -> tuple[Item, ...]:
         sources = self._sources
