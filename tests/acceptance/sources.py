@@ -245,20 +245,21 @@ def rank_rows(
     Parameters
     ----------
     parts
-        The recording, once or with several test tiers, over which values are averaged.
+        The recording, once or with several test tiers, whose windows are one held-out set.
     """
     targets, sources = _asked(parts[0], n_targets)
-    each_part = np.array([_alone(part, targets, sources, windows) for part in parts])
-    values = each_part.mean(axis=0)
+    each = [_alone(part, targets, sources, windows) for part in parts]
+    each_part, values = np.array([alone for alone, _ in each]), pooled(each)
     names = [one if isinstance(one, str) else one.name for one in sources]
-    each = ", ".join(f"{one} {spearman(*values[:, :, k]):.2f}" for k, one in enumerate(names))
-    note = f"alone, {len(targets)} neurons × {len(names)} sources; over neurons: {each}"
+    over = ", ".join(f"{one} {spearman(*values[:, :, k]):.2f}" for k, one in enumerate(names))
+    note = f"alone, {len(targets)} neurons × {len(names)} sources; over neurons: {over}"
     value, limit, n = spearman(*values), 0.8, values[0].size
     if len(parts) == 1:
         yield Row(f"ranks against ridges, {name}", value, limit, True, n=n, note=note)
         return
     model, ridges = (repeatability(each_part[:, one]) for one in (0, 1))
     note += f"; ridges repeat {ridges:.2f}, the model {model:.2f}"
+    note += f"; of means of the parts' values {spearman(*each_part.mean(axis=0)):.2f}"
     limits = [
         0.8 if is_judged else np.nan
         for is_judged in (ridges >= LEAST_REPEAT, min(ridges, model) >= LEAST_BOTH_REPEAT)
@@ -281,8 +282,11 @@ def half_rows(
     targets, sources = _asked(parts[0], n_targets)
     pairs = [halves(part) for part in parts]
     # (half, method, target, source)
-    values = np.mean(
-        [[_alone(half, targets, sources, windows) for half in pair] for pair in pairs], axis=0
+    values = np.array(
+        [
+            pooled([_alone(half, targets, sources, windows) for half in same])
+            for same in zip(*pairs, strict=True)
+        ]
     )
     # A neuron that is silent in a half and in a third has no value.
     values = values[..., np.isfinite(values).all(axis=(0, 1))]
@@ -293,6 +297,18 @@ def half_rows(
     relative = float(across / ceiling) if ceiling else np.nan
     n = values.shape[-1]
     yield Row(f"ranks of halves over their ceiling, {name}", relative, np.nan, True, n=n, note=note)
+
+
+def pooled(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Return 1 - (sum of squared errors) / (sum of those of the train means) over parts.
+
+    `parts` are values (..., target, source) of each, and squared errors (target,) of the
+    train mean: by these, values are weighted. A mean of the ratios would count a part
+    in which a neuron is silent, and has nearly nothing to predict, as one with its events.
+    """
+    values, errors = (np.array(one) for one in zip(*parts, strict=True))
+    total: np.ndarray = np.einsum("p...ns,pn->...ns", values, errors / errors.sum(axis=0))
+    return total
 
 
 def repeatability(parts: np.ndarray) -> float:
@@ -335,8 +351,11 @@ def _alone(
     targets: np.ndarray,
     sources: Sequence[str | om.NeuronGroup],
     windows: int,
-) -> np.ndarray:
-    """Return the values of sources alone, of the model and of ridges, (2, target, source)."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return values of sources alone, and squared errors of the train mean.
+
+    The values are those of the model and of ridges, (2, target, source), the errors (target,).
+    """
     found = om.sources(MODEL, session, sources, targets, max_windows=windows)
     train = [session.window(float(at)) for at in scored_starts(session, "train", TRAIN_WINDOWS)]
     floor = lowest_responses(np.concatenate([w.responses for w in train]), is_count=False)
@@ -363,7 +382,8 @@ def _alone(
             recorded = [part["responses"][:, same] for part in inputs]
             value = _ridge_values(columns, recorded, floor[same], means[same])
             ridges[np.searchsorted(targets, same), number] = value
-    return np.array([np.array([found.of("alone", name).value for name in found.names]).T, ridges])
+    model = np.array([found.of("alone", name).value for name in found.names]).T
+    return np.array([model, ridges]), found.errors.baseline.sum(axis=0)
 
 
 def _neurons_of(session: om.Session, source: str | om.NeuronGroup, area: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.predictor import Subset, predict_subsets_of, predicted_subsets
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, shifted, simulate_coupled
-from tests.acceptance.sources import area_rows, shifted_rows, single_rows
+from tests.acceptance.sources import area_rows, pooled, shifted_rows, single_rows
 
 NAMES = ("behavior", "history", "same area", "other areas")
 
@@ -181,6 +181,19 @@ def test_intervals_end_at_the_largest_possible_value():
     # A difference has no such limit: what is left may be worse than the mean.
     assert errors.values(np.array([10.0, -10.0])).high[0] > 1
     assert errors.mean(unique).high == pytest.approx(errors.values(unique).high[0])
+
+
+def test_a_value_of_several_held_out_parts_is_one_ratio_of_sums():
+    """The second neuron is silent in the second part: what is wrong there hardly counts."""
+    errors = np.array([[4.0, 10.0], [6.0, 0.01]])
+    squared = np.array([[3.0, 8.0], [3.0, 0.02]])
+    parts = [
+        ((1 - part / whole)[:, None], whole) for part, whole in zip(squared, errors, strict=True)
+    ]
+    expected = 1 - squared.sum(axis=0) / errors.sum(axis=0)
+    np.testing.assert_allclose(pooled(parts)[:, 0], expected)
+    # The mean of the ratios would be -0.4.
+    assert expected[1] > 0.19
 
 
 def test_groups_of_neurons_and_channels_are_sources(session):
