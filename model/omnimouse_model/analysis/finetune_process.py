@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any, Final
 
 from omnimouse_model.data.session import Session
@@ -31,6 +31,11 @@ By default they compute for long meanwhile, and beside busy programs a waited-fo
 priority has no core for long. Leaving it at once makes small steps 1.7 times as long on a quiet
 machine.
 """
+SOON_S, LATE_S = 1.0, 60.0
+"""Least and longest time until the number of threads may change again."""
+LOST_PER_S = 100.0
+"""Lost cores per second of the processor beside other work; about 400 beside busy programs for
+one thread, and 1,500 for two."""
 POLL_S: Final = 0.05
 SAVING_S: Final = 60.0
 """Seconds allowed after a stop message to finish the current step and save."""
@@ -159,7 +164,6 @@ def _run(
     arguments: Arguments, send: Callable[[str, Any], None], stopped: Callable[[], bool]
 ) -> None:
     from omnimouse_model.analysis.fit import finetune, fit_on_record
-    from omnimouse_model.predict.devices import ThreadsByLoad
     from omnimouse_model.training.metrics_log import FILE, log_rows
 
     # A resumed run first sends what it already has, for the curve on screen.
@@ -181,3 +185,47 @@ def _run(
         job=CallbackJob(lambda *progress: send_now("progress", progress), stopped),
         **(arguments.settings or {}),
     )
+
+
+class ThreadsByLoad:
+    """Threads of torch in a long computation of low priority: one while other programs compute.
+
+    Threads wait for one another several times per layer. Beside busy programs each of them has
+    a core for a tenth of the time, and the others compute nothing meanwhile: one thread then
+    does more than two, at an even pace. How often the threads lose their core tells whether
+    others want it; Windows does not count that, and the number stays.
+    """
+
+    def __init__(self) -> None:
+        import torch
+
+        self._n_threads = torch.get_num_threads()
+        self._pause_s = self._wait_s = SOON_S
+        self._last = monotonic(), process_time(), _lost_cores()
+
+    def follow(self) -> None:
+        """Set the number of threads; called by the thread that computes, after each step."""
+        import torch
+
+        at_s, used_s, lost = now = monotonic(), process_time(), _lost_cores()
+        if self._n_threads == 1 or at_s - self._last[0] < self._wait_s:
+            return
+        is_beside_others = lost - self._last[2] > LOST_PER_S * (used_s - self._last[1])
+        is_single, self._last, self._wait_s = torch.get_num_threads() == 1, now, SOON_S
+        if is_beside_others and not is_single:
+            torch.set_num_threads(1)
+            self._pause_s = self._wait_s = min(2 * self._pause_s, LATE_S)
+        elif is_single and not is_beside_others:
+            # Whether one of many cores is taken shows only when threads run on all.
+            torch.set_num_threads(self._n_threads)
+        elif not is_single:
+            self._pause_s = SOON_S
+
+
+def _lost_cores() -> int:
+    """Return how often threads of this process had to leave their core to others."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from errno import ENOMEM
 from functools import cache
-from time import monotonic, process_time
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from omnimouse_model.errors import UnsupportedRequestError
@@ -31,13 +30,6 @@ MACHINE_IS_FULL = (
     "The memory of this machine is full. Close other programs, show or predict fewer "
     "neurons, or choose a smaller model."
 )
-
-
-SOON_S, LATE_S = 1.0, 60.0
-"""Least and longest time until the number of threads may change again."""
-LOST_PER_S = 100.0
-"""Lost cores per second of the processor beside other work; about 400 beside busy programs for
-one thread, and 1,500 for two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,50 +167,6 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-class ThreadsByLoad:
-    """Threads of torch in a long computation of low priority: one while other programs compute.
-
-    Threads wait for one another several times per layer. Beside busy programs each of them has
-    a core for a tenth of the time, and the others compute nothing meanwhile: one thread then
-    does more than two, at an even pace. How often the threads lose their core tells whether
-    others want it; Windows does not count that, and the number stays.
-    """
-
-    def __init__(self) -> None:
-        import torch
-
-        self._n_threads = torch.get_num_threads()
-        self._pause_s = self._wait_s = SOON_S
-        self._last = monotonic(), process_time(), _lost_cores()
-
-    def follow(self) -> None:
-        """Set the number of threads; called by the thread that computes, after each step."""
-        import torch
-
-        at_s, used_s, lost = now = monotonic(), process_time(), _lost_cores()
-        if self._n_threads == 1 or at_s - self._last[0] < self._wait_s:
-            return
-        is_beside_others = lost - self._last[2] > LOST_PER_S * (used_s - self._last[1])
-        is_single, self._last, self._wait_s = torch.get_num_threads() == 1, now, SOON_S
-        if is_beside_others and not is_single:
-            torch.set_num_threads(1)
-            self._pause_s = self._wait_s = min(2 * self._pause_s, LATE_S)
-        elif is_single and not is_beside_others:
-            # Whether one of many cores is taken shows only when threads run on all.
-            torch.set_num_threads(self._n_threads)
-        elif not is_single:
-            self._pause_s = SOON_S
-
-
-def _lost_cores() -> int:
-    """Return how often threads of this process had to leave their core to others."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 class SingleNumpyThread:

@@ -13,12 +13,10 @@ from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.parts.linear_gaussian import predictor
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict import devices
 from omnimouse_model.predict.devices import (
     ComputeSettings,
     MemoryCache,
     SingleNumpyThread,
-    ThreadsByLoad,
     first_settings,
     resolve_device,
 )
@@ -211,58 +209,3 @@ def test_a_gpu_without_free_memory_is_not_used(monkeypatch):
     assert resolve_device("auto") == torch.device("cpu")
     with pytest.raises(UnsupportedRequestError, match="choose the device cpu"):
         resolve_device("cuda")
-
-
-@pytest.fixture
-def four_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
-
-
-class Machine:
-    """A processor second per second, and lost cores beside other work."""
-
-    def __init__(self, monkeypatch):
-        self.now_s, self.lost = 0.0, 0.0
-        monkeypatch.setattr(devices, "monotonic", lambda: self.now_s)
-        monkeypatch.setattr(devices, "process_time", lambda: self.now_s)
-        monkeypatch.setattr(devices, "_lost_cores", lambda: int(self.lost))
-
-    def run(self, threads, seconds, lost_per_s):
-        """Return the number of threads after each step of a tenth of a second."""
-        used = []
-        for _ in range(round(10 * seconds)):
-            self.now_s += 0.1
-            self.lost += 0.1 * lost_per_s(torch.get_num_threads())
-            threads.follow()
-            used.append(torch.get_num_threads())
-        return used
-
-
-def test_one_thread_computes_beside_busy_programs_and_all_on_a_quiet_machine(
-    monkeypatch, four_threads
-):
-    machine = Machine(monkeypatch)
-    threads = ThreadsByLoad()
-    assert set(machine.run(threads, 20, lambda n: 20)) == {4}
-    busy = machine.run(threads, 60, lambda n: 400 * n)
-    assert set(busy[20:]) == {1}
-    quiet = machine.run(threads, 20, lambda n: 20)
-    assert set(quiet[40:]) == {4}
-
-
-def test_threads_that_find_one_core_taken_try_ever_less_often(monkeypatch, four_threads):
-    machine = Machine(monkeypatch)
-    threads = ThreadsByLoad()
-    used = machine.run(threads, 600, lambda n: 0 if n == 1 else 1_500)
-    tries = [k for k in range(1, len(used)) if used[k - 1] == 1 < used[k]]
-    assert 5 <= len(tries) <= 20
-    assert used[-3000:].count(1) > 0.95 * 3000
-
-
-def test_one_thread_stays_one(monkeypatch):
-    machine = Machine(monkeypatch)
-    threads = ThreadsByLoad()
-    assert set(machine.run(threads, 20, lambda n: 0)) == {torch.get_num_threads()}
