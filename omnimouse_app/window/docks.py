@@ -94,8 +94,8 @@ class OmniMouseDock(QWidget):
         self.docks: dict[str, QDockWidget] = {}
         self._layout: DockLayout | None = None
         self._first_layout = QByteArray()
-        self.control = ControlPanel.of(self.controller)
-        self.brush = BrushPanel.of(self.controller, self.instrument.brush)
+        self.control = ControlPanel(self.controller)
+        self.brush = BrushPanel(self.controller, self.instrument.brush)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         # Otherwise napari adds a stretch below it, after a start from the menu.

@@ -16,8 +16,8 @@ from omnimouse_widgets.views.registry import docks
 
 MAKERS = {path: partial(make_panel, path) for path in (dock.panel for _, dock in docks())}
 MAKERS |= {
-    "main": ControlPanel.of,
-    "brush": BrushPanel.of,
+    "main": ControlPanel,
+    "brush": BrushPanel,
     "recordings": lambda c: RecordingsPanel(c.state, c.loader, c.recordings),
 }
 

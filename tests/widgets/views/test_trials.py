@@ -28,7 +28,7 @@ def controller():
 
 @pytest.fixture
 def view(controller):
-    return TrialsView.of(controller)
+    return TrialsView(controller)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_averages_follow_the_focus(view, controller, follow):
 
 
 def test_the_panel_neuron_shows_a_spiking_unit(view, controller, follow):
-    neuron = NeuronView.of(controller)
+    neuron = NeuronView(controller)
     for block in neuron.blocks():
         if block.follow is not None:
             block.follow(True)
@@ -140,7 +140,7 @@ def test_trials_without_tiers_have_those_of_their_time():
     with open_controller(session, TOYS["toy-counts"]()) as controller:
         controller.editor.apply_preset("co_smoothing")
         controller.selection.select([3])
-        view, time = TrialsView.of(controller), TimeView.of(controller)
+        view, time = TrialsView(controller), TimeView(controller)
         parts = [row[2] for row in record(view)["trials"].rows]
         assert parts[0] == "train"
         assert parts[-1] == "test"
@@ -163,7 +163,7 @@ def test_a_failed_prediction_is_the_reason_for_no_averages(view, controller, fol
     follow(True)
     controller.results.mark_failed(ValueError("no such model"))
     assert record(view)["averages"].text == "No prediction: no such model"
-    panel = NeuronView.of(controller)
+    panel = NeuronView(controller)
     controller.neuron_info.follow()
     choose(panel, "part", "trials")
     assert record(panel)["averages"].text == "No prediction: no such model"

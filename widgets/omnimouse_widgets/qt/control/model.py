@@ -10,12 +10,9 @@ from qtpy.QtWidgets import QComboBox, QInputDialog, QWidget
 from omnimouse_model.data.hub.exchange import CHECKPOINTS
 from omnimouse_model.inference.families import fit_names
 from omnimouse_model.inference.registry import must_be_fetched, predictor_names
-from omnimouse_model.live.inference.client import Requests
-from omnimouse_model.live.inference.workers import WorkerWatch
-from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.choice import ModelChoice, ModelDownloads, mask_of_file
 from omnimouse_model.live.models.finetune import Finetuning
-from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.results import NOT_FITTED, Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.compatibility import (
@@ -107,26 +104,15 @@ class ModelSection(QWidget):
 
     panel_wanted = Signal(str)
 
-    def __init__(
-        self,
-        state: LiveState,
-        results: Results,
-        baseline: Results,
-        editor: MaskEditor,
-        model: ModelChoice,
-        downloads: ModelDownloads,
-        colouring: Colouring,
-        finetuning: Finetuning,
-        requests: Requests,
-        workers: WorkerWatch,
-    ) -> None:
+    def __init__(self, controller: Controller) -> None:
         super().__init__()
-        self._state, self._results, self._baseline = state, results, baseline
-        self._editor, self._model, self._downloads = editor, model, downloads
-        self._colouring, self._finetuning, self._requests = colouring, finetuning, requests
-        self._workers = workers
-        self._patience = Patience(results, self)
-        self._baseline_patience = Patience(baseline, self)
+        self._state, self._results = controller.state, controller.results
+        self._baseline, self._editor = controller.baseline, controller.editor
+        self._model, self._downloads = controller.model, controller.downloads
+        self._colouring, self._finetuning = controller.colouring, controller.finetuning
+        self._requests, self._workers = controller.requests, controller.workers
+        self._patience = Patience(controller.results, self)
+        self._baseline_patience = Patience(controller.baseline, self)
         for patience in (self._patience, self._baseline_patience):
             patience.timeout.connect(partial(self._out_of_patience, patience))
         self._build()
@@ -144,7 +130,9 @@ class ModelSection(QWidget):
             self.silent,
             row_of(self.wait, self.restart),
         )
-        events, models = state.events, downloads
+        events, models = controller.state.events, controller.downloads
+        results, baseline = controller.results, controller.baseline
+        finetuning, workers = controller.finetuning, controller.workers
         info_signals = [events.session, results.changed, finetuning.changed]
         self.redraw = Redraw(
             self,
@@ -154,7 +142,7 @@ class ModelSection(QWidget):
             (self._draw_freshness, [results.changed, baseline.changed,
                                      workers.changed]),
             (self._draw_tier_score, [results.changed, baseline.changed, events.scores_tier,
-                                     events.mask, colouring.changed]),
+                                     events.mask, controller.colouring.changed]),
             (self._draw_silence, [workers.changed]),
             (self.download.draw, [models.changed]),
             (self.info.draw, info_signals),
