@@ -249,8 +249,7 @@ class OmniMouseDock(QWidget):
             self.controller.loader.open(folder)
 
     def _show_recordings(self) -> None:
-        made = self.controller
-        show_recordings(made.state, made.loader, made.recordings, self.main_window)
+        show_recordings(self.controller, self.main_window)
 
     def play(self) -> None:
         """Play or pause, with the stimulus panel shown: playback stops when hidden."""

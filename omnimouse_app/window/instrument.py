@@ -95,12 +95,10 @@ class Instrument(QObject):
         elif controller is None:
             self.controller.model.choose(preferred_model(self.controller), is_default=True)
         made = self.controller
-        self.brush = Brush(made.state, made.editor, made.selection, made.planes, viewer)
+        self.brush = Brush(made, viewer)
         last = self.controller.store.load().brush_radius
         self.brush.radius = settings.brush_radius or last or FIRST_RADIUS
-        self.layers = FieldLayers(
-            viewer, made.state, made.results, made.colouring, made.planes, self.brush, self
-        )
+        self.layers = FieldLayers(viewer, made, self.brush, self)
         self.layers.layer_made.connect(self._bind_keys)
         self.layers.show_session()
         self.controller.loader.before_show = import_for_layers

@@ -18,7 +18,7 @@ MAKERS = {path: partial(make_panel, path) for path in (dock.panel for _, dock in
 MAKERS |= {
     "main": ControlPanel,
     "brush": BrushPanel,
-    "recordings": lambda c: RecordingsPanel(c.state, c.loader, c.recordings),
+    "recordings": RecordingsPanel,
 }
 
 

@@ -11,10 +11,8 @@ from omnimouse_model.data.hub.exchange import CHECKPOINTS
 from omnimouse_model.inference.families import fit_names
 from omnimouse_model.inference.registry import must_be_fetched, predictor_names
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.choice import ModelChoice, ModelDownloads, mask_of_file
-from omnimouse_model.live.models.finetune import Finetuning
+from omnimouse_model.live.models.choice import ModelDownloads, mask_of_file
 from omnimouse_model.live.results import NOT_FITTED, Results
-from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.compatibility import (
     FALLBACK,
     Compatibility,
@@ -115,7 +113,7 @@ class ModelSection(QWidget):
         self._baseline_patience = Patience(controller.baseline, self)
         for patience in (self._patience, self._baseline_patience):
             patience.timeout.connect(partial(self._out_of_patience, patience))
-        self._build()
+        self._build(controller)
         form = Form(self)
         form.add("Model", row_of(self.model, self.device, stretch=0))
         form.add_rows(self.download, self.info, self.finetune)
@@ -149,7 +147,7 @@ class ModelSection(QWidget):
             (self._draw_finetune, info_signals),
         )  # fmt: skip
 
-    def _build(self) -> None:
+    def _build(self, controller: Controller) -> None:
         self.model = combo_box(self._choose, name="Model")
         self.model.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -176,7 +174,7 @@ class ModelSection(QWidget):
         )
         self.device.setMaximumWidth(76)
         self.download = DownloadSection(self._downloads)
-        self.info = ModelInfoSection(self._state, self._results, self._model, self._finetuning)
+        self.info = ModelInfoSection(controller)
         self.finetune = push_button("", "", self._open_finetuning)
         # After its model is chosen: one press leads to the form.
         self.info.finetune.clicked.connect(self._open_finetuning)
@@ -322,12 +320,11 @@ def _enter_address(parent: QWidget) -> str:
 class ModelInfoSection(QWidget):
     """One line of information; if needed also missing inputs and a remedy."""
 
-    def __init__(
-        self, state: LiveState, results: Results, model: ModelChoice, finetuning: Finetuning
-    ) -> None:
+    def __init__(self, controller: Controller) -> None:
         super().__init__()
-        self._state, self._results, self._model = state, results, model
-        self._finetuning = finetuning
+        self._state, self._results = controller.state, controller.results
+        self._finetuning = controller.finetuning
+        self._model = model = controller.model
         self.line = QuietLine()
         reserve_space(self.line)
         self.remedy, self.missing = wrapped_label("alert"), wrapped_label()
