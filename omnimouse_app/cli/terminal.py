@@ -141,7 +141,8 @@ class Progress:
         """Show progress and time left, at most ten times per second (per minute elsewhere)."""
         left_s = self._time_left.seconds(done / max(total, 1e-12))
         if self._clock() - self._last_s >= (0.1 if sys.stderr.isatty() else 6.0):
-            self.show(f"{int(100 * done / max(total, 1e-12)):3d} %  {text}{left_text(left_s)}")
+            left = "" if left_s is None else f", {duration(left_s)} left"
+            self.show(f"{int(100 * done / max(total, 1e-12)):3d} %  {text}{left}")
 
     def show_share(self, share: float, text: str) -> None:
         """Show the progress of a task that reports a share from 0 to 1."""
@@ -191,11 +192,6 @@ def stoppable(message: str, unit: str = "", *, saves: bool = False) -> Iterator[
             )
         except StoppedError:
             exit_stopped(message)
-
-
-def left_text(seconds: float | None) -> str:
-    """Return ", 12 s left"; "" where the time is not known yet."""
-    return "" if seconds is None else f", {duration(seconds)} left"
 
 
 class TrainingProgress:

@@ -207,7 +207,8 @@ class FieldLayers(QObject):
         self.colours, self._faded = None, []
         self.by_role = {role: make(before.get(role)) for role, make in parts.items()}
         kept = [layer for layer in self.by_role.values() if layer in layers]
-        gone = [layer for layer in plugin_layers(self._viewer) if layer not in kept]
+        # Those of this plugin, independent of their names.
+        gone = [one for one in layers if TOKEN in one.metadata and one not in kept]
         at = 0 if kept else len(layers) - len(gone)
         # After each removal, napari searches for garbage and draws the others again; after
         # a batch only once. Without a layer to remove, a batch would be slower.
@@ -398,11 +399,6 @@ class FieldLayers(QObject):
 
 def _view_of(viewer: Any) -> tuple[float, ...]:
     return (*viewer.scene.camera.center, viewer.scene.camera.zoom)
-
-
-def plugin_layers(viewer: Any) -> list[Layer]:
-    """Return the layers of this plugin in the viewer, independent of their names."""
-    return [layer for layer in viewer.layers if TOKEN in layer.metadata]
 
 
 def _single_shot(parent: QObject, interval: int, slot: Callable[[], None]) -> QTimer:

@@ -165,10 +165,11 @@ def _n_positions(edit: Edit, spec: WindowSpec) -> int:
 # -- JSON -----------------------------------------------------------------------------
 def edits_to_json(edits: Iterable[Edit]) -> list[dict[str, Any]]:
     """Return edits as JSON values."""
+    # Every edit is a dataclass, which its protocol cannot state.
+    stored = [(kind_of(edit), asdict(edit)) for edit in edits]  # type: ignore[call-overload]
     return [
-        # Every edit is a dataclass, which its protocol cannot state.
-        {"edit": kind_of(edit), **_with_lists(asdict(edit))}  # type: ignore[call-overload]
-        for edit in edits
+        {"edit": kind, **{k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}}
+        for kind, values in stored
     ]
 
 
@@ -217,10 +218,6 @@ def _typed(expected: object, value: Any) -> Any:
     if not is_valid:
         raise TypeError(f"{shortened(value)} has the wrong type")
     return float(value) if expected is float else value
-
-
-def _with_lists(stored: dict[str, Any]) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in stored.items()}
 
 
 # -- counterfactual predictions for an edited stimulus or edited behaviour ------------

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QMainWindow,
     QShortcut,
+    QVBoxLayout,
     QWidget,
 )
 
@@ -24,7 +25,7 @@ from omnimouse_model.data.session_index import Catalogue, Entry, row_text
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.long_table import row_table
 from omnimouse_widgets.qt.style.controls import push_button, show_text
-from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
+from omnimouse_widgets.qt.style.form import ElidedLabel, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
 
@@ -57,8 +58,13 @@ class RecordingsPanel(QWidget):
         self._build_top()
         self._build_view()
         self.progress, self.problem = ElidedLabel(), wrapped_label("alert")
-        top = row_of(self.filter, self.count, self.stop, stretch=0)
-        column_in(self, top, self.problem, self.view, self.progress, stretch=2)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(4, 4, 4, 4)
+        column.setSpacing(4)
+        column.addLayout(row_of(self.filter, self.count, self.stop, stretch=0))
+        column.addWidget(self.problem)
+        column.addWidget(self.view, 1)
+        column.addWidget(self.progress)
         self.resize(*SIZE)
         search, opening = self._recordings.changed, self._loader.changed
         session = self._state.events.session

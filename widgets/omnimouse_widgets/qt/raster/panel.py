@@ -337,10 +337,6 @@ class RasterPlot:
         if self.cursor.value() != sample + 0.5:
             self.cursor.setValue(sample + 0.5)
 
-    def set_marks(self, rows: Sequence[int]) -> None:
-        """Mark the rows of selected neurons at the left edge."""
-        self.marks.set_rows([row + 0.5 for row in rows])
-
     def set_message(self, text: str) -> None:
         """Show a message in place of data; "" removes it."""
         self.message.show(text)
@@ -568,7 +564,7 @@ class RasterArea(QWidget):
             raster.set_faded(marks.is_old and name != "truth")
         for raster in self._visible.values():
             raster.span.set_span(marks.span, marks.colour)
-            raster.set_marks(marks.rows)
+            raster.marks.set_rows([row + 0.5 for row in marks.rows])
             raster.set_cursor(marks.cursor)
 
     def _draw_box(self) -> None:

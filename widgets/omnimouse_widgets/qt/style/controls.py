@@ -334,9 +334,9 @@ def fit_panel_width(widget: QWidget) -> None:
     widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
 
-def scroll_vertically(content: QWidget, area: QScrollArea | None = None) -> QScrollArea:
+def scroll_vertically(content: QWidget) -> QScrollArea:
     """Return a scroll area without a frame; its content adapts to the width."""
-    area = area or QScrollArea()
+    area = QScrollArea()
     area.setWidget(content)
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)

@@ -37,9 +37,9 @@ class Form(QGridLayout):
         if text:
             label = ToneLabel(text)
             # Beside a wrapped text, the label stands at its first line.
-            top = Qt.AlignmentFlag.AlignTop if _is_tall(control) else None
-            middle = Qt.AlignmentFlag.AlignVCenter
-            self.addWidget(label, row, 0, top or middle)
+            is_tall = isinstance(control, QLabel) and control.wordWrap()
+            edge = Qt.AlignmentFlag.AlignTop if is_tall else Qt.AlignmentFlag.AlignVCenter
+            self.addWidget(label, row, 0, edge)
             if isinstance(control, QWidget) and not control.accessibleName():
                 control.setAccessibleName(text)
         # (row, column, row span, column span).
@@ -53,10 +53,6 @@ class Form(QGridLayout):
         """Add rows without labels."""
         for control in controls:
             self.add("", control)
-
-
-def _is_tall(control: QWidget | QLayout) -> bool:
-    return isinstance(control, QLabel) and control.wordWrap()
 
 
 class Section(QFrame):
@@ -156,19 +152,6 @@ def row_of(*widgets: QWidget, stretch: int = -1, spacing: int = 6) -> QHBoxLayou
     for number, widget in enumerate(widgets):
         row.addWidget(widget, 1 if number == stretch else 0)
     return row
-
-
-def column_in(panel: QWidget, *parts: QWidget | QLayout, stretch: int, spacing: int = 4) -> None:
-    """Lay out a panel as a column; the part at index `stretch` takes free height."""
-    column = QVBoxLayout(panel)
-    column.setContentsMargins(4, 4, 4, 4)
-    column.setSpacing(spacing)
-    for number, part in enumerate(parts):
-        share = 1 if number == stretch else 0
-        if isinstance(part, QLayout):
-            column.addLayout(part, share)
-        else:
-            column.addWidget(part, share)
 
 
 def _rule() -> QFrame:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
-from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QToolButton, QWidget
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.controls import fit_panel_width, tool_button
@@ -47,13 +47,11 @@ class SegmentedButton(QWidget):
         The buttons from left to right.
     name
         Accessible name of the choice.
-    shrinks
-        Whether all buttons have equal widths, even if their texts do not fit.
     """
 
     picked = Signal(object)
 
-    def __init__(self, choices: Sequence[Choice], name: str, *, shrinks: bool = True) -> None:
+    def __init__(self, choices: Sequence[Choice], name: str) -> None:
         super().__init__()
         self.setAccessibleName(name)
         self.setStyleSheet(STYLE)
@@ -61,7 +59,6 @@ class SegmentedButton(QWidget):
         self._row = QHBoxLayout(self)
         self._row.setContentsMargins(0, 0, 0, 0)
         self._row.setSpacing(0)
-        self._shrinks = shrinks
         self._choices: tuple[Choice, ...] = ()
         self.offer(choices)
         # `idClicked` is emitted for clicks only, so `show_value` cannot cause a loop.
@@ -81,8 +78,6 @@ class SegmentedButton(QWidget):
             # The style sheet rounds the outer corners by this property.
             if number in (0, len(choices) - 1):
                 button.setProperty("place", "first" if number == 0 else "last")
-            if not self._shrinks:
-                button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
             # The number is the identifier that `idClicked` sends.
             self._group.addButton(button, number)
             self._row.addWidget(button)

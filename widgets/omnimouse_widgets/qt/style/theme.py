@@ -331,15 +331,14 @@ def signs_html(signs: Sequence[tuple[str, str, str]]) -> str:
 class LegendLabel(QLabel):
     """Legend on the background of the plots, in the colours of the theme."""
 
-    def __init__(self, signs: Sequence[tuple[str, str, str]] = ()) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._html = ""
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setFont(small_font())
         # A panel may be narrower than the legend, which then takes another line.
         self.setMinimumWidth(1)
         self.setWordWrap(True)
-        self.setText(signs_html(signs))
+        self.setText("")
 
     def setText(self, text: str | None) -> None:
         """Set the text, with colours on a dark background."""

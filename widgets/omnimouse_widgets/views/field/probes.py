@@ -41,7 +41,8 @@ def probe_places(units: Units) -> np.ndarray:
     for number, probe in enumerate(probes.tolist()):
         own = _in_depth_order(units, probe)
         column[own] = number
-        if _is_line(places[own, 0]):
+        known = places[own, 0][np.isfinite(places[own, 0])]
+        if len(np.unique(known)) < 2:
             across[own] = (0.5 + np.arange(len(own)) * _GOLDEN) % 1
             continue
         across[own] = _share(places[own, 0])
@@ -163,11 +164,6 @@ def _column_x(column: Any, across: Any, count: int) -> Any:
     step = (1 - LEFT) / count
     width = min(0.8 * step, _MAX_WIDTH)
     return FIELD_SIDE * (LEFT + step * (column + 0.5) + width * (across - 0.5))
-
-
-def _is_line(x: np.ndarray) -> bool:
-    """Whether all known values are one."""
-    return len(np.unique(x[np.isfinite(x)])) < 2
 
 
 def _share(values: np.ndarray) -> np.ndarray:
