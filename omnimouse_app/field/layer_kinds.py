@@ -15,11 +15,7 @@ from omnimouse_model.live.inference.background_task import BackgroundTask
 from omnimouse_model.live.inference.engine import Execution
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.redraw import qt_post
-from omnimouse_widgets.views.field.areas import (
-    AreaOutline,
-    OutlinedAreas,
-    outline_areas,
-)
+from omnimouse_widgets.views.field.areas import AreaOutline, OutlinedAreas, outline_areas
 from omnimouse_widgets.views.field.layout import Field, Tile, name_places
 
 

@@ -34,12 +34,7 @@ from omnimouse_app.field.points_3d import SpaceView
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.views.field.colours import core_and_rim, flat_rows
-from omnimouse_widgets.views.field.layout import (
-    Field,
-    field_of,
-    neurons_at,
-    tile_of,
-)
+from omnimouse_widgets.views.field.layout import Field, field_of, neurons_at, tile_of
 from omnimouse_widgets.views.field.text import describe
 
 TOKEN = "omnimouse"

@@ -14,13 +14,7 @@ from omnimouse_model.live.analysis_file import MAX_REPEATS
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import cost_text
 from omnimouse_model.live.laboratory import Laboratory
-from omnimouse_model.live.laboratory_jobs import (
-    BARCODES,
-    FOLDS,
-    LabResult,
-    lab_names,
-    label_of,
-)
+from omnimouse_model.live.laboratory_jobs import BARCODES, FOLDS, LabResult, lab_names, label_of
 from omnimouse_model.live.navigation import frame_at_sample, frame_rate
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.progress import duration_text

@@ -54,11 +54,7 @@ from omnimouse_widgets.views.record import (
     SavePicture,
     Text,
 )
-from omnimouse_widgets.views.repeats import (
-    CEILING_TIP,
-    interval_text,
-    response_pixels,
-)
+from omnimouse_widgets.views.repeats import CEILING_TIP, interval_text, response_pixels
 from omnimouse_widgets.views.text.tier_score import no_score_of
 from omnimouse_widgets.views.text.units import drawn_units
 from omnimouse_widgets.views.traces import predicted_of

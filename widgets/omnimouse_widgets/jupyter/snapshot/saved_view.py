@@ -44,12 +44,7 @@ from omnimouse_widgets.jupyter.snapshot.drawing import (
     traces_height,
     width_of,
 )
-from omnimouse_widgets.views.field.colours import (
-    STATE_CORE,
-    STATE_RIM,
-    core_and_rim,
-    flat_rows,
-)
+from omnimouse_widgets.views.field.colours import STATE_CORE, STATE_RIM, core_and_rim, flat_rows
 from omnimouse_widgets.views.field.layout import Field, field_of
 from omnimouse_widgets.views.field.text import ORDER, UNIFORM, counted
 from omnimouse_widgets.views.raster import (

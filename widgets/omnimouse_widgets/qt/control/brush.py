@@ -16,11 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.mask.presets import (
-    name_and_region,
-    regions_of,
-    with_region,
-)
+from omnimouse_model.live.mask.presets import name_and_region, regions_of, with_region
 from omnimouse_model.masks import HIDDEN, MIXED, BehaviorMode
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.controls import (

@@ -13,11 +13,7 @@ from omnimouse_model.inference.registry import must_be_fetched, predictor_names
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.choice import ModelDownloads, mask_of_file
 from omnimouse_model.live.results import NOT_FITTED, Results
-from omnimouse_model.predict.compatibility import (
-    FALLBACK,
-    Compatibility,
-    check_compatibility,
-)
+from omnimouse_model.predict.compatibility import FALLBACK, Compatibility, check_compatibility
 from omnimouse_model.predict.devices import Residence, process_bytes
 from omnimouse_widgets.qt.style.controls import (
     combo_box,

@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import (
-    QAction,
-    QInputDialog,
-    QMenu,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QAction, QInputDialog, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller

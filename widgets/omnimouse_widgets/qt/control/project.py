@@ -4,13 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import (
-    QApplication,
-    QMenu,
-    QMessageBox,
-    QPushButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QApplication, QMenu, QMessageBox, QPushButton, QWidget
 
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.analysis_file import SUFFIX

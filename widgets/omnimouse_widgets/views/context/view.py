@@ -34,11 +34,7 @@ from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.storage.tables import Column, write_table
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.context.curves import DASHES, TIP, DrawnSweep, context_plots, place_on
-from omnimouse_widgets.views.context.settings import (
-    SweepSettings,
-    fitting_neurons,
-    usual_neurons,
-)
+from omnimouse_widgets.views.context.settings import SweepSettings, fitting_neurons, usual_neurons
 from omnimouse_widgets.views.form import Form
 from omnimouse_widgets.views.record import (
     NO_SESSION,
