@@ -1,12 +1,14 @@
 """A controller on a small recording, with a predictor that answers at once."""
 
+import numpy as np
 import pytest
 
 import omnimouse_model as om
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.simulate.spiking_laboratory import spiking_arrays
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.predictors import open_controller
+from tests.toy_predictors import TOYS
 
 
 @pytest.fixture
@@ -24,6 +26,19 @@ def empty_controller():
     made = Controller(LiveState(trace_span="window", as_large=False), synchronous=True)
     yield made
     made.close()
+
+
+@pytest.fixture
+def spiking_controller():
+    """A recording of spikes with trials, of which neuron 3 is selected."""
+    arrays = dict(spiking_arrays(SpikingSpec(n_trials=40)))
+    # The panel opens with the choice, although it is not the first column.
+    arrays["trial_side"] = np.where(np.arange(40) < 20, "left", "right")
+    arrays["trial_choice"] = np.where(np.arange(40) % 3, "right", "left")
+    with open_controller(om.open_session(arrays), TOYS["toy-counts"]()) as made:
+        made.editor.apply_preset("co_smoothing")
+        made.selection.select([3])
+        yield made
 
 
 @pytest.fixture

@@ -7,11 +7,9 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-import omnimouse_model as om
 from omnimouse_model.analysis.stimulus_edits import Contrast
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.masks import TARGET, VISIBLE
-from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.panel import rows_message
 from omnimouse_widgets.jupyter.results import (
@@ -31,7 +29,6 @@ from omnimouse_widgets.views.rows.traces import Trace
 from tests.model.live.mask.test_stimulus_edits import VideoPredictor
 from tests.predictors import NoisyPredictor, open_controller
 from tests.small_sessions import simulate_mouse
-from tests.toy_predictors import TOYS
 
 TABLE = "block2"
 
@@ -405,17 +402,6 @@ def test_rows_of_different_axes_keep_their_own():
 
 
 # -- repeats and trials in a page: what it is sent, what it presses, and its traits --
-@pytest.fixture
-def spiking_controller():
-    arrays = dict(spiking_arrays(SpikingSpec(n_trials=40)))
-    arrays["trial_choice"] = np.where(np.arange(40) % 3, "right", "left")
-    session = om.open_session(arrays)
-    with open_controller(session, TOYS["toy-counts"]()) as made:
-        made.editor.apply_preset("co_smoothing")
-        made.selection.select([3])
-        yield made
-
-
 def item(message, name):
     return next(one for one in message["items"] if one["name"] == name)
 
@@ -441,7 +427,7 @@ def test_the_page_presses_a_trial_and_code_chooses_a_condition(spiking_controlle
     assert part._constants["columns"] == [0, 0, 0, 1]
     message, _ = opened.wait_for("block2")
     table = item(message, "trials")
-    assert table["titles"] == ["trial", "onset", "part", "choice", "stim_id"]
+    assert table["titles"] == ["trial", "onset", "part", "side", "choice", "stim_id"]
     assert "pick" not in table
     opened.say("pick", name="trials", place=[2])
     message, _ = opened.wait_for("block1", lambda one, _: item(one, "current")["row"] == 2)

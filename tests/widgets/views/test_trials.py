@@ -14,16 +14,8 @@ from tests.toy_predictors import TOYS
 
 
 @pytest.fixture
-def controller():
-    arrays = dict(spiking_arrays(SpikingSpec(n_trials=40)))
-    # The panel opens with the choice, although it is not the first column.
-    arrays["trial_side"] = np.where(np.arange(40) < 20, "left", "right")
-    arrays["trial_choice"] = np.where(np.arange(40) % 3, "right", "left")
-    session = om.open_session(arrays)
-    with open_controller(session, TOYS["toy-counts"]()) as made:
-        made.editor.apply_preset("co_smoothing")
-        made.selection.select([3])
-        yield made
+def controller(spiking_controller):
+    return spiking_controller
 
 
 @pytest.fixture
