@@ -28,7 +28,7 @@ def write(path: Path) -> None:
     image.fill(Qt.GlobalColor.white)
     painter, left = QPainter(image), 0
     for width, height in SIZES:
-        form = SettingsForm(ContextView(controller).form)
+        form = SettingsForm(ContextView.of(controller).form)
         form.fit(width)
         form.resize(width, height)
         form.show()

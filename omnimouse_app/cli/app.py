@@ -174,7 +174,11 @@ def _write_pictures(out: Path, model: str) -> None:
 
 
 def _write_report(out: Path, model: str, device: "Device") -> None:
-    from omnimouse_app.window.screen import has_display, run_on_virtual_display, scratch_settings
+    from omnimouse_app.window.screen import (
+        has_display,
+        run_on_virtual_display,
+        scratch_settings,
+    )
 
     if not has_display():
         # Run the same demo again in a child process, on a virtual display.

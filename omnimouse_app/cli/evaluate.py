@@ -492,7 +492,10 @@ def _competition(
     """Return rows and tables of whole videos, scored as in the competition."""
     from omnimouse_app.cli.evaluation_tables import competition_rows
     from omnimouse_model.errors import UnsupportedRequestError
-    from omnimouse_model.evaluation.sensorium2023 import competition_score, predict_clips
+    from omnimouse_model.evaluation.sensorium2023 import (
+        competition_score,
+        predict_clips,
+    )
     from omnimouse_model.inference.registry import load_predictor
 
     predictors = [load_predictor(name, device=device) for name in names]

@@ -71,7 +71,10 @@ def command(
     """
     from omnimouse_model.analysis.predictions import predict_session
     from omnimouse_model.errors import StoppedError
-    from omnimouse_model.predict.prediction_file import saved_windows, unfinished_path
+    from omnimouse_model.predict.prediction_file import (
+        saved_windows,
+        unfinished_path,
+    )
 
     recording = named_session(session, **reading)
     mask = named_mask(mask_name, recording)

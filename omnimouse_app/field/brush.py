@@ -16,8 +16,9 @@ from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygo
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.mask.editor import CODE_NAMES
+from omnimouse_model.live.mask.editor import CODE_NAMES, MaskEditor
+from omnimouse_model.live.neurons.planes import Planes, Selection
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_widgets.qt.style.redraw import field_first
 from omnimouse_widgets.views.field.layout import (
@@ -59,18 +60,25 @@ class Brush:
     canvas: QWidget | None = None
     """Widget of the canvas, over which the lasso draws its outline."""
 
-    def __init__(self, controller: Controller, viewer: Any) -> None:
-        self._state, self._editor = controller.state, controller.editor
-        self._selection, self._planes = controller.selection, controller.planes
+    def __init__(
+        self,
+        state: LiveState,
+        editor: MaskEditor,
+        selection: Selection,
+        planes: Planes,
+        viewer: Any,
+    ) -> None:
+        self._state, self._editor = state, editor
+        self._selection, self._planes = selection, planes
         self._viewer = viewer
         self._field: Field | None = None
         self._session: Session | None = None
         self._layer: Labels | None = None
         self._tool: Tool = "brush"
         self._radius = FIRST_RADIUS
-        self._editor.brush_chosen.connect(self._leave_select)
-        self._state.events.active_span.connect(self._report_state)
-        self._editor.stepped.connect(self._report_step)
+        editor.brush_chosen.connect(self._leave_select)
+        state.events.active_span.connect(self._report_state)
+        editor.stepped.connect(self._report_step)
 
     # -- settings -----------------------------------------------------------------
     @property

@@ -10,12 +10,18 @@ from napari.utils.colormaps import CyclicLabelColormap
 from napari.utils.notifications import show_warning
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import BackgroundTask
 from omnimouse_model.live.inference.engine import Execution
+from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.neurons.planes import Planes
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.redraw import qt_post
-from omnimouse_widgets.views.field.areas import AreaOutline, OutlinedAreas, outline_areas
+from omnimouse_widgets.views.field.areas import (
+    AreaOutline,
+    OutlinedAreas,
+    outline_areas,
+)
 from omnimouse_widgets.views.field.layout import Field, Tile, name_places
 
 
@@ -278,8 +284,8 @@ class AreaLayer:
 
     Parameters
     ----------
-    controller
-        Its state says whether areas are shown; the visibility switch in napari's layer
+    state, colouring, planes
+        The state says whether areas are shown; the visibility switch in napari's layer
         list changes that state. Areas are never shown in the 3-D view, where the switch
         has no effect on the state.
     add, is_in_viewer
@@ -289,12 +295,13 @@ class AreaLayer:
 
     def __init__(
         self,
-        controller: Controller,
+        state: LiveState,
+        colouring: Colouring,
+        planes: Planes,
         add: Callable[[Any, str], None],
         is_in_viewer: Callable[[Any], bool],
     ) -> None:
-        self._state, self._colouring = controller.state, controller.colouring
-        self._planes = controller.planes
+        self._state, self._colouring, self._planes = state, colouring, planes
         self._add, self._is_in_viewer = add, is_in_viewer
         self._field: Field | None = None
         # Computed outlines that have no layer yet.

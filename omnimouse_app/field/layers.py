@@ -32,9 +32,17 @@ from omnimouse_app.field.layer_kinds import (
 )
 from omnimouse_app.field.points_3d import SpaceView
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.neurons.planes import Planes
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.views.field.colours import core_and_rim, flat_rows
-from omnimouse_widgets.views.field.layout import Field, field_of, neurons_at, tile_of
+from omnimouse_widgets.views.field.layout import (
+    Field,
+    field_of,
+    neurons_at,
+    tile_of,
+)
 from omnimouse_widgets.views.field.text import describe
 
 TOKEN = "omnimouse"
@@ -64,8 +72,8 @@ class FieldLayers(QObject):
     ----------
     viewer
         The napari viewer (or the proxy that a plugin receives).
-    controller
-        Source of what is drawn: mask, scores, colours, and the planes shown.
+    state, results, colouring, planes
+        What is drawn: mask, scores, colours, and the planes shown.
     brush
         Pointer tools that act on the neuron layer.
     parent
@@ -80,22 +88,36 @@ class FieldLayers(QObject):
     layer_made = Signal(object)
     """Emitted with the neuron layer when a session is shown."""
 
-    def __init__(self, viewer: Any, controller: Controller, brush: Brush, parent: QObject) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        state: LiveState,
+        results: Results,
+        colouring: Colouring,
+        planes: Planes,
+        brush: Brush,
+        parent: QObject,
+    ) -> None:
         super().__init__(parent)
-        self._viewer, self._brush = viewer, brush
-        self._state, self._results = state, results = controller.state, controller.results
-        self._colouring, self._planes = controller.colouring, controller.planes
+        self._viewer = viewer
+        self._state, self._results, self._colouring = state, results, colouring
+        self._planes = planes
+        self._brush = brush
         self._session: Session | None = None
         self.field: Field | None = None
         self.colours: LabelColours | None = None
         self.areas = AreaLayer(
-            controller, self._add_for_display, lambda layer: layer in self._viewer.layers
+            state,
+            colouring,
+            planes,
+            self._add_for_display,
+            lambda layer: layer in self._viewer.layers,
         )
         self.space = SpaceView(
             viewer,
             brush.select,
             lambda neuron: describe(state, results, neuron),
-            lambda: controller.planes.show_in_space(False),
+            lambda: planes.show_in_space(False),
         )
         self.by_role: dict[str, Any] = {}
         self._faded: list[tuple[Layer, float]] = []

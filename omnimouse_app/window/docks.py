@@ -94,8 +94,8 @@ class OmniMouseDock(QWidget):
         self.docks: dict[str, QDockWidget] = {}
         self._layout: DockLayout | None = None
         self._first_layout = QByteArray()
-        self.control = ControlPanel(self.controller)
-        self.brush = BrushPanel(self.controller, self.instrument.brush)
+        self.control = ControlPanel.of(self.controller)
+        self.brush = BrushPanel.of(self.controller, self.instrument.brush)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         # Otherwise napari adds a stretch below it, after a start from the menu.
@@ -249,7 +249,8 @@ class OmniMouseDock(QWidget):
             self.controller.loader.open(folder)
 
     def _show_recordings(self) -> None:
-        show_recordings(self.controller, self.main_window)
+        made = self.controller
+        show_recordings(made.state, made.loader, made.recordings, self.main_window)
 
     def play(self) -> None:
         """Play or pause, with the stimulus panel shown: playback stops when hidden."""

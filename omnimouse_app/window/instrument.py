@@ -5,7 +5,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import Any, Self
 
 from napari.layers import Labels
 from psygnal import SignalInstance
@@ -23,7 +23,11 @@ from omnimouse_model.inference.client import load_in_worker
 from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.pinned_stages import Load
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import Device, LiveState
+from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_widgets.qt.style.redraw import qt_post
 from omnimouse_widgets.qt.style.shortcuts import key_actions
@@ -95,15 +99,17 @@ class Instrument(QObject):
         elif controller is None:
             self.controller.model.choose(preferred_model(self.controller), is_default=True)
         made = self.controller
-        self.brush = Brush(made, viewer)
+        self.brush = Brush(made.state, made.editor, made.selection, made.planes, viewer)
         last = self.controller.store.load().brush_radius
         self.brush.radius = settings.brush_radius or last or FIRST_RADIUS
-        self.layers = FieldLayers(viewer, made, self.brush, self)
+        self.layers = FieldLayers(
+            viewer, made.state, made.results, made.colouring, made.planes, self.brush, self
+        )
         self.layers.layer_made.connect(self._bind_keys)
         self.layers.show_session()
         self.controller.loader.before_show = import_for_layers
         self.controller.loader.on_read = field_of
-        self._hint = FirstHint(viewer, made)
+        self._hint = FirstHint.of(viewer, made)
         self._viewer = viewer
         # The title that the window had before, and the one of this instrument.
         self._first_title = self._title = viewer.title
@@ -273,23 +279,47 @@ _FONT_POINTS, _LETTER_PX = 9, 9.0
 
 
 class FirstHint:
-    """Hint for a user who has not used the application before."""
+    """Hint for a user who has not used the application before.
 
-    def __init__(self, viewer: Any, controller: Controller) -> None:
+    Parameters
+    ----------
+    viewer
+        The napari viewer, whose text overlay shows the hint if it is not in use.
+    state, results, baseline, colouring
+        What the hint tells about.
+    editor, store
+        Whether something was changed, which ends the hint, or was before.
+    """
+
+    def __init__(
+        self,
+        viewer: Any,
+        state: LiveState,
+        results: Results,
+        baseline: Results,
+        editor: MaskEditor,
+        colouring: Colouring,
+        store: StateStore,
+    ) -> None:
         self._canvas = viewer.canvas
         self._overlay = viewer.canvas.overlays.text
-        self._state, self._results = controller.state, controller.results
-        self._baseline, self._editor = controller.baseline, controller.editor
-        self._colouring = controller.colouring
+        self._state, self._results, self._baseline = state, results, baseline
+        self._editor, self._colouring = editor, colouring
         self._is_shown = False
         # Another plugin may show a text of its own.
         is_free = not (self._overlay.visible and self._overlay.text)
-        if is_free and not controller.store.load().session:
+        if is_free and not store.load().session:
             # What a model reads is known once it is loaded; its score is refined.
             for signal in self._signals():
                 signal.connect(self._follow)
             self._canvas.events.size.connect(self._follow)
             self._follow()
+
+    @classmethod
+    def of(cls, viewer: Any, controller: Controller) -> Self:
+        """Return the hint of a controller."""
+        c = controller
+        return cls(viewer, c.state, c.results, c.baseline, c.editor, c.colouring, c.store)
 
     def _signals(self) -> tuple[SignalInstance, ...]:
         return (

@@ -15,10 +15,18 @@ import numpy as np
 import omnimouse_model as om
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.stitching import predict_span
-from omnimouse_model.evaluation.tier_score import TierScore, TierScoring, scored_tier
+from omnimouse_model.evaluation.tier_score import (
+    TierScore,
+    TierScoring,
+    scored_tier,
+)
 from omnimouse_model.live.mask.presets import DEFAULT_PRESET, mask_for
 from omnimouse_model.live.pin import page_around
-from omnimouse_model.live.state_store import SHIPPED, FirstScores, first_scores
+from omnimouse_model.live.state_store import (
+    SHIPPED,
+    FirstScores,
+    first_scores,
+)
 from omnimouse_model.predict.predictor import Predictor
 
 LOWEST_RANK: Final = 0.4

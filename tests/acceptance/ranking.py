@@ -25,7 +25,14 @@ from omnimouse_model.inference.families import TrainingPlan
 from omnimouse_model.storage.trees import decode_json
 from omnimouse_model.storage.write import cache_dir
 from omnimouse_model.training.config import RunSettings
-from tests.model.dynamics_world import HELDOUT, N_BINS, RELATIVES, SPEC, STRANGERS, dynamics_session
+from tests.model.dynamics_world import (
+    HELDOUT,
+    N_BINS,
+    RELATIVES,
+    SPEC,
+    STRANGERS,
+    dynamics_session,
+)
 
 MIN_SHARE = 0.9
 """Share of the worlds in which the three relatives must be first."""

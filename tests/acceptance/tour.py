@@ -210,7 +210,7 @@ def experiment_on_the_twin(story: Story) -> None:
         "them, by nested cross-validation, beside shuffled areas.",
     )
     _run_experiment(story, "exciting")
-    press(LaboratoryView(controller), "what_if")
+    press(LaboratoryView.of(controller), "what_if")
     story.dock.bring_up("What if")
     results = controller.results
     wait_for(lambda: results.what_if_freshness == "fresh", "the new prediction", _LONG_S)

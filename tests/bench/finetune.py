@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, folder_option, named_session, threads_option
+from omnimouse_app.cli.inputs import (
+    device_option,
+    folder_option,
+    named_session,
+    threads_option,
+)
 from omnimouse_app.cli.terminal import Progress, interruptible
 from tests.bench.benchmark import Row, benchmark
 

@@ -14,7 +14,11 @@ import numpy as np
 import torch
 
 from omnimouse_model.families.omnimouse.batches import TrainConfig
-from omnimouse_model.families.omnimouse.training import OmniMouseTraining, Step, batch_loss
+from omnimouse_model.families.omnimouse.training import (
+    OmniMouseTraining,
+    Step,
+    batch_loss,
+)
 from omnimouse_model.predict.devices import on_device
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import drawn_ahead, reused_heap

@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, named_session, sessions_option, threads_option
+from omnimouse_app.cli.inputs import (
+    device_option,
+    named_session,
+    sessions_option,
+    threads_option,
+)
 from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:

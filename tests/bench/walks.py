@@ -205,8 +205,18 @@ def walks_of_mouse() -> dict[str, Walk]:
     # The engine's thread starts with the first request, and keeps this function.
     threading.setprofile(_note)
     controller, viewer, owner = Controller(post=qt_post()), ViewerModel(), QObject()
-    brush = Brush(controller, viewer)
-    layers = FieldLayers(viewer, controller, brush, owner)
+    brush = Brush(
+        controller.state, controller.editor, controller.selection, controller.planes, viewer
+    )
+    layers = FieldLayers(
+        viewer,
+        controller.state,
+        controller.results,
+        controller.colouring,
+        controller.planes,
+        brush,
+        owner,
+    )
     layers.show_session()
     state, results = controller.state, controller.results
 

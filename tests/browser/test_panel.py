@@ -212,7 +212,7 @@ def test_a_form_with_short_labels_has_two_columns_in_a_narrow_part(page):
     page.set_viewport_size({"width": 458, "height": 700})
     spec = CoupledSpec(n_neurons=24, minutes=1.5)
     with open_controller(om.open_session(simulate_coupled(spec).arrays)) as controller:
-        show(page, record(WhatIfView(controller))["settings"])
+        show(page, record(WhatIfView.of(controller))["settings"])
     fields = page.locator(".omnimouse-field")
     assert len({round(fields.nth(k).bounding_box()["x"]) for k in range(fields.count())}) == 2
     spans = page.locator(".omnimouse-field span")
@@ -278,7 +278,7 @@ def test_bars_of_sources_have_the_colours_of_their_table(page, tmp_path):
         controller.sources.folder = tmp_path
         controller.sources.set(windows=8)
         controller.selection.select([2, 20])
-        view = SourcesView(controller)
+        view = SourcesView.of(controller)
         press(view, "run")
         bars = record(view)["content"]
         choose(view, "page", "table")

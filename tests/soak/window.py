@@ -255,7 +255,11 @@ def soak_window(
 
 def main() -> int:
     """Run windows; use a virtual display if there is no other."""
-    from omnimouse_app.window.screen import has_display, scratch_settings, virtual_display
+    from omnimouse_app.window.screen import (
+        has_display,
+        scratch_settings,
+        virtual_display,
+    )
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=120.0, help="of all windows")

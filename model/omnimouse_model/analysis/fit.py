@@ -39,7 +39,13 @@ from omnimouse_model.predict.checkpoint_file import ABOUT
 from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_model.predict.family import Family, transfer_options
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import QUIET, CallbackJob, Job, LimitedJob, shows_progress
+from omnimouse_model.progress import (
+    QUIET,
+    CallbackJob,
+    Job,
+    LimitedJob,
+    shows_progress,
+)
 from omnimouse_model.simulate.demo import opened
 from omnimouse_model.storage.files import is_folder
 from omnimouse_model.storage.trees import decode, read_json, read_or_set_aside, refused_as, shown

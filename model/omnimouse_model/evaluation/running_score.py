@@ -34,7 +34,12 @@ from omnimouse_model.metrics.time_blocks import (
     jackknife_errors,
 )
 from omnimouse_model.predict.compatibility import unread_text
-from omnimouse_model.predict.predictor import NOT_PREDICTED, Prediction, Predictor, in_window_units
+from omnimouse_model.predict.predictor import (
+    NOT_PREDICTED,
+    Prediction,
+    Predictor,
+    in_window_units,
+)
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 
 CHANNELS = (*EYE_NAMES, "running")

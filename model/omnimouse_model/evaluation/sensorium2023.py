@@ -17,7 +17,12 @@ import numpy as np
 from jaxtyping import Float
 
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ, WindowSpec, default_spec
+from omnimouse_model.data.window_spec import (
+    N_SAMPLES,
+    SCREEN_RATE_HZ,
+    WindowSpec,
+    default_spec,
+)
 from omnimouse_model.errors import ExportError, UnsupportedRequestError
 from omnimouse_model.evaluation.shard import BATCH
 from omnimouse_model.masks import Mask

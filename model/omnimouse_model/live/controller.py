@@ -1,6 +1,6 @@
 """Controller of the live app: it makes the parts that change state and results.
 
-Views take the parts that they use from it. Results reach the drawing thread through `post`; by
+Views receive the parts that they use. Results reach the drawing thread through `post`; by
 default they arrive on the engine's thread. The controller has no behaviour of its own.
 """
 

@@ -6,7 +6,11 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.sweep.contexts import ContextAmount, inputs_label, measure_context
+from omnimouse_model.analysis.sweep.contexts import (
+    ContextAmount,
+    inputs_label,
+    measure_context,
+)
 from omnimouse_model.analysis.sweep.live_sweep import TierCurves
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.evaluation.tier_score import PRELIMINARY

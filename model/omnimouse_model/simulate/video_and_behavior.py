@@ -12,7 +12,13 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from omnimouse_model.simulate.population import Purpose, decay, integrate, stream, wander
+from omnimouse_model.simulate.population import (
+    Purpose,
+    decay,
+    integrate,
+    stream,
+    wander,
+)
 from omnimouse_model.simulate.specs import (
     BLANK_SAMPLES,
     BLOCK_SAMPLES,

@@ -39,7 +39,12 @@ from omnimouse_model.simulate.truth import FOLDER as TRUTH
 from omnimouse_model.simulate.truth import ResponseSums, spec_fingerprint
 from omnimouse_model.simulate.video_and_behavior import GRAY, device_traces
 from omnimouse_model.storage.arrays.npy import fill, rows_to_fill
-from omnimouse_model.storage.write import put_in_place, remove_left_over, temporary_folder, writing
+from omnimouse_model.storage.write import (
+    put_in_place,
+    remove_left_over,
+    temporary_folder,
+    writing,
+)
 
 logger = logging.getLogger(__name__)
 

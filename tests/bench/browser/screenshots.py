@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
-from tests.bench.browser.page import NO_REQUEST_PENDING, NotebookPage, browser_and_server, page_in
+from tests.bench.browser.page import (
+    NO_REQUEST_PENDING,
+    NotebookPage,
+    browser_and_server,
+    page_in,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator

@@ -3,7 +3,11 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.evaluation import repeats
-from omnimouse_model.evaluation.repeats import RepeatedClip, clip_repeats, repeated_clips
+from omnimouse_model.evaluation.repeats import (
+    RepeatedClip,
+    clip_repeats,
+    repeated_clips,
+)
 from omnimouse_model.metrics import cc_scores, stack_clips
 from omnimouse_model.progress import CallbackJob
 from tests.memory import check_memory

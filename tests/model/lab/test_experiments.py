@@ -14,7 +14,12 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.errors import ResultsFileError, StoppedError, UnsupportedRequestError
 from omnimouse_model.lab import tuning
-from omnimouse_model.lab.experiments import EXPERIMENTS, findings_of, run_experiment, windows_of
+from omnimouse_model.lab.experiments import (
+    EXPERIMENTS,
+    findings_of,
+    run_experiment,
+    windows_of,
+)
 from omnimouse_model.lab.responses import ResponseStore
 from omnimouse_model.lab.stimuli.stimulus import Monitor
 from omnimouse_model.progress import QUIET, CallbackJob, never

@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnimouse_model.lab.recorded_comparison import recorded_responses, responses_to_trials
+from omnimouse_model.lab.recorded_comparison import (
+    recorded_responses,
+    responses_to_trials,
+)
 from omnimouse_model.lab.recorded_trials import direction_trials
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.storage.arrays.rows import MemoryRows

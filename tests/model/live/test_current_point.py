@@ -62,7 +62,7 @@ def test_beside_curves_of_the_window_it_has_the_score_of_the_bar(controller):
 @pytest.mark.slow
 def test_curves_over_the_tier_replace_those_of_the_window(controller):
     def names():
-        return [sweep.name for sweep in ContextView(controller).drawn()]
+        return [sweep.name for sweep in ContextView.of(controller).drawn()]
 
     assert controller.results.sweep.is_complete
     assert names() == [WINDOW_SWEEP]

@@ -312,7 +312,7 @@ def searching(folder, monkeypatch):
 @pytest.mark.parametrize("name", list(laboratory_jobs.SEARCHES))
 def test_a_found_input_becomes_a_what_if_edit(searching, name, tmp_path):
     laboratory, search = searching.laboratory, laboratory_jobs.SEARCHES[name]
-    view = LaboratoryView(searching)
+    view = LaboratoryView.of(searching)
     laboratory.choose(name)
     with pytest.raises(ValueError, match="Run it first"):
         press(view, "what_if")

@@ -215,7 +215,7 @@ def test_without_a_session_nothing_is_painted_or_downloaded(empty_controller, pa
 
 
 def test_it_says_how_many_neurons_are_computed_so_far(controller, monkeypatch):
-    view = NeuronsView(controller)
+    view = NeuronsView.of(controller)
     assert record(view)["count"].text == "40 of 40 neurons"
     monkeypatch.setattr(Colouring, "n_so_far", 24)
     count = record(view)["count"]

@@ -11,7 +11,7 @@ from tests.widgets.pointer import press
 
 def test_enter_in_a_field_begins_no_sweep(controller, show, redraw):
     controller.selection.select([3, 11, 30])
-    panel = show(RecordPanel(ContextView(controller), controller), 400, 460)
+    panel = show(RecordPanel.of(ContextView.of(controller), controller), 400, 460)
     press(panel.widgets["sweep"])
     redraw()
     neurons = panel.widgets["settings"].controls["neurons"].native
@@ -29,7 +29,7 @@ def test_the_mark_is_drawn_in_both_curves(session, tmp_path, show, redraw):
     with open_controller(session, NoisyPredictor()) as controller:
         controller.sweeps.folder = tmp_path / "kept"
         controller.selection.select([3, 11, 30])
-        panel = show(RecordPanel(ContextView(controller), controller), 400, 460)
+        panel = show(RecordPanel.of(ContextView.of(controller), controller), 400, 460)
         redraw()
         for axis in ("neurons", "history_samples"):
             assert panel.plots[axis].overlays[f"line {axis}"].getData()[0] is not None

@@ -15,7 +15,7 @@ NO_KEYS = Qt.KeyboardModifier.NoModifier
 
 @pytest.fixture
 def panel(controller, show):
-    return show(RecordPanel(NeuronsView(controller), controller), 400, 420)
+    return show(RecordPanel.of(NeuronsView.of(controller), controller), 400, 420)
 
 
 def table_of(panel):
@@ -81,7 +81,7 @@ def test_properties_of_unit_tables_are_columns(controller, show, redraw, tmp_pat
     ids = controller.state.session.units.unit_id
     rows = [f"{unit},{0.125 * k},L{k % 5}" for k, unit in enumerate(ids)]
     path.write_text("\n".join(["unit_id,osi,layer", *rows]))
-    panel = show(RecordPanel(NeuronsView(controller), controller), 500, 420)
+    panel = show(RecordPanel.of(NeuronsView.of(controller), controller), 500, 420)
     assert table_of(panel).columnCount() == len(COLUMNS)
     controller.loader.reopen(unit_tables=str(path))
     redraw()

@@ -29,7 +29,7 @@ from tests.widgets.pointer import pick, pixel, press
 
 @pytest.fixture
 def panel(controller, show):
-    return show(RecordPanel(RankingView(controller), controller), 400, 470)
+    return show(RecordPanel.of(RankingView.of(controller), controller), 400, 470)
 
 
 def cells(view):
@@ -76,7 +76,7 @@ def test_a_record_is_drawn_and_its_actions_are_pressed(panel, controller, redraw
 
 
 def test_the_laboratory_has_room_in_a_narrow_dock(controller, show, redraw):
-    panel = show(RecordPanel(LaboratoryView(controller), controller), 400, 560)
+    panel = show(RecordPanel.of(LaboratoryView.of(controller), controller), 400, 560)
     for at in range(panel.widgets["experiment"].count()):
         pick(panel.widgets["experiment"], panel.widgets["experiment"].itemData(at))
         redraw()
@@ -178,7 +178,7 @@ class Chosen:
 
 @pytest.mark.parametrize(("width", "is_whole"), [(700, True), (140, False)])
 def test_a_choice_shows_its_whole_text_where_there_is_room(controller, show, width, is_whole):
-    panel = show(RecordPanel(Chosen(), controller), width, 240)
+    panel = show(RecordPanel.of(Chosen(), controller), width, 240)
     box = panel.widgets["clip"]
     text = box.fontMetrics().horizontalAdvance(Chosen.options[0][1])
     assert (box.width() > text) == is_whole
@@ -204,7 +204,7 @@ class Growing:
 
 def test_new_plots_have_their_height_before_the_next_frame(controller, show):
     view = Growing()
-    panel = show(RecordPanel(view, controller), 400, 300)
+    panel = show(RecordPanel.of(view, controller), 400, 300)
     height, view.n_plots = panel.plots["alone"].canvas.height(), 2
     view.changed.emit()
     panel.redraw.flush()
@@ -226,7 +226,7 @@ class Layouts(QObject):
 
 def test_a_record_that_is_drawn_again_as_it_was_lays_out_nothing(controller, show, redraw, qapp):
     view = Growing()
-    panel, layouts = show(RecordPanel(view, controller), 400, 300), Layouts()
+    panel, layouts = show(RecordPanel.of(view, controller), 400, 300), Layouts()
     qapp.installEventFilter(layouts)
     try:
         view.changed.emit()
@@ -237,7 +237,7 @@ def test_a_record_that_is_drawn_again_as_it_was_lays_out_nothing(controller, sho
 
 
 def test_an_action_is_enabled_once_its_reason_is_gone(controller, show, redraw):
-    panel = show(RecordPanel(SourcesView(controller), controller), 400, 470)
+    panel = show(RecordPanel.of(SourcesView.of(controller), controller), 400, 470)
     assert not panel.widgets["python"].isEnabled()
     controller.selection.select([1])
     redraw()
@@ -246,7 +246,7 @@ def test_an_action_is_enabled_once_its_reason_is_gone(controller, show, redraw):
 
 
 def test_a_typed_name_is_taken_and_a_refused_one_is_told(controller, show, redraw):
-    panel = show(RecordPanel(SourcesView(controller), controller), 400, 470)
+    panel = show(RecordPanel.of(SourcesView.of(controller), controller), 400, 470)
     controller.editor.paint([1, 2], VISIBLE)
     for name in ("video", "mine"):
         panel.press("name")
@@ -280,7 +280,7 @@ class Offering:
 
 def test_joined_buttons_are_those_that_are_offered(controller, show, redraw):
     view = Offering()
-    panel = show(RecordPanel(view, controller), 300, 100)
+    panel = show(RecordPanel.of(view, controller), 300, 100)
     buttons = panel.widgets["kind"]
     assert buttons.value == "c"
     view.values, view.value = ("a", "d"), "d"
@@ -295,7 +295,7 @@ def test_joined_buttons_are_those_that_are_offered(controller, show, redraw):
 
 
 def test_a_content_that_never_had_data_is_a_text(empty_controller, show):
-    panel = show(RecordPanel(TracesView(empty_controller), empty_controller), 400, 300)
+    panel = show(RecordPanel.of(TracesView.of(empty_controller), empty_controller), 400, 300)
     empty = panel.content("traces")
     assert empty.accessibleName() == NO_SESSION
     assert not panel.stacks

@@ -16,9 +16,9 @@ from omnimouse_widgets.views.registry import docks
 
 MAKERS = {path: partial(make_panel, path) for path in (dock.panel for _, dock in docks())}
 MAKERS |= {
-    "main": ControlPanel,
-    "brush": BrushPanel,
-    "recordings": RecordingsPanel,
+    "main": ControlPanel.of,
+    "brush": BrushPanel.of,
+    "recordings": lambda c: RecordingsPanel(c.state, c.loader, c.recordings),
 }
 
 

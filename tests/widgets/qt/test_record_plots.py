@@ -95,7 +95,7 @@ def view():
 
 @pytest.fixture
 def panel(view, controller, show):
-    return show(RecordPanel(view, controller), 500, 260)
+    return show(RecordPanel.of(view, controller), 500, 260)
 
 
 def test_rows_and_places_are_pressed_and_a_key_acts(panel, view, redraw):
@@ -212,7 +212,7 @@ class EndedView:
 
 def test_a_text_stays_at_the_top_when_the_plot_below_it_is_gone(controller, show, redraw):
     view = EndedView()
-    panel = show(RecordPanel(view, controller), 400, 400)
+    panel = show(RecordPanel.of(view, controller), 400, 400)
     redraw()
     view.has_plot = False
     view.ended.emit()
@@ -257,7 +257,7 @@ def test_texts_of_the_horizontal_axis_never_overlap(panel, redraw):
 
 @pytest.mark.parametrize("height", [130, 300])
 def test_names_of_lines_are_above_the_limits_in_a_low_plot_too(controller, show, redraw, height):
-    panel = show(RecordPanel(PressedView(), controller), 400, height)
+    panel = show(RecordPanel.of(PressedView(), controller), 400, height)
     plot = panel.plots["plot"]
     lines = tuple(
         Line(f"source {n}", "#FFFFFF", np.arange(5.0), np.full(5, 4.0), "", bar=0.9)

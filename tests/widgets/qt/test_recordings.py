@@ -38,7 +38,7 @@ def controller():
 
 
 def recordings_of(controller):
-    return RecordingsPanel(controller)
+    return RecordingsPanel(controller.state, controller.loader, controller.recordings)
 
 
 @pytest.fixture

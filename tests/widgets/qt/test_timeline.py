@@ -21,7 +21,7 @@ from tests.widgets.pointer import canvas_position, drag, pixel, press, wait
 
 def shown(show, controller) -> RecordPanel:
     """Return a panel; `drawn` are its lanes, and `trial` the box of trials."""
-    panel = show(RecordPanel(TimeView(controller), controller), 900, 130)
+    panel = show(RecordPanel.of(TimeView.of(controller), controller), 900, 130)
     panel.drawn = panel.timelines["timeline"]
     panel.canvas, panel.box = panel.drawn.canvas, panel.drawn.box
     panel.trial = panel.widgets.get("trial")
@@ -41,7 +41,7 @@ def test_trials_of_one_tier_are_one_bar_and_every_moment_has_its_tier(controller
     for on, off, tier in zip(*trials, strict=True):
         assert tier_at(bars, (on + off) / 2) == tier.replace("final_test_1", "test")
     assert [bar.letter for bar in bars] == ["", "V", "T"]
-    parts = {row[2] for row in record.record(TrialsView(controller))["trials"].rows}
+    parts = {row[2] for row in record.record(TrialsView.of(controller))["trials"].rows}
     assert parts == {"train", "validation", "test"}
 
 
@@ -86,7 +86,7 @@ def test_repeats_of_the_clip_are_marked(panel, controller, redraw, monkeypatch):
 
 
 def test_without_a_session_keys_and_clicks_do_nothing(empty_controller, show):
-    panel = show(RecordPanel(TimeView(empty_controller), empty_controller), 900, 130)
+    panel = show(RecordPanel.of(TimeView.of(empty_controller), empty_controller), 900, 130)
     QTest.keyClick(panel, Qt.Key.Key_Right)
     drag(panel.content("timeline"), [QPointF(20, 20)])
     assert empty_controller.state.window is None
@@ -116,7 +116,7 @@ SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 def shown_video(show, controller) -> VideoPlayer:
     """Return the frames of a panel; `panel` and `playback` are what they belong to."""
-    video = show(RecordPanel(StimulusView(controller), controller), 360, 280)
+    video = show(RecordPanel.of(StimulusView.of(controller), controller), 360, 280)
     player: VideoPlayer = video.content("frames")
     player.panel, player.playback = video, video.view.playback
     return player

@@ -19,7 +19,7 @@ from tests.widgets.pointer import canvas_position, drag, press, wait
 @pytest.fixture
 def panel(controller, show):
     controller.selection.select([7, 3, 21])
-    return show(RecordPanel(TracesView(controller), controller), 420, 420)
+    return show(RecordPanel.of(TracesView.of(controller), controller), 420, 420)
 
 
 def test_rows_are_the_selection_with_truth_and_prediction(panel, controller, redraw):
@@ -104,7 +104,7 @@ def pinned_panel(controller, show):
     controller.model.choose(SloppyPredictor())
     controller.editor.apply_preset("video_behavior")
     controller.selection.select(SELECTED)
-    return show(RecordPanel(TracesView(controller), controller), 420, 420)
+    return show(RecordPanel.of(TracesView.of(controller), controller), 420, 420)
 
 
 def test_shift_p_pins_and_four_are_all(pinned_panel, controller, redraw):
@@ -208,7 +208,9 @@ def threaded_controller(session, gate):
 
 def test_progress_is_shown_and_can_be_stopped(threaded_controller, gate, show, qtbot):
     pins, results = threaded_controller.pins, threaded_controller.results
-    pinned_panel = show(RecordPanel(TracesView(threaded_controller), threaded_controller), 420, 420)
+    pinned_panel = show(
+        RecordPanel.of(TracesView.of(threaded_controller), threaded_controller), 420, 420
+    )
     wait(qtbot, lambda: results.freshness == "fresh" and not results.is_awaited)
     assert "stop" not in pinned_panel.widgets
     pins.choose_span("10 s")

@@ -42,7 +42,7 @@ def controller(session):
 
 @pytest.fixture
 def panel(controller, show):
-    return show(RecordPanel(WhatIfView(controller), controller), 400, 620)
+    return show(RecordPanel.of(WhatIfView.of(controller), controller), 400, 620)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.predictors import EchoPredictor
 
 @pytest.fixture
 def view(controller):
-    return BehaviorView(controller)
+    return BehaviorView.of(controller)
 
 
 def test_channels_have_their_recording_their_decode_and_its_correlation(view, controller):
@@ -43,12 +43,12 @@ def test_a_press_moves_the_cursor_and_never_the_window(view, controller):
 
 
 def test_the_bar_of_behaviour_has_no_unit_of_spikes(look_at):
-    signs = record(BehaviorView(look_at()))["legend"].signs
+    signs = record(BehaviorView.of(look_at()))["legend"].signs
     assert signs[-1][2] == "1 s.d."
 
 
 def test_without_a_session_the_record_says_so(empty_controller):
-    items = record(BehaviorView(empty_controller))
+    items = record(BehaviorView.of(empty_controller))
     assert items["traces"].missing == NO_SESSION
     assert len(items["cursor"].x) == 0
 

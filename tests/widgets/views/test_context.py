@@ -43,7 +43,7 @@ def controller(session, predictor, tmp_path):
 
 @pytest.fixture
 def view(controller):
-    made = ContextView(controller)
+    made = ContextView.of(controller)
     made.blocks()[0].follow(True)
     return made
 
@@ -114,7 +114,7 @@ def test_the_only_condition_has_a_switch_while_it_is_hidden(view, controller):
 
 
 def test_without_a_session_nothing_is_swept_or_saved(empty_controller):
-    view = ContextView(empty_controller)
+    view = ContextView.of(empty_controller)
     items = record.record(view)
     assert items["curves"].text == NO_SESSION
     assert items["status"].text == " ", "the reason stands below the curves, too"

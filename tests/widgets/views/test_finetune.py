@@ -32,7 +32,7 @@ def test_small_differences_are_drawn_small():
 
 
 def test_without_a_model_and_a_recording_nothing_is_offered(empty_controller):
-    view = FinetuneView(empty_controller)
+    view = FinetuneView.of(empty_controller)
     assert record(view)["message"].text == NOT_OFFERED
     assert not view.is_shown
     assert not view.status
@@ -41,14 +41,14 @@ def test_without_a_model_and_a_recording_nothing_is_offered(empty_controller):
 def test_while_a_model_is_loaded_it_is_not_called_unsuitable(controller):
     controller.results.needs = None
     controller.state.predictor_name = "demo"
-    view = FinetuneView(controller)
+    view = FinetuneView.of(controller)
     assert record(view)["message"].text == "Loading demo…"
     controller.results.error = "It cannot be loaded"
     assert record(view)["message"].text == NOT_OFFERED
 
 
 def test_a_model_of_spike_counts_cannot_be_fitted_to_traces(controller):
-    view = FinetuneView(controller)
+    view = FinetuneView.of(controller)
     controller.model.choose("ndt")
     assert "has response traces, not spike times" in record(view)["start"].refusal
     controller.model.choose("mtm")
@@ -56,7 +56,7 @@ def test_a_model_of_spike_counts_cannot_be_fitted_to_traces(controller):
 
 
 def test_a_run_stopped_before_its_first_step_does_not_speak_of_saved_weights(controller, tmp_path):
-    finetuning, view = controller.finetuning, FinetuneView(controller)
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
     name, session = controller.state.predictor_name, controller.state.session
     finetuning.request = FinetuneRequest(name, session, tmp_path, steps=3)
     finetuning.n_steps = 3
@@ -66,7 +66,7 @@ def test_a_run_stopped_before_its_first_step_does_not_speak_of_saved_weights(con
 
 
 def test_an_ended_run_makes_room_for_another_model_and_comes_back(controller, tmp_path):
-    view, session = FinetuneView(controller), controller.state.session
+    view, session = FinetuneView.of(controller), controller.state.session
     controller.finetuning.request = FinetuneRequest("mtm", session, tmp_path, steps=3)
     controller.model.choose("latent-zig")
     assert record(view)["title"].text == f"Fit latent-zig to {session.id}"
@@ -79,7 +79,7 @@ def test_an_ended_run_makes_room_for_another_model_and_comes_back(controller, tm
 
 
 def test_the_loss_of_one_step_is_a_point_and_that_of_more_a_line(controller, tmp_path):
-    finetuning, view = controller.finetuning, FinetuneView(controller)
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
     name, session = controller.state.predictor_name, controller.state.session
     finetuning.request = FinetuneRequest(name, session, tmp_path, steps=3)
     finetuning.n_steps = 3
@@ -90,7 +90,7 @@ def test_the_loss_of_one_step_is_a_point_and_that_of_more_a_line(controller, tmp
 
 
 def test_a_run_of_another_recording_is_named_at_its_end_and_has_no_button(controller, tmp_path):
-    finetuning, view = controller.finetuning, FinetuneView(controller)
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
     name, session = controller.state.predictor_name, controller.state.session
     finetuning.request = FinetuneRequest(name, session, tmp_path)
     assert open_label(finetuning) == "Fine-tune…"
@@ -117,6 +117,6 @@ def test_a_family_with_other_options_has_its_own_form(empty_controller, monkeypa
     assert (part.train, part.steps) == (None, None)
     with pytest.raises(ValueError, match="no such option"):
         part.train = "all"
-    view = FinetuneView(empty_controller)
+    view = FinetuneView.of(empty_controller)
     assert [(each.name, each.value) for each in view.form.fields()] == [("rate", 0.5)]
     part.close()

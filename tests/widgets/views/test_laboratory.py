@@ -40,7 +40,7 @@ def controller(session, tmp_path):
 
 @pytest.fixture
 def view(controller):
-    made = LaboratoryView(controller)
+    made = LaboratoryView.of(controller)
     choose(made, "repeats", 1)
     return made
 
@@ -152,7 +152,7 @@ def test_a_found_image_is_shown_in_place_of_the_video(session, monkeypatch, tmp_
     monkeypatch.setattr(laboratory_jobs, "STEPS", 2)
     with open_controller(session, FramePredictor()) as controller:
         controller.selection.select([3])
-        view = LaboratoryView(controller)
+        view = LaboratoryView.of(controller)
         choose(view, "experiment", "exciting")
         assert record(view)["what_if"].refusal == NO_RESULT
         assert "colour" not in record(view)
@@ -171,7 +171,7 @@ def test_a_found_image_is_shown_in_place_of_the_video(session, monkeypatch, tmp_
 
 def test_the_labels_of_a_decoding_are_a_matrix(session):
     with open_controller(with_areas(session), AreaCodes()) as controller:
-        view = LaboratoryView(controller)
+        view = LaboratoryView.of(controller)
         choose(view, "experiment", "barcodes")
         items = record(view)
         assert items["label"].value == "area"
@@ -187,7 +187,7 @@ def test_the_labels_of_a_decoding_are_a_matrix(session):
 
 def test_results_are_columns_of_the_table_of_neurons(session, tmp_path):
     with open_controller(session, EnergyNeurons(reads_places=True)) as controller:
-        laboratory, table = controller.laboratory, NeuronsView(controller)
+        laboratory, table = controller.laboratory, NeuronsView.of(controller)
         laboratory.folder = tmp_path
         n_columns = len(record(table)["rows"].columns)
         laboratory.choose("fields")
@@ -211,7 +211,7 @@ def test_results_leave_with_their_recording(view, controller, tmp_path):
 
 
 def test_the_panel_neuron_shows_the_result_of_its_neuron(view, controller):
-    neuron = NeuronView(controller)
+    neuron = NeuronView.of(controller)
     follow(neuron, True)
     assert "found_plot" not in record(neuron)
     press(view, "run")

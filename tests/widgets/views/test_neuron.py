@@ -57,7 +57,7 @@ def controller(recording):
 @pytest.fixture
 def view(controller):
     """The view while it is in sight, which computes the numbers."""
-    made = NeuronView(controller)
+    made = NeuronView.of(controller)
     follow(made, True)
     yield made
     follow(made, False)
@@ -197,7 +197,7 @@ def test_a_fault_is_told_with_a_way_on(view, controller, monkeypatch):
 
 
 def test_nothing_is_computed_out_of_sight(controller):
-    view = NeuronView(controller)
+    view = NeuronView.of(controller)
     controller.selection.select([4])
     assert controller.neuron_info.current is None
     follow(view, True)
@@ -242,7 +242,7 @@ def test_without_video_no_empty_field_stands_beside_what_the_model_has_learned(r
     blind = replace(recording, stimulus=None)
     codes = np.eye(blind.n_neurons)
     with open_controller(blind) as made:
-        view = NeuronView(made)
+        view = NeuronView.of(made)
         select(view, made, 4)
         made.results.learned = LearnedNeurons(key_of(blind), blind.units.names, "m", codes, None)
         choose(view, "part", "model")

@@ -18,7 +18,7 @@ HELDOUT = "unseen-spikes"
 
 @pytest.fixture
 def view(controller):
-    return RankingView(controller)
+    return RankingView.of(controller)
 
 
 @pytest.fixture
@@ -113,5 +113,5 @@ def test_the_command_names_the_open_recording(view, controller, empty_controller
     assert words[:2] == ["omnimouse", "rank"]
     assert words[words.index("--heldout") + 1] == str(session.path)
     assert "STRATEGY" in words
-    other = press(RankingView(empty_controller), "command").text
+    other = press(RankingView.of(empty_controller), "command").text
     assert "ndt-forecast" in shlex.split(other)

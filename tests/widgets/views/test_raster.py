@@ -60,7 +60,7 @@ def test_there_are_none_for_several_neurons_per_row_or_too_many(window, monkeypa
 
 
 def test_the_text_of_the_pointer_leaves_with_its_recording(controller):
-    view = RasterView(controller)
+    view = RasterView.of(controller)
     view.cells()
     view.point_at(24, 3.0)
     assert record(view)["status"].text == "3 · hidden · sample 24"
@@ -69,7 +69,7 @@ def test_the_text_of_the_pointer_leaves_with_its_recording(controller):
 
 
 def test_the_status_is_of_the_rows_of_the_open_recording(controller):
-    view = RasterView(controller)
+    view = RasterView.of(controller)
     view.rows = RasterRows.of(np.arange(900), 0, 900)  # of another recording
     assert "neurons / row" not in record(view)["status"].text
 
@@ -178,7 +178,7 @@ def test_outer_percentiles_do_not_need_a_good_sample():
 
 
 def test_rows_are_ordered_again_after_a_change_of_the_mask_alone(controller):
-    view = RasterView(controller)
+    view = RasterView.of(controller)
     controller.state.raster_order = "state"
     view.cells()
     before = view.arrangement

@@ -117,7 +117,7 @@ def rows_of(view):
 )
 def test_no_row_comes_or_goes_with_work_in_the_background(controller, monkeypatch, make, work):
     controller.selection.select([3])
-    view, owner = make(controller), type(getattr(controller, work))
+    view, owner = make.of(controller), type(getattr(controller, work))
     resting = rows_of(view)
     monkeypatch.setattr(owner, "is_busy", True)
     monkeypatch.setattr(owner, "message", "40 %, about 3 s left")

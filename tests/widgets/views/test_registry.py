@@ -10,7 +10,14 @@ from typing import get_args
 import pytest
 from ipywidgets import Tab
 from psygnal import SignalInstance
-from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QSlider,
+    QWidget,
+)
 
 import omnimouse_widgets
 from omnimouse_widgets.jupyter import explorer as explorer_module
@@ -101,7 +108,7 @@ def test_both_front_ends_draw_the_same_view_of_a_panel(controller):
 
 
 def test_the_page_of_the_video_has_each_field_and_action_of_its_views(controller):
-    views = StimulusView(controller), TimeView(controller)
+    views = StimulusView.of(controller), TimeView.of(controller)
     page = (PAGE / "video.js").read_text("utf-8")
     (listed,) = re.findall(r"buttons = new Map\(\[([^\]]*)\]", page)
     for item in items_of([*views[0].bar(), *views[1].steps()]):
@@ -193,7 +200,7 @@ def test_each_control_of_the_main_panel_is_in_notebooks_or_a_line_of_code(qapp, 
         tool, radius = "brush", 3.0
         tool_changed, radius_changed = SignalInstance(), SignalInstance()
 
-    panels = ControlPanel(controller), BrushPanel(controller, FieldBrush())
+    panels = ControlPanel.of(controller), BrushPanel.of(controller, FieldBrush())
     pairs = {name: dict(pair.split("=") for pair in text.split()) for name, text in MAIN.items()}
     listed = [control for found in pairs.values() for control in found]
     listed += [control for controls in IN_CODE for control in controls.split()]

@@ -29,7 +29,7 @@ def controller(mouse):
 @pytest.fixture
 def view(controller):
     """The view while it is in sight, which reads the repeats."""
-    made = RepeatsView(controller)
+    made = RepeatsView.of(controller)
     (follow,) = (block.follow for block in made.blocks() if block.follow is not None)
     follow(True)
     yield made
@@ -93,7 +93,7 @@ def test_nothing_is_read_out_of_sight(view, controller):
 
 
 def test_without_a_session_the_record_says_so(empty_controller):
-    assert record(RepeatsView(empty_controller))["repeats"].text == text.NO_SESSION
+    assert record(RepeatsView.of(empty_controller))["repeats"].text == text.NO_SESSION
 
 
 def test_many_neurons_share_rows():

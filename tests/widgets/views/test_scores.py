@@ -38,7 +38,7 @@ def controller(controller):
 
 @pytest.fixture
 def view(controller):
-    made = ScoresView(controller)
+    made = ScoresView.of(controller)
     made.blocks()[0].follow(True)
     return made
 

@@ -44,7 +44,7 @@ def view(controller, session, tmp_path):
     controller.sources.folder = tmp_path
     controller.loader.open_now(session)
     controller.sources.set(windows=12)
-    return SourcesView(controller)
+    return SourcesView.of(controller)
 
 
 def test_before_a_run_the_panel_says_what_to_do(view, controller):

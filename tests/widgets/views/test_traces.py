@@ -18,14 +18,14 @@ from omnimouse_widgets.views.text.tier_score import (
     shown_tier_score_lines,
     tier_score_tip,
 )
-from omnimouse_widgets.views.traces import TracesView, evidence_of, trace_rows
+from omnimouse_widgets.views.traces import Shown, TracesView, evidence_of, trace_rows
 from tests.predictors import NoisyPredictor, open_controller
 
 
 def plain_rows(controller):
     """Return the rows with predictions as they are."""
     controller.state.as_large = False
-    rows = trace_rows(controller)
+    rows = trace_rows(Shown.of(controller))
     controller.state.as_large = True
     return rows
 
@@ -52,7 +52,7 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     rows = plain_rows(controller)
     assert rows[0].label.endswith(f"r = {here:.2f} here")
     assert results.shown_scores is results.scores
-    assert record(TracesView(controller))["legend"].signs[-1][::2] == ("r:", "paused")
+    assert record(TracesView.of(controller))["legend"].signs[-1][::2] == ("r:", "paused")
     scoring = TierScoring(NoisyPredictor("noisy"), session, mask)
     *_, found = scoring.refine(lambda: False)
     results.tier_score = found
@@ -159,7 +159,7 @@ def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):
     # A prediction of a tenth of the amplitude has the same shape.
     small = replace(results.selected, responses=results.selected.responses / 10)
     results.selected = small
-    row = trace_rows(controller)[0]
+    row = trace_rows(Shown.of(controller))[0]
     raw = plain_rows(controller)[0]
     is_known = np.isfinite(raw.predicted)
     assert np.std(row.predicted[is_known]) == pytest.approx(np.std(row.truth[is_known]), rel=1e-5)
@@ -175,7 +175,7 @@ def test_a_numerically_constant_prediction_is_drawn_flat(controller):
     noise = np.random.default_rng(0).normal(size=results.selected.responses.shape)
     constant = (2 + 1e-7 * noise).astype(np.float32)
     results.selected = replace(results.selected, responses=constant)
-    row = trace_rows(controller)[0]
+    row = trace_rows(Shown.of(controller))[0]
     is_known = np.isfinite(row.predicted)
     np.testing.assert_allclose(row.predicted[is_known], 2, atol=1e-5)
     assert (row.predicted_bar, "┃" in row.label) == (0, False)
@@ -188,4 +188,4 @@ def test_a_band_is_drawn_where_predictions_have_the_scale_of_the_recording(contr
     np.testing.assert_allclose(
         raw.band - raw.predicted, [[-1] * 60, [2] * 60] + 0 * raw.predicted, rtol=1e-4
     )
-    assert trace_rows(controller)[0].band is None
+    assert trace_rows(Shown.of(controller))[0].band is None

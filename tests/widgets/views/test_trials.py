@@ -20,7 +20,7 @@ def controller(spiking_controller):
 
 @pytest.fixture
 def view(controller):
-    return TrialsView(controller)
+    return TrialsView.of(controller)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_averages_follow_the_focus(view, controller, follow):
 
 
 def test_the_panel_neuron_shows_a_spiking_unit(view, controller, follow):
-    neuron = NeuronView(controller)
+    neuron = NeuronView.of(controller)
     for block in neuron.blocks():
         if block.follow is not None:
             block.follow(True)
@@ -132,7 +132,7 @@ def test_trials_without_tiers_have_those_of_their_time():
     with open_controller(session, TOYS["toy-counts"]()) as controller:
         controller.editor.apply_preset("co_smoothing")
         controller.selection.select([3])
-        view, time = TrialsView(controller), TimeView(controller)
+        view, time = TrialsView.of(controller), TimeView.of(controller)
         parts = [row[2] for row in record(view)["trials"].rows]
         assert parts[0] == "train"
         assert parts[-1] == "test"
@@ -155,7 +155,7 @@ def test_a_failed_prediction_is_the_reason_for_no_averages(view, controller, fol
     follow(True)
     controller.results.mark_failed(ValueError("no such model"))
     assert record(view)["averages"].text == "No prediction: no such model"
-    panel = NeuronView(controller)
+    panel = NeuronView.of(controller)
     controller.neuron_info.follow()
     choose(panel, "part", "trials")
     assert record(panel)["averages"].text == "No prediction: no such model"

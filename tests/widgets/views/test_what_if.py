@@ -5,7 +5,7 @@ from omnimouse_widgets.views.what_if import FIXED, WhatIfView
 
 
 def test_without_video_and_behaviour_no_setting_has_an_error_and_the_reasons_are_there(look_at):
-    items = record(WhatIfView(look_at()))
+    items = record(WhatIfView.of(look_at()))
     assert not [field.label for field in items["settings"].form.fields() if field.reason]
     assert items["edits"].text == FIXED
     assert "video" in items["traces"].missing

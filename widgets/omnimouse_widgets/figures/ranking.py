@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from omnimouse_model.analysis.ranking.curve_table import CurveMean, OrderFit, PretrainCurve
+from omnimouse_model.analysis.ranking.curve_table import (
+    CurveMean,
+    OrderFit,
+    PretrainCurve,
+)
 from omnimouse_model.analysis.ranking.rank_table import RankTable
 from omnimouse_widgets import palette
 from omnimouse_widgets.figures import style

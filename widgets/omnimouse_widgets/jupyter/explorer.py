@@ -49,7 +49,7 @@ def _part_of(panel: Panel, controller: Controller) -> Part:
         kind = resolve_name(f"omnimouse_widgets.jupyter.{panel.widget}")
         return cast(Part, kind(controller))
     view = resolve_name(f"omnimouse_widgets.{panel.dock.panel}")
-    return RecordPart(view(controller), controller)
+    return RecordPart(view.of(controller), controller)
 
 
 class ExplorerBox(VBox):  # type: ignore[misc]  # ipywidgets has no types

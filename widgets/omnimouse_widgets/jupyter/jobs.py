@@ -56,7 +56,7 @@ class ContextSweep(RecordPart):
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._results, self._sweeps = controller.results, controller.sweeps
-        self.view = view = ContextView(controller)
+        self.view = view = ContextView.of(controller)
         self._latest_run: Path | None = None
         super().__init__(view, controller, **traits)
         changed, results = view.changed, controller.results.changed
@@ -185,7 +185,7 @@ class Laboratory(JobPart):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._laboratory = self._job = controller.laboratory
         self._start = controller.laboratory.start
-        super().__init__(LaboratoryView(controller), controller, **traits)
+        super().__init__(LaboratoryView.of(controller), controller, **traits)
         laboratory = controller.laboratory
         changed = laboratory.changed
         # In this order: an experiment brings its usual number of repeats.
@@ -242,7 +242,7 @@ class FineTune(JobPart):
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._finetuning = self._job = controller.finetuning
-        self._view = view = FinetuneView(controller)
+        self._view = view = FinetuneView.of(controller)
         self._start = view.start
         super().__init__(view, controller, **traits)
         for name in ("train", "steps"):
@@ -316,7 +316,7 @@ class Sources(JobPart):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._sources = self._job = sources = controller.sources
         self._start = sources.start
-        super().__init__(SourcesView(controller), controller, **traits)
+        super().__init__(SourcesView.of(controller), controller, **traits)
         changed = sources.changed
         for trait, name in {
             **{one: one for one in ("question", "targets", "windows")},
@@ -375,7 +375,7 @@ class Ranking(RecordPart):
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._ranking = controller.ranking
-        panel, ranking = RankingView(controller), controller.ranking
+        panel, ranking = RankingView.of(controller), controller.ranking
         super().__init__(panel, controller, **traits)
         self.bind(
             "file",
@@ -421,7 +421,7 @@ class Files(RecordPart):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._exports = controller.exports
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        view = FilesView(controller, {"report": partial(report_maker, controller)})
+        view = FilesView.of(controller, {"report": partial(report_maker, controller)})
         super().__init__(view, controller, **traits)
         self._link(self._exports.changed, self._send_written)
 

@@ -16,7 +16,11 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 from omnimouse_widgets.views.field.areas import OutlinedAreas, outline_areas
-from omnimouse_widgets.views.field.colours import core_and_rim, score_colours, state_colours
+from omnimouse_widgets.views.field.colours import (
+    core_and_rim,
+    score_colours,
+    state_colours,
+)
 from omnimouse_widgets.views.field.layout import (
     Field,
     field_of,

@@ -91,7 +91,7 @@ class Raster(RecordPart):
         self._results, self._selection = controller.results, controller.selection
         # `_layouts` maps revisions to row layouts that messages of the page may refer
         # to. `_sent` contains the objects in the latest drawing; see `_draw_rows`.
-        self._raster = raster = RasterView(controller)
+        self._raster = raster = RasterView.of(controller)
         self._layouts = MemoryCache[RasterRows](_MAX_LAYOUTS)
         self._revision = 0
         self._sent: dict[str, tuple[Any, ...]] = {}

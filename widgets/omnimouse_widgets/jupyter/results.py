@@ -66,7 +66,7 @@ class Traces(RecordPart):
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._results = controller.results
-        super().__init__(TracesView(controller), controller, **traits)
+        super().__init__(TracesView.of(controller), controller, **traits)
         state, pins, events = controller.state, controller.pins, controller.state.events
         self.bind_field("selection", controller.selection.select)
         self.bind(
@@ -115,7 +115,7 @@ class BehaviorDecoder(RecordPart):
     height = Int(360, min=80).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        panel, state = BehaviorView(controller), controller.state
+        panel, state = BehaviorView.of(controller), controller.state
         super().__init__(panel, controller, **traits)
         events, changed = state.events, controller.results.changed
         self.bind("mode", events.mask, self._mode, controller.editor.set_behavior)
@@ -159,7 +159,7 @@ class NeuronTable(RecordPart):
     height = Int(320, min=80).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        self.view = view = NeuronsView(controller)
+        self.view = view = NeuronsView.of(controller)
         super().__init__(view, controller, **traits)
         changed, events = view.changed, controller.state.events
         self.bind_field("selection", controller.selection.select)
@@ -230,7 +230,7 @@ class NeuronScores(RecordPart):
     selection = Tuple().tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        self.view = view = ScoresView(controller)
+        self.view = view = ScoresView.of(controller)
         super().__init__(view, controller, **traits)
         self.bind_field("selection", controller.selection.select)
         compared = controller.state.events.compared
@@ -285,7 +285,7 @@ class Neuron(RecordPart):
     clip = Int(0, min=0).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        panel = NeuronView(controller)
+        panel = NeuronView.of(controller)
         super().__init__(panel, controller, **traits)
         info = controller.neuron_info
         signals = [panel.changed, info.changed, info.focus_changed, controller.laboratory.changed]
@@ -315,7 +315,7 @@ class Trials(RecordPart):
     tier = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        super().__init__(TrialsView(controller), controller, **traits)
+        super().__init__(TrialsView.of(controller), controller, **traits)
         averages = controller.trial_averages
         signals = (averages.changed, controller.state.events.session)
         self.bind("condition", signals, lambda: averages.condition, averages.choose)
@@ -344,7 +344,7 @@ class Repeats(RecordPart):
     repeat = Int(None, allow_none=True).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        super().__init__(RepeatsView(controller), controller, **traits)
+        super().__init__(RepeatsView.of(controller), controller, **traits)
         clips, events = controller.repeats, controller.state.events
         signals = (events.session, events.window)
 
@@ -384,7 +384,7 @@ class WhatIf(RecordPart):
     height = Int(240, min=80).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        panel, edits = WhatIfView(controller), controller.stimulus_edits
+        panel, edits = WhatIfView.of(controller), controller.stimulus_edits
         super().__init__(panel, controller, **traits)
         signals = (controller.state.events.edits, controller.results.changed)
         self.bind("edits", signals, lambda: edits.text)

@@ -69,7 +69,7 @@ class VideoScrubber(Part):
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._stimulus_edits = controller.stimulus_edits
-        self._stimulus, self._session = StimulusView(controller), TimeView(controller)
+        self._stimulus, self._session = StimulusView.of(controller), TimeView.of(controller)
         self._playback = self._stimulus.playback
         # `_requests`: chunk numbers by view, most urgent first.
         # `_jumps`: number of position changes that did not come from a page; a page

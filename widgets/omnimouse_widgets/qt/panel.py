@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import numpy as np
 from qtpy.QtCore import QRectF, QSignalBlocker, QSize, Qt, Signal
@@ -32,6 +32,7 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.palette import Tone
@@ -57,7 +58,7 @@ from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine
 from omnimouse_widgets.qt.style.redraw import Redraw, VisibilityMonitor
 from omnimouse_widgets.qt.style.segmented_button import Choice as Segment
 from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
-from omnimouse_widgets.qt.style.shortcuts import key_actions
+from omnimouse_widgets.qt.style.shortcuts import KeyActions, key_actions
 from omnimouse_widgets.qt.style.theme import (
     TEXT,
     EmptyPlot,
@@ -163,7 +164,7 @@ WHOLE_MATRIX_HEIGHT: Final = 240
 def make_panel(path: str, controller: Controller) -> "RecordPanel":
     """Return the panel of a view "module:class" below `omnimouse_widgets`."""
     view = resolve_name(f"omnimouse_widgets.{path}")
-    return RecordPanel(view(controller), controller)
+    return RecordPanel.of(view.of(controller), controller)
 
 
 class RecordPanel(QWidget):
@@ -173,8 +174,10 @@ class RecordPanel(QWidget):
     ----------
     view
         Content and actions.
-    controller
-        Receiver of strokes and shared keys.
+    editor
+        Receiver of strokes.
+    keys
+        What the keys do that all panels share.
 
     Attributes
     ----------
@@ -186,10 +189,10 @@ class RecordPanel(QWidget):
 
     panel_wanted = Signal(str)
 
-    def __init__(self, view: View, controller: Controller) -> None:
+    def __init__(self, view: View, editor: MaskEditor, keys: KeyActions) -> None:
         super().__init__()
         self.setObjectName(f"omnimouse-{view.name}")
-        self.view, self._editor = view, controller.editor
+        self.view, self._editor = view, editor
         self.widgets: dict[str, Any] = {}
         self.plots: dict[str, RecordPlot] = {}
         self.stacks: dict[str, TraceStack] = {}
@@ -229,10 +232,15 @@ class RecordPanel(QWidget):
             parts.append((draw, block.signals))
         below.addWidget(self.notice)
         self.notice.hide()
-        shortcuts.bind_keys(self, key_actions(controller))
+        shortcuts.bind_keys(self, keys)
         # A press beside the widgets gives the focus that the keys need.
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.redraw = Redraw(self, *parts, resting=resting)
+
+    @classmethod
+    def of(cls, view: View, controller: Controller) -> Self:
+        """Return the panel of a view, with the parts of a controller."""
+        return cls(view, controller.editor, key_actions(controller))
 
     # -- what the user does -----------------------------------------------------------
     def press(self, name: str) -> None:

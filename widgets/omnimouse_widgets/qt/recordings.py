@@ -4,7 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from qtpy.QtCore import QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
+from qtpy.QtCore import (
+    QModelIndex,
+    QPersistentModelIndex,
+    QSortFilterProxyModel,
+    Qt,
+)
 from qtpy.QtGui import QColor, QHideEvent, QKeySequence, QStandardItem, QStandardItemModel
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -17,7 +22,8 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.data.session_index import Catalogue, Entry, row_text
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.session_loader import FolderIndex, SessionLoader
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.qt.long_table import row_table
 from omnimouse_widgets.qt.style.controls import push_button, show_text
 from omnimouse_widgets.qt.style.form import ElidedLabel, row_of
@@ -36,18 +42,23 @@ class RecordingsPanel(QWidget):
 
     Parameters
     ----------
-    controller
-        Source of what is open, what opens a row, and the recordings of the folder.
+    state, loader, recordings
+        What is open, what opens a row, and the recordings of the folder.
     parent
         Parent widget.
     """
 
-    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        state: LiveState,
+        loader: SessionLoader,
+        recordings: FolderIndex,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self.setObjectName("omnimouse-recordings")
         self.setWindowTitle("Recordings")
-        self._state, self._loader = controller.state, controller.loader
-        self._recordings = controller.recordings
+        self._state, self._loader, self._recordings = state, loader, recordings
         self.table = RecordingsTable()
         self.rows = FilteredRecordings(self.table)
         self._build_top()
@@ -61,8 +72,8 @@ class RecordingsPanel(QWidget):
         column.addWidget(self.view, 1)
         column.addWidget(self.progress)
         self.resize(*SIZE)
-        search, opening = self._recordings.changed, self._loader.changed
-        session = self._state.events.session
+        search, opening = recordings.changed, loader.changed
+        session = state.events.session
         self.redraw = Redraw(
             self,
             (self._draw_rows, [search]),
@@ -160,12 +171,14 @@ class RecordingsPanel(QWidget):
         self.table.mark_open(None if session is None else session.path)
 
 
-def show_recordings(controller: Controller, window: QMainWindow) -> RecordingsPanel:
+def show_recordings(
+    state: LiveState, loader: SessionLoader, recordings: FolderIndex, window: QMainWindow
+) -> RecordingsPanel:
     """Show the recordings table of a window; it is closed with the window."""
     # One table per window: it keeps the last search.
     panel: RecordingsPanel | None = window.findChild(RecordingsPanel)
     if panel is None:
-        panel = RecordingsPanel(controller, window)
+        panel = RecordingsPanel(state, loader, recordings, window)
         panel.setWindowFlag(Qt.WindowType.Dialog)
     panel.show()
     panel.raise_()

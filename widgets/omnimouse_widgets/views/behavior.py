@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, cast
+from typing import Final, Self, cast
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from omnimouse_model.data.window_spec import BehaviorSpec
 from omnimouse_model.evaluation.results import BehaviorScore
 from omnimouse_model.evaluation.running_score import decode_scores
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.project.exports import condition_text
 from omnimouse_model.live.results import Results
@@ -63,10 +65,27 @@ class BehaviorView:
 
     name = "behavior"
 
-    def __init__(self, controller: Controller) -> None:
-        self._state, self._results = controller.state, controller.results
-        self._editor, self._navigation = controller.editor, controller.navigation
-        self._pins = controller.pins
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        editor: MaskEditor,
+        navigation: Navigation,
+        pins: Pins,
+    ) -> None:
+        self._state, self._results, self._editor = state, results, editor
+        self._navigation, self._pins = navigation, pins
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(
+            controller.state,
+            controller.results,
+            controller.editor,
+            controller.navigation,
+            controller.pins,
+        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: choice, rows, and the cursor, which moves more often."""

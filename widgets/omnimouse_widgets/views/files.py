@@ -7,12 +7,14 @@ so that the main panel stays short.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.project.exports import MakeContent
+from omnimouse_model.live.project.exports import Exports, MakeContent
+from omnimouse_model.live.session_loader import SessionLoader
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.views.form import Form, setting
 from omnimouse_widgets.views.record import (
     NO_SESSION,
@@ -163,11 +165,9 @@ class FilesView:
 
     Parameters
     ----------
-    controller
-        Source of the parts.
     makers
-        Contents that a front end adds -> function of the kind of file, which takes what
-        is on screen and returns what makes the bytes.
+        Content -> function of the kind of file, which takes what is on screen and
+        returns what makes the bytes.
 
     Attributes
     ----------
@@ -177,14 +177,25 @@ class FilesView:
 
     name = "files"
 
-    def __init__(self, controller: Controller, makers: Mapping[str, Maker]) -> None:
-        self._state, self._loader = controller.state, controller.loader
-        self._exports = controller.exports
-        maker = controller.exports.maker
-        self.makers: Mapping[str, Maker] = {"table": maker, "arrays": maker, **makers}
-        self.reading = Form(ReadSettings, lambda: controller.state.session)
+    def __init__(
+        self,
+        state: LiveState,
+        loader: SessionLoader,
+        exports: Exports,
+        makers: Mapping[str, Maker],
+    ) -> None:
+        self._state, self._loader, self._exports = state, loader, exports
+        self.makers = makers
+        self.reading = Form(ReadSettings, lambda: state.session)
         self.rate = Form(RateSettings)
         self.export = Form(ExportSettings, lambda: self)
+
+    @classmethod
+    def of(cls, controller: Controller, makers: Mapping[str, Maker]) -> Self:
+        """Return the view of a controller; `makers` adds contents that a front end draws."""
+        maker = controller.exports.maker
+        every = {"table": maker, "arrays": maker, **makers}
+        return cls(controller.state, controller.loader, controller.exports, every)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: options of the reader, missing rate, and exports."""

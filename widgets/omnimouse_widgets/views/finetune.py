@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from omnimouse_model.live.models.finetune import (
     Point,
     TrainedPart,
 )
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.form import Form, setting, settings_of
@@ -98,9 +100,8 @@ class FinetuneView:
 
     name = "finetune"
 
-    def __init__(self, controller: Controller) -> None:
-        self._finetuning, self._state = controller.finetuning, controller.state
-        self._results = controller.results
+    def __init__(self, finetuning: Finetuning, state: LiveState, results: Results) -> None:
+        self._finetuning, self._state, self._results = finetuning, state, results
         self._form: Form[Any] = Form(FinetuneSettings)
         self._options: type | None = None
 
@@ -112,6 +113,11 @@ class FinetuneView:
             self._options = options
             self._form.show(settings_of(options, FinetuneSettings))
         return self._form
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller.finetuning, controller.state, controller.results)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: title, form or progress, curves, and actions."""

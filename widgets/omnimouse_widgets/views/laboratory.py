@@ -1,8 +1,8 @@
 """Panel *Laboratory*: experiments on the chosen model, and what they found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -14,9 +14,18 @@ from omnimouse_model.live.analysis_file import MAX_REPEATS
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import cost_text
 from omnimouse_model.live.laboratory import Laboratory
-from omnimouse_model.live.laboratory_jobs import BARCODES, FOLDS, LabResult, lab_names, label_of
+from omnimouse_model.live.laboratory_jobs import (
+    BARCODES,
+    FOLDS,
+    LabResult,
+    lab_names,
+    label_of,
+)
+from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
 from omnimouse_model.live.navigation import frame_at_sample, frame_rate
-from omnimouse_model.live.state import LiveState
+from omnimouse_model.live.neurons.neuron_info import NeuronInfo
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import ColourBy, LiveState
 from omnimouse_model.progress import duration_text
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
@@ -75,14 +84,43 @@ _ELLIPSE_POINTS: Final = 48
 
 
 class LaboratoryView:
-    """Experiments on the chosen model: choice, run, result of one neuron and of all."""
+    """Experiments on the chosen model: choice, run, result of one neuron and of all.
+
+    Parameters
+    ----------
+    laboratory, edits
+        Experiments, and the edits among which a found input is shown.
+    state, results, info
+        What is on screen, and the neuron in focus.
+    colour_by
+        Choose the quantity that colours the neurons.
+    """
 
     name = "laboratory"
 
-    def __init__(self, controller: Controller) -> None:
-        self._laboratory, self._edits = controller.laboratory, controller.stimulus_edits
-        self._info, self._state = controller.neuron_info, controller.state
-        self._results, self._colour_by = controller.results, controller.colouring.choose
+    def __init__(
+        self,
+        laboratory: Laboratory,
+        edits: StimulusEdits,
+        state: LiveState,
+        results: Results,
+        info: NeuronInfo,
+        colour_by: Callable[[ColourBy], object],
+    ) -> None:
+        self._laboratory, self._edits, self._info = laboratory, edits, info
+        self._state, self._results, self._colour_by = state, results, colour_by
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(
+            controller.laboratory,
+            controller.stimulus_edits,
+            controller.state,
+            controller.results,
+            controller.neuron_info,
+            controller.colouring.choose,
+        )
 
     def blocks(self) -> Sequence[Block]:
         """Return choice and run, the plot, and what was found with its actions."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from psygnal import Signal
@@ -27,7 +27,11 @@ from omnimouse_model.evaluation.repeats import (
     ceiling_problem,
 )
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neurons.neuron_info import NeuronProperties
+from omnimouse_model.live.laboratory import Laboratory
+from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
+from omnimouse_model.live.neurons.planes import Selection
+from omnimouse_model.live.neurons.repeats import TrialAverages
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.storage.tables import Column, write_table
@@ -54,7 +58,11 @@ from omnimouse_widgets.views.record import (
     SavePicture,
     Text,
 )
-from omnimouse_widgets.views.repeats import CEILING_TIP, interval_text, response_pixels
+from omnimouse_widgets.views.repeats import (
+    CEILING_TIP,
+    interval_text,
+    response_pixels,
+)
 from omnimouse_widgets.views.text.tier_score import no_score_of
 from omnimouse_widgets.views.text.units import drawn_units
 from omnimouse_widgets.views.traces import predicted_of
@@ -142,12 +150,33 @@ class NeuronView:
     name = "neuron"
     changed = Signal()
 
-    def __init__(self, controller: Controller) -> None:
-        self._facts, self._state = controller.neuron_info, controller.state
-        self._results, self._experiments = controller.results, controller.laboratory
-        self._navigation, self._selection = controller.navigation, controller.selection
-        self._averages = controller.trial_averages
+    def __init__(
+        self,
+        neuron_info: NeuronInfo,
+        state: LiveState,
+        results: Results,
+        laboratory: Laboratory,
+        navigation: Navigation,
+        selection: Selection,
+        averages: TrialAverages,
+    ) -> None:
+        self._facts, self._state, self._results = neuron_info, state, results
+        self._experiments, self._navigation = laboratory, navigation
+        self._selection, self._averages = selection, averages
         self._part, self.clip = "", 0
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(
+            controller.neuron_info,
+            controller.state,
+            controller.results,
+            controller.laboratory,
+            controller.navigation,
+            controller.selection,
+            controller.trial_averages,
+        )
 
     def show_part(self, name: str) -> None:
         """Show another part of what is known of the neuron, or "" for the first."""

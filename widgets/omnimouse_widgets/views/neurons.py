@@ -4,14 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.direction_tuning import RECORDED
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.laboratory import Laboratory
+from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.neurons.quantities import score_quantity
 from omnimouse_model.live.project import exports
 from omnimouse_model.live.project.saved_screen import plain_name
@@ -235,10 +238,17 @@ class NeuronsView:
     name = "neurons"
     changed = Signal()
 
-    def __init__(self, controller: Controller) -> None:
-        self._state, self._results = controller.state, controller.results
-        self._editor, self._selection = controller.editor, controller.selection
-        self._laboratory, self._colouring = controller.laboratory, controller.colouring
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        editor: MaskEditor,
+        selection: Selection,
+        laboratory: Laboratory,
+        colouring: Colouring,
+    ) -> None:
+        self._state, self._results, self._editor = state, results, editor
+        self._selection, self._laboratory, self._colouring = selection, laboratory, colouring
         self.sort_by, self.is_descending = "id", False
         self.filter = ""
         self.form = Form(FilterSettings, lambda: self)
@@ -247,6 +257,18 @@ class NeuronsView:
         self._version = 0
         self._columns: tuple[list[object], Mapping[str, np.ndarray]] = ([], {})
         self._arranged: tuple[object, object, np.ndarray] = None, None, np.empty(0, np.int64)
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(
+            controller.state,
+            controller.results,
+            controller.editor,
+            controller.selection,
+            controller.laboratory,
+            controller.colouring,
+        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: filter, actions, table, and the selected rows."""

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import numpy as np
 from psygnal import Signal
@@ -17,7 +17,7 @@ from omnimouse_model.analysis.ranking.curve_table import (
 )
 from omnimouse_model.analysis.ranking.rank_table import SUFFIX, RankTable
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.ranking import RankingContent
+from omnimouse_model.live.models.ranking import RankingContent, RankingOnScreen
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.views.record import (
     Action,
@@ -82,6 +82,11 @@ _DRAWN: Final = 40
 class RankingView:
     """Results file of a ranking: which recordings to train on for a new one.
 
+    Parameters
+    ----------
+    ranking, state
+        The results file, and the open recording.
+
     Attributes
     ----------
     view, axis
@@ -93,11 +98,16 @@ class RankingView:
     name = "ranking"
     changed = Signal()
 
-    def __init__(self, controller: Controller) -> None:
-        self._ranking, self._state = controller.ranking, controller.state
+    def __init__(self, ranking: RankingOnScreen, state: LiveState) -> None:
+        self._ranking, self._state = ranking, state
         self.view: Page = "matrix"
         self.axis: Axis = "k"
         self.heldout = ""
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller.ranking, controller.state)
 
     def set(self, **options: str) -> None:
         """Set `view`, `axis` or `heldout`."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Final, Literal, cast
+from typing import Final, Literal, Self, cast
 
 import numpy as np
 from psygnal import SignalInstance
@@ -15,8 +15,12 @@ from psygnal import SignalInstance
 from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
+from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.results import Results
-from omnimouse_model.live.state import RasterOrder
+from omnimouse_model.live.state import LiveState, RasterOrder
 from omnimouse_model.live.state import RasterView as ShownPictures
 from omnimouse_model.masks import HIDDEN, STATE_NAMES, TARGET, VISIBLE, Mask, Neurons, Samples
 from omnimouse_model.predict.predictor import Prediction
@@ -117,10 +121,17 @@ class RasterView:
 
     name = "raster"
 
-    def __init__(self, controller: Controller) -> None:
-        self._state, self._results = controller.state, controller.results
-        self._editor, self._neuron_order = controller.editor, controller.neuron_order
-        self._selection, self._navigation = controller.selection, controller.navigation
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        editor: MaskEditor,
+        neuron_order: SimilarityOrder,
+        selection: Selection,
+        navigation: Navigation,
+    ) -> None:
+        self._state, self._results, self._editor = state, results, editor
+        self._neuron_order, self._selection, self._navigation = neuron_order, selection, navigation
         self.tool: Tool = "paint"
         self.rows_shown = ALL_ROWS
         self.tool_changed, self.rows_moved = SignalInstance(), SignalInstance()
@@ -133,8 +144,20 @@ class RasterView:
         self._hatched: tuple[str, ...] = ()
         self._hatched_changed, self._pointed = SignalInstance(), SignalInstance()
         # Of the cell under the pointer, and the session that has it.
-        self._pointer_text, self._pointed_in = "", controller.state.session
+        self._pointer_text, self._pointed_in = "", state.session
         self._rows_of: Session | None = None
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(
+            controller.state,
+            controller.results,
+            controller.editor,
+            controller.neuron_order,
+            controller.selection,
+            controller.navigation,
+        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: tools, choices with the state of the raster, and the cells."""

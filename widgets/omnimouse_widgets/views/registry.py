@@ -259,7 +259,7 @@ def panel_actions(controller: "Controller", panel: Panel) -> dict[str, str]:
     """Return the buttons of a panel with their help and keys; those that it has now."""
     if panel.dock is None:
         return {}
-    view = resolve_name(f"omnimouse_widgets.{panel.dock.panel}")(controller)
+    view = resolve_name(f"omnimouse_widgets.{panel.dock.panel}").of(controller)
     return {
         # A button that shows only a sign has a name.
         item.label or item.name: _with_key(" ".join(item.help.split()), item.key)

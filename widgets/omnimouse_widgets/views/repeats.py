@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from omnimouse_model.evaluation.repeats import (
     most_frequent_status,
 )
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
     NO_SESSION,
@@ -64,9 +66,14 @@ class RepeatsView:
 
     name = "repeats"
 
-    def __init__(self, controller: Controller) -> None:
-        self._clips, self._state = controller.repeats, controller.state
+    def __init__(self, clips: RepeatsOnScreen, state: LiveState) -> None:
+        self._clips, self._state = clips, state
         self._plot: tuple[ClipRepeats | None, Plot] = (None, Message("repeats", LABEL, ""))
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller.repeats, controller.state)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record, which is one block."""

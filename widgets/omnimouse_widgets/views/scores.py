@@ -6,15 +6,17 @@ The file is long because a panel is one file: its content, actions and texts.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, Self, cast, get_args
 
 import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.colour_by import PREDICTORS, Colouring
+from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.neurons.quantities import QUANTITIES
 from omnimouse_model.live.pin import LETTERS
+from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.results import IN_WINDOW, Results
 from omnimouse_model.live.state import COMPARED, MAX_SELECTED, ColourBy, Compared, LiveState
 from omnimouse_model.masks.neuron_table import matching_neurons
@@ -338,10 +340,17 @@ class ScoresView:
     name = "scores"
     changed = Signal()
 
-    def __init__(self, controller: Controller) -> None:
-        self._state, self._results = controller.state, controller.results
-        self._baseline, self._selection = controller.baseline, controller.selection
-        self._colouring, self._pins = controller.colouring, controller.pins
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        baseline: Results,
+        selection: Selection,
+        colouring: Colouring,
+        pins: Pins,
+    ) -> None:
+        self._state, self._results, self._baseline = state, results, baseline
+        self._selection, self._colouring, self._pins = selection, colouring, pins
         self.against, self.filter = "mean", ""
         self.tool: Outline = "rectangle"
         self.message = ""
@@ -349,6 +358,18 @@ class ScoresView:
         self._shown: tuple[ScoreDistribution, SecondQuantity] = (
             spread(np.empty(0, np.int64), np.empty(0)),
             SecondQuantity("", np.empty(0)),
+        )
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(
+            controller.state,
+            controller.results,
+            controller.baseline,
+            controller.selection,
+            controller.colouring,
+            controller.pins,
         )
 
     def blocks(self) -> Sequence[Block]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.navigation import Playback, frame_at_sample, sample_at_frame
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.navigation import Navigation, Playback, frame_at_sample, sample_at_frame
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
@@ -78,10 +79,14 @@ class StimulusView:
 
     name = "stimulus"
 
-    def __init__(self, controller: Controller) -> None:
-        self._state, self._navigation = controller.state, controller.navigation
-        self._editor = controller.editor
-        self.playback = Playback(controller.state, controller.navigation)
+    def __init__(self, state: LiveState, navigation: Navigation, editor: MaskEditor) -> None:
+        self._state, self._navigation, self._editor = state, navigation, editor
+        self.playback = Playback(state, navigation)
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller.state, controller.navigation, controller.editor)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: frame and strip, and the bar below them."""

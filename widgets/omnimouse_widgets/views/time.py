@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
@@ -60,9 +61,13 @@ class TimeView:
 
     name = "time"
 
-    def __init__(self, controller: Controller) -> None:
-        self._state, self._navigation = controller.state, controller.navigation
-        self._repeats = controller.repeats
+    def __init__(self, state: LiveState, navigation: Navigation, repeats: RepeatsOnScreen) -> None:
+        self._state, self._navigation, self._repeats = state, navigation, repeats
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller.state, controller.navigation, controller.repeats)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: lanes and window; steps, trial and letters of tiers."""

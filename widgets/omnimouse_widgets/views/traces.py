@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, Self, cast
 
 import numpy as np
 
@@ -16,9 +16,11 @@ from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.stitching import SpanPrediction
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.pin import LIVE, Pin, PinResult, SpanChoice, shown_span, span_choices
 from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.results import Results, evidence
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
@@ -95,19 +97,39 @@ LARGE: Final = "predictions are drawn as large as the recording, to compare shap
 """What is said below a saved figure of scaled predictions."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """What rows are made of: state, results of model and baseline, pinned conditions."""
+
+    state: LiveState
+    results: Results
+    baseline: Results
+    pins: Pins
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return these parts of a controller."""
+        return cls(controller.state, controller.results, controller.baseline, controller.pins)
+
+
 class TracesView:
     """Rows of the selected neurons, with pinned conditions, span and scales above."""
 
     name = "traces"
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller, self._navigation = controller, controller.navigation
-        self._state, self._pins = controller.state, controller.pins
+    def __init__(self, shown: Shown, navigation: Navigation) -> None:
+        self._shown, self._navigation = shown, navigation
+        self._state, self._pins = shown.state, shown.pins
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(Shown.of(controller), controller.navigation)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: bar, legends, rows, what is being predicted, and cursor."""
         events, pins = self._state.events, self._pins
-        results, changed = self._controller.results, pins.changed
+        results, changed = self._shown.results, pins.changed
         looks = [events.common_scale, events.as_large]
         return [
             Block(self._bar, [events.pins, events.mask, events.predictor_name, changed,
@@ -116,7 +138,7 @@ class TracesView:
                                   changed, events.as_large, events.window,
                                   results.events.neuron_scores]),
             Block(self._rows, [events.window, events.mask, events.selection, results.changed,
-                               self._controller.baseline.changed, changed, events.pins,
+                               self._shown.baseline.changed, changed, events.pins,
                                events.trace_span, *looks]),
             Block(self._stop, [changed]),
             cursor_block(self._state),
@@ -176,7 +198,7 @@ class TracesView:
     def _legends(self) -> Sequence[Item]:
         """Return why nothing was pinned or predicted, and the signs of curves and pins."""
         state, pins = self._state, self._pins
-        notice, results = pins.notice or pins.predictions.remark, self._controller.results
+        notice, results = pins.notice or pins.predictions.remark, self._shown.results
         baseline, has_page = Path(state.compared_baseline).name, pins.predictions.page is not None
         # While predictions are scaled, no band is drawn.
         has_band = results.selected is not None and results.selected.band is not None
@@ -187,7 +209,7 @@ class TracesView:
             bar=bar_text(state.spec),
             has_band=has_band and not state.as_large,
         )
-        pinned = pin_signs(state.pins, pin_results(self._controller), pins.problem_of)
+        pinned = pin_signs(state.pins, pin_results(self._shown), pins.problem_of)
         # Always there, and short: a legend that grew as windows were scored took a third line.
         evidence = evidence_of(results).removeprefix("over ") or no_score_text(state, results)
         signs.append(LegendEntry(f"{state.metric.symbol}:", palette.AXIS, evidence))
@@ -199,10 +221,10 @@ class TracesView:
 
     def _rows(self) -> Sequence[Item]:
         """Return the rows of the window or of the chosen span."""
-        controller, state = self._controller, self._state
+        shown, state = self._shown, self._state
         # The number is read before the curves: they can then be newer, never older.
-        request = controller.results.shown_request
-        rows = tuple(trace_rows(controller))
+        request = shown.results.shown_request
+        rows = tuple(trace_rows(shown))
         missing = "" if rows else NO_SESSION if state.window is None else NO_SELECTION
         return [
             Traces(
@@ -242,22 +264,22 @@ class TracesView:
         move_cursor(self._state, self._navigation, time_s)
 
 
-def trace_rows(controller: Controller) -> list[Trace]:
+def trace_rows(shown: Shown) -> list[Trace]:
     """Return a row per selected neuron, over the window or the chosen span.
 
     Predictions are as large as the recording if the state says so.
     """
-    state = controller.state
+    state = shown.state
     if state.window is None or state.mask is None or state.session is None:
         return []
     time = state.window.timestamps["responses"]
     truth, n = units.recorded(state.window), state.mask.n_neurons
     neurons = [neuron for neuron in state.selection if neuron < n]
-    rows = [_in_window(controller, neuron, time, truth[:, neuron]) for neuron in neurons]
+    rows = [_in_window(shown, neuron, time, truth[:, neuron]) for neuron in neurons]
     # `page` is the time range of a longer span; None means that only the window is
     # shown.
-    if controller.pins.predictions.page is not None:
-        page = _page_of(controller)
+    if shown.pins.predictions.page is not None:
+        page = _page_of(shown)
         rows = [_over_span(page, *pair) for pair in zip(neurons, rows, strict=True)]
     return [_as_large(row, state.spec) for row in rows] if state.as_large else rows
 
@@ -268,9 +290,9 @@ def least_span(spec: WindowSpec) -> tuple[float, float]:
     return (0.0, units.bar_height(spec)) if is_count else LEAST
 
 
-def pin_results(controller: Controller) -> dict[int, PinResult]:
+def pin_results(shown: Shown) -> dict[int, PinResult]:
     """Return the pin results by slot for the current view (window or span)."""
-    predictions = controller.pins.predictions
+    predictions = shown.pins.predictions
     return predictions.windows if predictions.page is None else predictions.spans
 
 
@@ -280,13 +302,13 @@ def evidence_of(results: Results) -> str:
     return "" if found is None else evidence(found)
 
 
-def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> str:
+def trace_label(shown: Shown, neuron: int, *, short: bool = False) -> str:
     """Return e.g. `unit 413 · V1 · r = 0.31 (here 0.43) · ┅ 0.25`, as far as known.
 
     "here" marks scores of the samples on screen; the others are over windows of a tier.
     The symbol of the metric follows or precedes the score of the model.
     """
-    state = controller.state
+    state = shown.state
     assert state.session is not None
     units = state.session.units
     name = str(units.names[neuron])
@@ -295,7 +317,7 @@ def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> 
         parts.append(state.first_ranks[neuron])
     if units.area is not None:
         parts.append(str(units.area[neuron]))
-    own, other = _score(controller, neuron), _baseline_score(controller, neuron)
+    own, other = _score(shown, neuron), _baseline_score(shown, neuron)
     if short:
         # The reason why the baseline has none stands in the long label.
         both = (own, other) if other and not other.reason else (own,)
@@ -340,16 +362,16 @@ class _RowScore:
         return in_tier + (f" (here {self.here})" if self.here else "")
 
 
-def _score(controller: Controller, neuron: int) -> _RowScore:
+def _score(shown: Shown, neuron: int) -> _RowScore:
     """Return the scores of the chosen predictor."""
-    pins, in_tier = controller.pins, tier_score_of(controller.results, neuron)
-    reason = "" if in_tier else no_score_of(controller.state, controller.results, neuron)
+    pins, in_tier = shown.pins, tier_score_of(shown.results, neuron)
+    reason = "" if in_tier else no_score_of(shown.state, shown.results, neuron)
     if reason in (NO_TARGET, UNSCORED, CONSTANT):
         return _RowScore("", "", reason)
     if reason == SCORING:
         in_tier = SCORING
     if pins.predictions.page is None:
-        return _RowScore(in_tier, window_score_of(controller.results, neuron))
+        return _RowScore(in_tier, window_score_of(shown.results, neuron))
     result = pins.predictions.spans.get(LIVE)
     is_old = result is not None and pins.predictions.is_old(result)
     here = pinned_score(result, neuron) + (" (older)" if is_old else "")
@@ -358,16 +380,16 @@ def _score(controller: Controller, neuron: int) -> _RowScore:
     return _RowScore(in_tier, here)
 
 
-def _in_window(controller: Controller, neuron: int, time: np.ndarray, truth: np.ndarray) -> Trace:
-    state, results = controller.state, controller.results
-    baseline, answers = controller.baseline, controller.pins.predictions.windows
+def _in_window(shown: Shown, neuron: int, time: np.ndarray, truth: np.ndarray) -> Trace:
+    state, results = shown.state, shown.results
+    baseline, answers = shown.baseline, shown.pins.predictions.windows
     window, mask = state.window, state.mask
     assert window is not None
     assert mask is not None
-    pinned = [answers.get(slot) for slot in _slots(controller)]
+    pinned = [answers.get(slot) for slot in _slots(shown)]
     return Trace(
-        trace_label(controller, neuron),
-        trace_label(controller, neuron, short=True),
+        trace_label(shown, neuron),
+        trace_label(shown, neuron, short=True),
         time,
         truth,
         predicted_of(results.selected, neuron, window),
@@ -380,7 +402,7 @@ def _in_window(controller: Controller, neuron: int, time: np.ndarray, truth: np.
             None if answer is None else predicted_at(answer.prediction, neuron, window)
             for answer in pinned
         ),
-        marks=_marks(controller, neuron),
+        marks=_marks(shown, neuron),
         bar=units.bar_height(window.spec),
         band=band_of(results.selected, neuron, window),
     )
@@ -452,12 +474,12 @@ class _Page:
     pinned: tuple[SpanPrediction | None, ...]
 
 
-def _page_of(controller: Controller) -> _Page:
-    pins, window = controller.pins, controller.state.window
+def _page_of(shown: Shown) -> _Page:
+    pins, window = shown.pins, shown.state.window
     page, live = pins.predictions.page, pins.predictions.spans.get(LIVE)
     assert window is not None
     assert page is not None
-    answers = [pins.predictions.spans.get(slot) for slot in _slots(controller)]
+    answers = [pins.predictions.spans.get(slot) for slot in _slots(shown)]
     return _Page(
         page,
         (window.start_s, window.stop_s),
@@ -510,43 +532,43 @@ def _within(values: np.ndarray | None, first: int, n_samples: int) -> np.ndarray
     return out
 
 
-def _slots(controller: Controller) -> list[int]:
+def _slots(shown: Shown) -> list[int]:
     """Return slots up to the last shown pin; hidden ones are replaced by `NO_SLOT`."""
     # Overlays are stored by slot: a hidden pin must keep its place before later pins.
-    visible = {pin.slot for pin in controller.state.pins if pin.is_shown}
+    visible = {pin.slot for pin in shown.state.pins if pin.is_shown}
     return [slot if slot in visible else NO_SLOT for slot in range(max(visible, default=-1) + 1)]
 
 
-def _marks(controller: Controller, neuron: int) -> tuple[tuple[str, str, str], ...]:
+def _marks(shown: Shown, neuron: int) -> tuple[tuple[str, str, str], ...]:
     """Return letter, score and colour of every shown pin.
 
     Their scores are of the samples on screen; where that of the model is over a tier, a
     first mark says so.
     """
-    answers = pin_results(controller)
+    answers = pin_results(shown)
     marks = tuple(
         (
             pin.letter,
-            "–" if controller.pins.problem_of(pin) else pinned_score(answers.get(pin.slot), neuron),
+            "–" if shown.pins.problem_of(pin) else pinned_score(answers.get(pin.slot), neuron),
             palette.PINS[pin.slot],
         )
-        for pin in controller.state.pins
+        for pin in shown.state.pins
         if pin.is_shown
     )
-    if marks and tier_score_of(controller.results, neuron):
+    if marks and tier_score_of(shown.results, neuron):
         return ("pins", "here", palette.AXIS), *marks
     return marks
 
 
-def _baseline_score(controller: Controller, neuron: int) -> _RowScore:
+def _baseline_score(shown: Shown, neuron: int) -> _RowScore:
     """Return the baseline's scores: "…" if pending, `NO_SCORE` if none."""
-    state, baseline = controller.state, controller.baseline
+    state, baseline = shown.state, shown.baseline
     mask = state.mask
     if not state.compared_baseline or mask is None:
         return _RowScore("", "")
-    in_tier, here = _paired_score(controller, neuron), window_score_of(baseline, neuron)
+    in_tier, here = _paired_score(shown, neuron), window_score_of(baseline, neuron)
     # The baseline predicts the window alone, not a longer span.
-    if controller.pins.predictions.page is not None:
+    if shown.pins.predictions.page is not None:
         return _RowScore(in_tier, "")
     # A neuron without target samples never gets a score, so it is not pending.
     if not here and (mask.cells[:, neuron] == TARGET).any():
@@ -557,18 +579,18 @@ def _baseline_score(controller: Controller, neuron: int) -> _RowScore:
     return _RowScore(in_tier, here)
 
 
-def _paired_score(controller: Controller, neuron: int) -> str:
+def _paired_score(shown: Shown, neuron: int) -> str:
     """Return the baseline's score over the same windows as that of the model.
 
     `PENDING` while it has others, "" while one of both has none.
     """
-    own, other = controller.results.tier_score, controller.baseline.tier_score
+    own, other = shown.results.tier_score, shown.baseline.tier_score
     if own is None or other is None:
         return ""
     # Identity, because to compare masks takes time.
     if own.mask is not other.mask or own.n_windows != other.n_windows:
         return PENDING
-    return tier_score_of(controller.baseline, neuron)
+    return tier_score_of(shown.baseline, neuron)
 
 
 def tier_score_of(results: Results, neuron: int) -> str:

@@ -1,13 +1,15 @@
 """Panel *Trials*: the table of trials, and averages around their onsets by condition."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
 from omnimouse_model.analysis.peri_event import ConditionAverage, PeriEventResponses
 from omnimouse_model.data.recording import part_name
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.navigation import Navigation
+from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.neurons.repeats import TrialAverages
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
@@ -50,10 +52,27 @@ class TrialsView:
 
     name = "trials"
 
-    def __init__(self, controller: Controller) -> None:
-        self._averages, self._navigation = controller.trial_averages, controller.navigation
-        self._info, self._state = controller.neuron_info, controller.state
-        self._results = controller.results
+    def __init__(
+        self,
+        averages: TrialAverages,
+        navigation: Navigation,
+        neuron_info: NeuronInfo,
+        state: LiveState,
+        results: Results,
+    ) -> None:
+        self._averages, self._navigation, self._info = averages, navigation, neuron_info
+        self._state, self._results = state, results
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(
+            controller.trial_averages,
+            controller.navigation,
+            controller.neuron_info,
+            controller.state,
+            controller.results,
+        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: current trial, list, and averages beside them."""

@@ -9,7 +9,7 @@ The file is long because a panel is one file: its content, actions, form and tex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 import numpy as np
 from psygnal import SignalInstance
@@ -32,7 +32,12 @@ from omnimouse_model.analysis.stimulus_edits import (
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorEdit, Edit, WindowSpec
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.navigation import frame_at_sample
+from omnimouse_model.live.laboratory import Laboratory
+from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
+from omnimouse_model.live.navigation import Navigation, frame_at_sample
+from omnimouse_model.live.neurons.planes import Selection
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.form import Form, Options, setting
 from omnimouse_widgets.views.record import (
@@ -232,12 +237,31 @@ class WhatIfView:
 
     name = "what-if"
 
-    def __init__(self, controller: Controller) -> None:
-        self._state, self._results = controller.state, controller.results
-        self._edits, self._laboratory = controller.stimulus_edits, controller.laboratory
-        self._navigation, self._selection = controller.navigation, controller.selection
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        edits: StimulusEdits,
+        laboratory: Laboratory,
+        navigation: Navigation,
+        selection: Selection,
+    ) -> None:
+        self._state, self._results, self._edits = state, results, edits
+        self._laboratory, self._navigation, self._selection = laboratory, navigation, selection
         self._part, self._channel = "all", ""
         self.form = Form(EditSettings, lambda: self)
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(
+            controller.state,
+            controller.results,
+            controller.stimulus_edits,
+            controller.laboratory,
+            controller.navigation,
+            controller.selection,
+        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: edits, settings, frames and neurons, and predictions."""

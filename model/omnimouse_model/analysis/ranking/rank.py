@@ -32,7 +32,12 @@ from omnimouse_model.analysis.ranking.rank_table import TEST, VALIDATION, RankTa
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.tier_windows import tier_starts
-from omnimouse_model.inference.families import TrainingPlan, families, load_of_family, training_plan
+from omnimouse_model.inference.families import (
+    TrainingPlan,
+    families,
+    load_of_family,
+    training_plan,
+)
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import CallbackJob, Job, shown_job
 from omnimouse_model.storage.trees import decode_json

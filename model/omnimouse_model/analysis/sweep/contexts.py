@@ -27,7 +27,11 @@ from omnimouse_model.masks.cells import (
     recording_rate,
 )
 from omnimouse_model.masks.selection import NeuronGroup
-from omnimouse_model.masks.strategies import FULL_POPULATION, SMALL_POPULATION, strategy_attachment
+from omnimouse_model.masks.strategies import (
+    FULL_POPULATION,
+    SMALL_POPULATION,
+    strategy_attachment,
+)
 from omnimouse_model.metrics import named_metric
 
 MAX_TARGETS = 3072

@@ -19,7 +19,13 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation.shard import n_centring
 from omnimouse_model.evaluation.tier_windows import scored_starts
-from omnimouse_model.live.inference.engine import IN_THREADS, LOOK_S, Answer, Engine, Execution
+from omnimouse_model.live.inference.engine import (
+    IN_THREADS,
+    LOOK_S,
+    Answer,
+    Engine,
+    Execution,
+)
 from omnimouse_model.progress import (
     QUIET,
     CallbackJob,

@@ -14,7 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of, learned_neurons
+from omnimouse_model.analysis.barcodes import (
+    LearnedNeurons,
+    key_of,
+    learned_neurons,
+)
 from omnimouse_model.analysis.counterfactual import WhatIf, what_if
 from omnimouse_model.analysis.peri_event import PeriEvent, PeriEventResponses
 from omnimouse_model.analysis.sweep.live_sweep import SEEDS, TierCurves, live_sweep
@@ -23,8 +27,17 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.running_score import window_scores
 from omnimouse_model.evaluation.tier_score import TierScore, scored_tier
 from omnimouse_model.inference.client import WorkerPredictor
-from omnimouse_model.live.inference.pinned_stages import Load, PinnedStageRunner, PinRequest
-from omnimouse_model.live.inference.stream import LiveRequest, LoadRequest, Stream, neighbours
+from omnimouse_model.live.inference.pinned_stages import (
+    Load,
+    PinnedStageRunner,
+    PinRequest,
+)
+from omnimouse_model.live.inference.stream import (
+    LiveRequest,
+    LoadRequest,
+    Stream,
+    neighbours,
+)
 from omnimouse_model.live.inference.tier_results import MAX_SCORE_BYTES, ScoreStore, TierResults
 from omnimouse_model.live.pin import PinResult
 from omnimouse_model.masks import scored_cells

@@ -28,7 +28,11 @@ from omnimouse_model.analysis.sweep.live_sweep import (
 )
 from omnimouse_model.analysis.sweep.table import SWEEP, ContextSweep
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.evaluation.results import BehaviorScore, Score, number_or_none
+from omnimouse_model.evaluation.results import (
+    BehaviorScore,
+    Score,
+    number_or_none,
+)
 from omnimouse_model.evaluation.results_store import number
 from omnimouse_model.evaluation.tier_score import (
     Arrays,

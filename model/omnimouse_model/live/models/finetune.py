@@ -43,7 +43,13 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.predict.compatibility import check_compatibility
-from omnimouse_model.progress import TRAINING, CallbackJob, TimeLeft, duration_text, step_text
+from omnimouse_model.progress import (
+    TRAINING,
+    CallbackJob,
+    TimeLeft,
+    duration_text,
+    step_text,
+)
 from omnimouse_model.storage.files import exists, newest_first
 from omnimouse_model.storage.trees import decode, read_json
 from omnimouse_model.storage.write import config_dir

@@ -23,7 +23,10 @@ from omnimouse_model.analysis.direction_tuning import (
     fields_and_tuning,
     kept_fields_and_tuning,
 )
-from omnimouse_model.analysis.receptive_fields import ReceptiveField, receptive_fields
+from omnimouse_model.analysis.receptive_fields import (
+    ReceptiveField,
+    receptive_fields,
+)
 from omnimouse_model.analysis.spike_activity import SpikeActivity, spike_activity
 from omnimouse_model.data.open import open_line
 from omnimouse_model.data.session import Session

@@ -13,7 +13,11 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from omnimouse_model.analysis.counterfactual import apply_edits, describe_edits, edits_for
+from omnimouse_model.analysis.counterfactual import (
+    apply_edits,
+    describe_edits,
+    edits_for,
+)
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import Edit
 from omnimouse_model.display import printable
@@ -30,7 +34,12 @@ from omnimouse_model.live.first_view import SessionView
 from omnimouse_model.live.inference.engine import Execution
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.editor import MaskEditor
-from omnimouse_model.live.mask.presets import is_preset, mask_for, preset_for, preset_named
+from omnimouse_model.live.mask.presets import (
+    is_preset,
+    mask_for,
+    preset_for,
+    preset_named,
+)
 from omnimouse_model.live.models.choice import ModelChoice
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Planes

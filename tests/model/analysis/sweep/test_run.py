@@ -22,7 +22,13 @@ from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.masks.mask import Mask
 from omnimouse_model.masks.selection import NeuronGroup
-from tests.model.context_predictor import ASK, N_NEURONS, ContextPredictor, expected_score, world
+from tests.model.context_predictor import (
+    ASK,
+    N_NEURONS,
+    ContextPredictor,
+    expected_score,
+    world,
+)
 
 
 @pytest.fixture(scope="module")

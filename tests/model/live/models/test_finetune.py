@@ -269,9 +269,9 @@ def test_a_copied_recording_has_the_fine_tuning_of_the_original(controller, fine
 
 def test_a_chosen_fine_tuning_of_a_command_shows_its_log(controller, mouse_folder, tmp_path):
     out = run_finetune(mouse_folder, tmp_path / "mine", steps=2)
-    assert not FinetuneView(controller)._shows_run
+    assert not FinetuneView.of(controller)._shows_run
     controller.model.choose(out)
-    finetuning, view = controller.finetuning, FinetuneView(controller)
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
     assert finetuning._reader.wait(PATIENCE_S)
     rows = list(log_rows(out / FILE))
     assert finetuning.validations == [(int(row["step"]), row["validation"]) for row in rows]
@@ -298,7 +298,7 @@ def test_an_interrupted_run_that_is_chosen_by_its_folder_has_curves_and_goes_on(
     assert finetuning._reader.wait(PATIENCE_S)
     assert [step for step, _ in finetuning.losses] == [1, 2]
     # Where its model is a file, the folder does not say where that is.
-    items = record(view := FinetuneView(controller))
+    items = record(view := FinetuneView.of(controller))
     assert "start" not in items
     assert items["message"].text.endswith("To go on, fine-tune base into its folder.")
     about = json.loads((out / "finetune.json").read_text())

@@ -11,7 +11,7 @@ from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.control import model
 from omnimouse_widgets.qt.control.model import ADDRESS, FILE, FOLDER, ModelSection
-from omnimouse_widgets.qt.control.panel import ControlPanel
+from omnimouse_widgets.qt.control.panel import ControlPanel, Sections
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.redraw import qt_post
 from omnimouse_widgets.views.finetune import NOT_OFFERED, FinetuneView
@@ -26,11 +26,11 @@ from tests.widgets.pointer import pick, press, wait
 
 @pytest.fixture
 def section(controller, show):
-    return show(ModelSection(controller), 400, 300)
+    return show(Sections.of(controller).model, 400, 300)
 
 
 def test_controls_below_the_score_stay_while_it_is_refined(controller, show, redraw, monkeypatch):
-    panel = show(ControlPanel(controller), 400, 900)
+    panel = show(ControlPanel.of(controller), 400, 900)
     steps = [
         [],
         ["r = 0.01", "4 of 172 test windows, preliminary"],
@@ -120,7 +120,7 @@ def test_a_model_to_be_fitted_is_told_in_one_quiet_line_with_its_action(
     assert section.finetune.isVisible()
     for row in (info.line, section.error, section.again):
         assert not row.isVisible()
-    assert ScoresView(controller).summary == NOT_FITTED
+    assert ScoresView.of(controller).summary == NOT_FITTED
     controller.model.choose("linear-gaussian")
     assert controller.requests.wait(60)
     redraw()
@@ -154,7 +154,7 @@ def tuned_controller(mouse_folder, script, tmp_path, qtbot):
 
 @pytest.fixture
 def panel(tuned_controller, show, qtbot):
-    made = show(RecordPanel(FinetuneView(tuned_controller), tuned_controller), 400, 500)
+    made = show(RecordPanel.of(FinetuneView.of(tuned_controller), tuned_controller), 400, 500)
     qtbot.waitUntil(lambda: is_shown(made, "start"), timeout=LONG_MS)
     return made
 
@@ -183,7 +183,7 @@ def begin_finetuning(panel, steps: int, qtbot) -> None:
 
 @pytest.mark.slow
 def test_it_ends_with_the_result_chosen(tuned_controller, panel, script, show, qtbot):
-    model = show(ModelSection(tuned_controller), 330, 620)
+    model: ModelSection = show(Sections.of(tuned_controller).model, 330, 620)
     qtbot.waitUntil(model.finetune.isVisible, timeout=LONG_MS)
     with qtbot.waitSignal(model.panel_wanted) as wanted:
         press(model.finetune)
@@ -213,7 +213,7 @@ def test_one_press_chooses_the_unfamiliar_model_and_opens_its_form(
     tuned_controller, show, qtbot, monkeypatch
 ):
     monkeypatch.setattr(tuned_controller.model, "unfamiliar", "mean")
-    model = show(ModelSection(tuned_controller), 330, 620)
+    model: ModelSection = show(Sections.of(tuned_controller).model, 330, 620)
     qtbot.waitUntil(model.info.finetune.isVisible, timeout=LONG_MS)
     with qtbot.waitSignal(model.panel_wanted) as wanted:
         press(model.info.finetune)

@@ -14,7 +14,11 @@ from omnimouse_model.live.results import IN_WINDOW, Results, ScoresOnScreen
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.metrics.named import METRICS
 from omnimouse_model.predict.predictor import Needs
-from omnimouse_widgets.qt.control.advanced import OTHER_RESPONSES, OTHER_WINDOWS, baseline_text
+from omnimouse_widgets.qt.control.advanced import (
+    OTHER_RESPONSES,
+    OTHER_WINDOWS,
+    baseline_text,
+)
 from omnimouse_widgets.qt.control.panel import BrushPanel, ControlPanel
 from omnimouse_widgets.qt.control.view import ColourLegend
 from omnimouse_widgets.views.text.model import caveats
@@ -41,12 +45,12 @@ def brush():
 
 @pytest.fixture
 def panel(controller, show):
-    return show(ControlPanel(controller), 400, 1000)
+    return show(ControlPanel.of(controller), 400, 1000)
 
 
 @pytest.fixture
 def painting(controller, brush, show):
-    return show(BrushPanel(controller, brush), 334, 470)
+    return show(BrushPanel.of(controller, brush), 334, 470)
 
 
 def test_the_session_is_named_with_what_it_holds_and_its_notes(panel, controller):
@@ -307,7 +311,7 @@ def test_the_rate_of_the_recording_can_be_stated(panel, controller, redraw):
 
 
 def test_in_a_low_window_the_legend_of_chosen_colours_comes_into_view(controller, show, qtbot):
-    painting = show(BrushPanel(controller, FieldBrush()), 334, 288)
+    painting = show(BrushPanel.of(controller, FieldBrush()), 334, 288)
     compute = painting.view.legend.compute
     assert painting.scroll_area.verticalScrollBar().value() == 0
     pick(painting.view.colour_by, "osi")
@@ -316,8 +320,8 @@ def test_in_a_low_window_the_legend_of_chosen_colours_comes_into_view(controller
 
 
 def test_the_empty_panel_does_nothing_and_has_no_error(empty_controller, show):
-    panel = show(ControlPanel(empty_controller), 400, 800)
-    painting = show(BrushPanel(empty_controller), 400, 800)
+    panel = show(ControlPanel.of(empty_controller), 400, 800)
+    painting = show(BrushPanel.of(empty_controller), 400, 800)
     control = Qt.KeyboardModifier.ControlModifier
     for each in (panel, painting):
         for key in (Qt.Key.Key_1, Qt.Key.Key_Period, Qt.Key.Key_C, Qt.Key.Key_Comma):

@@ -17,6 +17,7 @@ from omnimouse_model.analysis.stimulus_edits import Contrast
 from omnimouse_model.live.analysis_file import write_analysis
 from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets import palette
+from omnimouse_widgets.qt.control.panel import Sections
 from omnimouse_widgets.qt.control.project import AnalysisSection
 from omnimouse_widgets.qt.traces import traces_figure
 from omnimouse_widgets.views.files import CONTENTS
@@ -37,7 +38,7 @@ def controller(tmp_path):
 
 @pytest.fixture
 def section(controller, show):
-    return show(AnalysisSection(controller), 400, 200)
+    return show(Sections.of(controller).analysis, 400, 200)
 
 
 @pytest.fixture
@@ -225,7 +226,7 @@ def run(section: AnalysisSection, name: str) -> None:
 def test_no_file_is_asked_for_without_a_recording(
     empty_controller, show, dialog_titles, redraw, export
 ):
-    section = show(AnalysisSection(empty_controller), 400, 200)
+    section: AnalysisSection = show(Sections.of(empty_controller).analysis, 400, 200)
     assert not section.save_button.isEnabled()
     run(section, export)
     redraw()

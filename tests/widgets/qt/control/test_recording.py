@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog
 import omnimouse_model as om
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state_store import read_last_session
-from omnimouse_widgets.qt.control.panel import RecordingSection
+from omnimouse_widgets.qt.control.panel import RecordingSection, Sections
 from tests import SUITE2P
 from tests.predictors import EchoPredictor
 from tests.widgets.pointer import press, wait
@@ -47,7 +47,7 @@ def controller(memory):
 
 @pytest.fixture
 def section(controller, show):
-    return show(RecordingSection(controller), 400, 400)
+    return show(Sections.of(controller).recording, 400, 400)
 
 
 def test_a_missing_rate_is_asked_for(section, controller, without_rate, qtbot, memory):

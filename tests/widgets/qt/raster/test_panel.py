@@ -30,7 +30,7 @@ def raster(controller, show):
     """The raster in stored order: neuron n is row n."""
     controller.editor.set_active_span(58, 60)
     controller.state.raster_order = "stored"
-    return area_of(show(RecordPanel(RasterView(controller), controller), 800, 560))
+    return area_of(show(RecordPanel.of(RasterView.of(controller), controller), 800, 560))
 
 
 def position_of(panel: RasterArea, sample: float, row: float) -> QPointF:
@@ -90,7 +90,7 @@ def test_an_old_prediction_is_darker_and_the_status_changes(raster, controller, 
 
 @pytest.mark.parametrize("tool", ["look", "paint", "box", "columns", "rows"])
 def test_without_a_session_no_tool_does_anything(empty_controller, show, tool):
-    panel = show(RecordPanel(RasterView(empty_controller), empty_controller))
+    panel = show(RecordPanel.of(RasterView.of(empty_controller), empty_controller))
     assert panel.widgets["status"].full_text
     panel.view.set_tool(tool)
     drag(panel.content("cells"), [QPointF(x, 9) for x in (10, 20, 40)])
@@ -101,7 +101,7 @@ def test_without_a_session_no_tool_does_anything(empty_controller, show, tool):
 def test_a_recording_that_opens_in_a_shown_panel_is_drawn_once_its_values_are_there(
     empty_controller, show, session_folder, redraw
 ):
-    panel = show(RecordPanel(RasterView(empty_controller), empty_controller))
+    panel = show(RecordPanel.of(RasterView.of(empty_controller), empty_controller))
     # pytest-qt reports an error of a slot: the new range calls one in mid drawing.
     empty_controller.loader.open_now(open_session(session_folder))
     redraw()
@@ -211,7 +211,7 @@ def test_another_window_is_drawn_and_painted_to_its_end(show, look_at):
     controller = look_at()
     state = controller.state
     state.raster_order = "stored"
-    panel = area_of(show(RecordPanel(RasterView(controller), controller)))
+    panel = area_of(show(RecordPanel.of(RasterView.of(controller), controller)))
     picture = panel.pictures["truth"]
     np.testing.assert_allclose(picture.box.viewRange()[0], (0, 150))
     # So few rows have room for ticks: as many as the bins have spikes.

@@ -13,7 +13,7 @@ from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arr
 from omnimouse_widgets.views.field.areas import area_outlines, probe_area_outlines
 from omnimouse_widgets.views.field.layout import session_field
 from omnimouse_widgets.views.field.probes import probe_places, probe_texts
-from omnimouse_widgets.views.traces import trace_rows
+from omnimouse_widgets.views.traces import Shown, trace_rows
 from tests import SUITE2P
 
 
@@ -126,7 +126,7 @@ def test_units_on_one_line_get_large_marks_on_a_scale_from_0(session):
 
 def test_counts_are_drawn_as_rates_and_units_by_probe_and_depth(look_at):
     state = (controller := look_at()).state
-    truth = trace_rows(controller)[0].truth
+    truth = trace_rows(Shown.of(controller))[0].truth
     np.testing.assert_array_equal(truth, 50 * state.window.responses[:, 14])
     y, x = session_field(state.session).centres.T
     assert (np.diff(y) > 0).all()  # depth grows with the number of the unit

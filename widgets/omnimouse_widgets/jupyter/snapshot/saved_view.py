@@ -44,7 +44,12 @@ from omnimouse_widgets.jupyter.snapshot.drawing import (
     traces_height,
     width_of,
 )
-from omnimouse_widgets.views.field.colours import STATE_CORE, STATE_RIM, core_and_rim, flat_rows
+from omnimouse_widgets.views.field.colours import (
+    STATE_CORE,
+    STATE_RIM,
+    core_and_rim,
+    flat_rows,
+)
 from omnimouse_widgets.views.field.layout import Field, field_of
 from omnimouse_widgets.views.field.text import ORDER, UNIFORM, counted
 from omnimouse_widgets.views.raster import (
@@ -60,7 +65,7 @@ from omnimouse_widgets.views.raster import (
 )
 from omnimouse_widgets.views.rows.raster import Arrangement, RasterImage, RasterRows, arrange
 from omnimouse_widgets.views.text.tier_score import SCORING, no_score_text, tier_score_lines
-from omnimouse_widgets.views.traces import trace_rows
+from omnimouse_widgets.views.traces import Shown, trace_rows
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +112,7 @@ def draw_snapshot(controller: Controller, field: Field | None) -> Snapshot:
         sheet = Sheet(WIDTH, TOP)
         sheet.text(EDGE, 9, text, TEXT, 13)
         return Snapshot(sheet.png(), text, WIDTH, TOP)
-    traces = trace_rows(controller)
+    traces = trace_rows(Shown.of(controller))
     below = TOP + SIDE + BELOW
     height = below + traces_height(min(len(traces), MAX_TRACES))
     sheet = Sheet(WIDTH, height)

@@ -10,12 +10,22 @@ from typing import Any, Final
 
 import numpy as np
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QLabel,
+    QLineEdit,
+    QSpinBox,
+    QWidget,
+)
 
 from omnimouse_model.analysis.clock_check import AlignmentReport
 from omnimouse_model.inference.families import baseline_names
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.models.choice import ModelChoice
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.session_loader import ClockCheck, SessionLoader
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import UNGUARDED
 from omnimouse_model.masks.cells import recording_rate
 from omnimouse_model.masks.remarks import guard_text
@@ -46,9 +56,9 @@ OTHER_RESPONSES: Final = "No common score: traces against spike counts."
 class AdvancedSection(QWidget):
     """Fields for cuts, the span of context latents, and the guard of targets."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, state: LiveState, editor: MaskEditor, loader: SessionLoader) -> None:
         super().__init__()
-        self._state, self._editor = controller.state, controller.editor
+        self._state, self._editor = state, editor
         self.cuts = QLineEdit()
         self.cuts.setPlaceholderText("none")
         self.cuts.setToolTip("Samples that no response token crosses, e.g. 20, 40")
@@ -65,7 +75,7 @@ class AdvancedSection(QWidget):
         self.guarded.toggled.connect(lambda on: self._change(guarded=on))
         self.rate = number_box(
             QDoubleSpinBox,
-            lambda: controller.loader.reopen(recording_rate_hz=self.rate.value()),
+            lambda: loader.reopen(recording_rate_hz=self.rate.value()),
             name="Recorded at",
             tooltip="Samples per second before the responses were upsampled: slow\n"
             "recordings have a wider guard. The recording is opened again.",
@@ -89,7 +99,7 @@ class AdvancedSection(QWidget):
         guard_form.add("Recorded at", self.rate)
         guard_form.add_rows(self.width_text, self.warning)
         Form(self).add_rows(self.layout_rows, guard_rows)
-        events = controller.state.events
+        events = state.events
         self.redraw = Redraw(self, (self._draw, [events.mask, events.session]))
 
     # -- what the user does -----------------------------------------------------------
@@ -164,12 +174,13 @@ class AdvancedSection(QWidget):
 class BaselineSection(QWidget):
     """Choice of a baseline, and the mean scores of baseline and model as text."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(
+        self, state: LiveState, results: Results, baseline: Results, model: ModelChoice
+    ) -> None:
         super().__init__()
-        self._state, self._results = controller.state, controller.results
-        self._baseline = controller.baseline
+        self._state, self._results, self._baseline = state, results, baseline
         self.choice = combo_box(
-            controller.model.choose_baseline,
+            model.choose_baseline,
             [("none", ""), *((model_text(name), name) for name in baseline_names())],
             name="Baseline",
             tooltip="Compare the model with a baseline: the traces show its curve and "
@@ -179,10 +190,10 @@ class BaselineSection(QWidget):
         form = Form(self)
         form.add("Baseline", self.choice)
         form.add("", self.summary)
-        events = controller.state.events
+        events = state.events
         signals = [
             *(events.baseline_name, events.predictor_name),
-            *(controller.baseline.changed, controller.results.changed),
+            *(baseline.changed, results.changed),
         ]
         self.redraw = Redraw(self, (self._draw, signals))
 
@@ -253,14 +264,15 @@ def _mean_score(results: Results) -> str:
 class ClockCheckSection(QWidget):
     """Button to check, stop or hide; lags with confidence, and warnings, as text."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, state: LiveState, clock_check: ClockCheck) -> None:
         super().__init__()
-        self._check, self._state = controller.clock_check, controller.state
+        self._check = clock_check
+        self._state = state
         self.button = push_button("", CHECK_TIP, self._press)
         self.progress, self.lags = wrapped_label(), wrapped_label()
         self.warnings = wrapped_label("alert")
         Form(self).add_rows(self.button, self.progress, self.warnings, self.lags)
-        signals = [self._check.changed, controller.state.events.session]
+        signals = [self._check.changed, state.events.session]
         self.redraw = Redraw(self, (self._draw, signals))
 
     def _press(self) -> None:

@@ -15,8 +15,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.mask.presets import name_and_region, regions_of, with_region
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.mask.presets import (
+    name_and_region,
+    regions_of,
+    with_region,
+)
+from omnimouse_model.live.neurons.planes import PaintedRegion
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, MIXED, BehaviorMode
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.controls import (
@@ -60,13 +67,12 @@ COLOURS = {"visible": palette.VISIBLE, "target": palette.TARGET, "hidden": palet
 class TaskSection(QWidget):
     """Choices of mask preset, visible video and use of behaviour."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, state: LiveState, results: Results, editor: MaskEditor) -> None:
         super().__init__()
-        self._state, self._results = controller.state, controller.results
-        self._editor = controller.editor
+        self._state, self._results, self._editor = state, results, editor
         self.preset = combo_box(
             self._preset_picked,
-            [(label, name) for name, label in controller.editor.presets],
+            [(label, name) for name, label in editor.presets],
             name=PRESET[0],
             tooltip=PRESET[1],
         )
@@ -75,7 +81,7 @@ class TaskSection(QWidget):
         self.preset.setMinimumContentsLength(12)
         self.region = combo_box(
             self._region_picked,
-            offered=lambda: regions_of(controller.state.session),
+            offered=lambda: regions_of(state.session),
             name=REGION[0],
             tooltip=REGION[1],
         )
@@ -86,8 +92,7 @@ class TaskSection(QWidget):
         self.video.picked.connect(self._video_picked)
         modes = [Choice(*option, COLOURS[option[0]]) for option in BEHAVIOR]
         self.behavior = SegmentedButton(modes, "Behaviour")
-        set_behavior = controller.editor.set_behavior
-        self.behavior.picked.connect(lambda mode: set_behavior(cast(BehaviorMode, mode)))
+        self.behavior.picked.connect(lambda mode: editor.set_behavior(cast(BehaviorMode, mode)))
         self.caveat = wrapped_label("alert")
         form = Form(self)
         form.add(PRESET[0], row_of(self.preset, self.region, stretch=0))
@@ -96,15 +101,18 @@ class TaskSection(QWidget):
         # Last: a long explanation moves no control out of a small window.
         form.add("", self.meaning)
         form.add("", self.caveat)
-        events = controller.state.events
+        events = state.events
         self.redraw = Redraw(
             self,
             (
                 self._draw_preset,
-                [events.preset, events.mask, events.session, controller.results.events.needs],
+                [
+                    *(events.preset, events.mask, events.session),
+                    results.events.needs,
+                ],
             ),
             (self._draw_modalities, [events.mask, events.session, events.window]),
-            (self._draw_caveat, [events.mask, controller.results.changed]),
+            (self._draw_caveat, [events.mask, results.changed]),
         )
 
     def _preset_picked(self, name: str) -> None:
@@ -189,14 +197,20 @@ class BrushSection(QWidget):
         which neurons grow and shrink.
     """
 
-    def __init__(self, controller: Controller, field: FieldBrush | None = None) -> None:
+    def __init__(
+        self,
+        state: LiveState,
+        editor: MaskEditor,
+        painted_region: PaintedRegion,
+        field: FieldBrush | None = None,
+    ) -> None:
         super().__init__()
-        self._state, self._editor = controller.state, controller.editor
-        self._painted_region, self._field = controller.painted_region, field
+        self._state, self._editor, self._painted_region = state, editor, painted_region
+        self._field = field
         self.code = SegmentedButton(
             [Choice(*option, palette.STATE_COLOURS[option[0]]) for option in CODES], "Paint"
         )
-        self.code.picked.connect(controller.editor.set_brush)
+        self.code.picked.connect(editor.set_brush)
         form, self.rare = Form(self), QWidget()
         form.add("Paint", self.code)
         if field is not None:
@@ -205,10 +219,10 @@ class BrushSection(QWidget):
         rare = Form(self.rare)
         self._build_span(rare)
         self._build_growth(rare)
-        events = controller.state.events
+        events = state.events
         span = [events.brush_code, events.active_span]
-        growth = [*span, events.mask, events.session, controller.painted_region.changed]
-        history = [controller.editor.history_changed, events.session]
+        growth = [*span, events.mask, events.session, painted_region.changed]
+        history = [editor.history_changed, events.session]
         tool = [] if field is None else [field.tool_changed, field.radius_changed]
         self.redraw = Redraw(
             self,
@@ -379,9 +393,9 @@ class StepButton(QPushButton):
 class MaskCountsSection(QWidget):
     """Bar with the share of each state, and the numbers below."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, state: LiveState) -> None:
         super().__init__()
-        self._state = controller.state
+        self._state = state
         self.bar = _Shares()
         self.numbers: dict[int, QLabel] = {}
         grid = QGridLayout()
@@ -406,7 +420,7 @@ class MaskCountsSection(QWidget):
             "Number of neurons per state, in the samples that a stroke on the field "
             "sets.\nBelow: neurons whose state changes within these samples."
         )
-        events = controller.state.events
+        events = state.events
         signals = [events.mask, events.active_span, events.session]
         self.redraw = Redraw(self, (self._draw, signals))
 

@@ -10,10 +10,19 @@ from qtpy.QtWidgets import QComboBox, QInputDialog, QWidget
 from omnimouse_model.data.hub.exchange import CHECKPOINTS
 from omnimouse_model.inference.families import fit_names
 from omnimouse_model.inference.registry import must_be_fetched, predictor_names
-from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.choice import ModelDownloads, mask_of_file
+from omnimouse_model.live.inference.client import Requests
+from omnimouse_model.live.inference.workers import WorkerWatch
+from omnimouse_model.live.mask.editor import MaskEditor
+from omnimouse_model.live.models.choice import ModelChoice, ModelDownloads, mask_of_file
+from omnimouse_model.live.models.finetune import Finetuning
+from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.results import NOT_FITTED, Results
-from omnimouse_model.predict.compatibility import FALLBACK, Compatibility, check_compatibility
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.predict.compatibility import (
+    FALLBACK,
+    Compatibility,
+    check_compatibility,
+)
 from omnimouse_model.predict.devices import Residence, process_bytes
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
@@ -98,18 +107,29 @@ class ModelSection(QWidget):
 
     panel_wanted = Signal(str)
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        baseline: Results,
+        editor: MaskEditor,
+        model: ModelChoice,
+        downloads: ModelDownloads,
+        colouring: Colouring,
+        finetuning: Finetuning,
+        requests: Requests,
+        workers: WorkerWatch,
+    ) -> None:
         super().__init__()
-        self._state, self._results = controller.state, controller.results
-        self._baseline, self._editor = controller.baseline, controller.editor
-        self._model, self._downloads = controller.model, controller.downloads
-        self._colouring, self._finetuning = controller.colouring, controller.finetuning
-        self._requests, self._workers = controller.requests, controller.workers
-        self._patience = Patience(controller.results, self)
-        self._baseline_patience = Patience(controller.baseline, self)
+        self._state, self._results, self._baseline = state, results, baseline
+        self._editor, self._model, self._downloads = editor, model, downloads
+        self._colouring, self._finetuning, self._requests = colouring, finetuning, requests
+        self._workers = workers
+        self._patience = Patience(results, self)
+        self._baseline_patience = Patience(baseline, self)
         for patience in (self._patience, self._baseline_patience):
             patience.timeout.connect(partial(self._out_of_patience, patience))
-        self._build(controller)
+        self._build()
         form = Form(self)
         form.add("Model", row_of(self.model, self.device, stretch=0))
         form.add_rows(self.download, self.info, self.finetune)
@@ -124,9 +144,7 @@ class ModelSection(QWidget):
             self.silent,
             row_of(self.wait, self.restart),
         )
-        events, models = controller.state.events, controller.downloads
-        results, baseline = controller.results, controller.baseline
-        finetuning, workers = controller.finetuning, controller.workers
+        events, models = state.events, downloads
         info_signals = [events.session, results.changed, finetuning.changed]
         self.redraw = Redraw(
             self,
@@ -136,14 +154,14 @@ class ModelSection(QWidget):
             (self._draw_freshness, [results.changed, baseline.changed,
                                      workers.changed]),
             (self._draw_tier_score, [results.changed, baseline.changed, events.scores_tier,
-                                     events.mask, controller.colouring.changed]),
+                                     events.mask, colouring.changed]),
             (self._draw_silence, [workers.changed]),
             (self.download.draw, [models.changed]),
             (self.info.draw, info_signals),
             (self._draw_finetune, info_signals),
         )  # fmt: skip
 
-    def _build(self, controller: Controller) -> None:
+    def _build(self) -> None:
         self.model = combo_box(self._choose, name="Model")
         self.model.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -170,7 +188,7 @@ class ModelSection(QWidget):
         )
         self.device.setMaximumWidth(76)
         self.download = DownloadSection(self._downloads)
-        self.info = ModelInfoSection(controller)
+        self.info = ModelInfoSection(self._state, self._results, self._model, self._finetuning)
         self.finetune = push_button("", "", self._open_finetuning)
         # After its model is chosen: one press leads to the form.
         self.info.finetune.clicked.connect(self._open_finetuning)
@@ -316,11 +334,12 @@ def _enter_address(parent: QWidget) -> str:
 class ModelInfoSection(QWidget):
     """One line of information; if needed also missing inputs and a remedy."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(
+        self, state: LiveState, results: Results, model: ModelChoice, finetuning: Finetuning
+    ) -> None:
         super().__init__()
-        self._state, self._results = controller.state, controller.results
-        self._finetuning = controller.finetuning
-        self._model = model = controller.model
+        self._state, self._results, self._model = state, results, model
+        self._finetuning = finetuning
         self.line = QuietLine()
         reserve_space(self.line)
         self.remedy, self.missing = wrapped_label("alert"), wrapped_label()

@@ -5,16 +5,26 @@ and colours. Controls for every request are at the top, so that both are in view
 13-inch screen. Controls for occasional use are below, in closed sections.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QAction, QInputDialog, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAction,
+    QInputDialog,
+    QMenu,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.session_loader import with_model
+from omnimouse_model.live.session_loader import FolderIndex, SessionLoader, with_model
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.simulate.demo import is_demo
 from omnimouse_widgets.qt.control.advanced import (
     AdvancedSection,
@@ -28,7 +38,7 @@ from omnimouse_widgets.qt.control.brush import (
     TaskSection,
 )
 from omnimouse_widgets.qt.control.model import ModelSection
-from omnimouse_widgets.qt.control.project import AnalysisSection
+from omnimouse_widgets.qt.control.project import AnalysisSection, figure_maker
 from omnimouse_widgets.qt.control.view import ViewSection
 from omnimouse_widgets.qt.form import SettingsDialog, SettingsForm
 from omnimouse_widgets.qt.style import shortcuts
@@ -47,7 +57,9 @@ from omnimouse_widgets.qt.style.form import ElidedLabel, Form, Section, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.shortcuts import KeyActions
 from omnimouse_widgets.qt.style.theme import wrapped_label
+from omnimouse_widgets.report import report_maker
 from omnimouse_widgets.views.files import OPEN_AGAIN, FilesView
+from omnimouse_widgets.views.traces import TracesView
 
 # -- recording section: open a recording; its contents and warnings -------------------
 SAMPLE_LABELS: Final = {
@@ -66,11 +78,17 @@ class RecordingSection(QWidget):
     offers a choice if the files contain several kinds of responses.
     """
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(
+        self,
+        state: LiveState,
+        loader: SessionLoader,
+        recordings: FolderIndex,
+        store: StateStore,
+        files: FilesView,
+    ) -> None:
         super().__init__()
-        self._state, self._loader = controller.state, controller.loader
-        self._recordings, self._store = controller.recordings, controller.store
-        self._files = files = FilesView(controller, {})
+        self._state, self._loader, self._recordings, self._store = state, loader, recordings, store
+        self._files = files
         self.name = ElidedLabel()
         self.name.setStyleSheet("font-weight: 600;")
         self.open = QPushButton("Open…")
@@ -84,7 +102,7 @@ class RecordingSection(QWidget):
         samples, self.recent = QMenu("Sample", menu), QMenu("Recent", menu)
         self.recent.setToolTipsVisible(True)
         for label, name in SAMPLE_LABELS.items():
-            samples.addAction(label, partial(controller.loader.open, with_model(name)))
+            samples.addAction(label, partial(loader.open, with_model(name)))
         for submenu in (samples, self.recent):
             menu.addMenu(submenu)
         menu.addSeparator()
@@ -104,7 +122,7 @@ class RecordingSection(QWidget):
         self.summary, self.notes, self.progress = (wrapped_label() for _ in range(3))
         self.problem = wrapped_label("alert")
         self.dismiss = dismiss_button(
-            controller.loader.clear_error, "Dismiss: the recording above is still open"
+            loader.clear_error, "Dismiss: the recording above is still open"
         )
         self.rate = SettingsForm(files.rate)
         self.rate.applied.connect(files.open_at_rate)
@@ -120,7 +138,7 @@ class RecordingSection(QWidget):
             self.use_rate,
             self.series,
         )
-        session, changed = controller.state.events.session, controller.loader.changed
+        session, changed = state.events.session, loader.changed
         self.redraw = Redraw(
             self,
             (self._draw, [session]),
@@ -277,6 +295,46 @@ def _notes_title(count: int, is_open: bool, has_warnings: bool) -> str:
 MIN_WIDTH = 300
 
 
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """Sections of *OmniMouse*; each receives the parts that it uses."""
+
+    recording: RecordingSection
+    analysis: AnalysisSection
+    model: ModelSection
+    task: TaskSection
+    baseline: BaselineSection
+    clock_check: ClockCheckSection
+    advanced: AdvancedSection
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the sections of a controller."""
+        c = controller
+        traces = partial(figure_maker, c.state, c.exports, partial(TracesView.of, c))
+        files = FilesView.of(c, {"figure": traces, "report": partial(report_maker, c)})
+        return cls(
+            RecordingSection(c.state, c.loader, c.recordings, c.store, files),
+            AnalysisSection(c.state, c.exports, c.project, files),
+            ModelSection(
+                c.state,
+                c.results,
+                c.baseline,
+                c.editor,
+                c.model,
+                c.downloads,
+                c.colouring,
+                c.finetuning,
+                c.requests,
+                c.workers,
+            ),
+            TaskSection(c.state, c.results, c.editor),
+            BaselineSection(c.state, c.results, c.baseline, c.model),
+            ClockCheckSection(c.state, c.clock_check),
+            AdvancedSection(c.state, c.editor, c.loader),
+        )
+
+
 class ScrolledColumn(QWidget):
     """Parts below each other in a scroll area; the keys that all panels share act here.
 
@@ -305,17 +363,26 @@ class ScrolledColumn(QWidget):
 
 
 class ControlPanel(ScrolledColumn):
-    """*OmniMouse*: recording, model, task and baseline."""
+    """*OmniMouse*: recording, model, task and baseline.
 
-    def __init__(self, controller: Controller) -> None:
-        super().__init__(shortcuts.key_actions(controller))
+    Parameters
+    ----------
+    state
+        Source of the mask, on which the sections in view depend.
+    keys
+        What the keys do that all panels share.
+    sections
+        The sections, from `Sections.of`.
+    """
+
+    def __init__(self, state: LiveState, keys: KeyActions, sections: Sections) -> None:
+        super().__init__(keys)
         self.setObjectName("omnimouse-control")
-        self._state = controller.state
-        self.recording, self.analysis = RecordingSection(controller), AnalysisSection(controller)
-        self.model, self.task = ModelSection(controller), TaskSection(controller)
-        self.baseline = BaselineSection(controller)
-        self.clock_check = ClockCheckSection(controller)
-        self.advanced = AdvancedSection(controller)
+        self._state = state
+        self.recording, self.analysis = sections.recording, sections.analysis
+        self.model, self.task = sections.model, sections.task
+        self.baseline, self.clock_check = sections.baseline, sections.clock_check
+        self.advanced = sections.advanced
         self.clock_check_section = Section("Alignment", self.clock_check, is_open=False)
         self.advanced_section = Section("Advanced", self.advanced, is_open=False)
         self._fill(
@@ -335,8 +402,14 @@ class ControlPanel(ScrolledColumn):
         self._soon.timeout.connect(self._bring_into_view)
         for section in (self.clock_check_section, self.advanced_section):
             section.title.toggled.connect(partial(self._note_opened, section))
-        events = self._state.events
+        events = state.events
         self.redraw = Redraw(self, (self._draw_advanced, [events.mask, events.session]))
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the panel of a controller."""
+        sections = Sections.of(controller)
+        return cls(controller.state, shortcuts.key_actions(controller), sections)
 
     def _draw_advanced(self) -> None:
         """Hide the section for masks without an attachment and without a guard."""
@@ -357,22 +430,14 @@ class ControlPanel(ScrolledColumn):
 
 
 class BrushPanel(ScrolledColumn):
-    """*Brush and view*: what a stroke paints, the neurons of each state, their colours.
+    """*Brush and view*: what a stroke paints, the neurons of each state, their colours."""
 
-    Parameters
-    ----------
-    controller
-        Source of all parts.
-    field
-        Brush of the field, if the application has one; it adds tool and radius.
-    """
-
-    def __init__(self, controller: Controller, field: FieldBrush | None = None) -> None:
-        super().__init__(shortcuts.key_actions(controller))
+    def __init__(
+        self, keys: KeyActions, brush: BrushSection, counts: MaskCountsSection, view: ViewSection
+    ) -> None:
+        super().__init__(keys)
         self.setObjectName("omnimouse-brush")
-        self.brush = brush = BrushSection(controller, field)
-        self.counts = MaskCountsSection(controller)
-        self.view = view = ViewSection(controller)
+        self.brush, self.counts, self.view = brush, counts, view
         more = QWidget()
         column = QVBoxLayout(more)
         column.setContentsMargins(0, 0, 0, 0)
@@ -380,10 +445,24 @@ class BrushPanel(ScrolledColumn):
         for part in (brush.rare, view.rare):
             column.addWidget(part)
         # At the lower end: a legend of another height does not move it.
-        self._fill(brush, self.counts, view, rare=Section("More", more))
+        self._fill(brush, counts, view, rare=Section("More", more))
         # In a low window, the legend of the chosen colours, with *Compute all*, is below
         # the menu. It has its height only after the next layout.
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.timeout.connect(lambda: self.scroll_area.ensureWidgetVisible(view.legend))
         view.colour_by.activated.connect(lambda _: self._soon.start(50))
+
+    @classmethod
+    def of(cls, controller: Controller, brush: FieldBrush | None = None) -> Self:
+        """Return the panel of a controller.
+
+        `brush` is that of the field, if the application has one; it adds tool and radius.
+        """
+        c = controller
+        return cls(
+            shortcuts.key_actions(c),
+            BrushSection(c.state, c.editor, c.painted_region, brush),
+            MaskCountsSection(c.state),
+            ViewSection(c.state, c.results, c.selection, c.colouring, c.planes),
+        )

@@ -1,16 +1,23 @@
 """Analysis section: save, open, export and copy as Python."""
 
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import QApplication, QMenu, QMessageBox, QPushButton, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QMenu,
+    QMessageBox,
+    QPushButton,
+    QWidget,
+)
 
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.analysis_file import SUFFIX
-from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.project.exports import MakeContent
+from omnimouse_model.live.project.exports import Exports, MakeContent
+from omnimouse_model.live.project.project import Project
 from omnimouse_model.live.project.saved_screen import plain_name
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.storage.files import expanded
 from omnimouse_widgets.qt.form import SettingsDialog
 from omnimouse_widgets.qt.style.controls import (
@@ -24,7 +31,6 @@ from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder, c
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
-from omnimouse_widgets.report import report_maker
 from omnimouse_widgets.views.files import CONTENTS, KINDS, SAVE, STOP_TIP, FilesView
 from omnimouse_widgets.views.traces import TracesView
 
@@ -41,15 +47,23 @@ class AnalysisSection(QWidget):
 
     Progress and result of an export replace the name until dismissed, so that no
     control moves under the pointer.
+
+    Parameters
+    ----------
+    files
+        Form of exports, and what makes their contents.
     """
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(
+        self,
+        state: LiveState,
+        exports: Exports,
+        project: Project,
+        files: FilesView,
+    ) -> None:
         super().__init__()
-        self._state, self._exports = controller.state, controller.exports
-        self._analyses = controller.project
-        makers = {"figure": figure_maker, "report": report_maker}
-        made = {content: partial(make, controller) for content, make in makers.items()}
-        self._files = FilesView(controller, made)
+        self._state, self._exports, self._analyses = state, exports, project
+        self._files = files
         self._copied = ""
         self.mark = ToneLabel("●", "waiting")
         describe(self.mark, f"Changed since the last save ({KEY})", "Unsaved changes")
@@ -79,7 +93,7 @@ class AnalysisSection(QWidget):
             self.connect_button,
             self.messages,
         )
-        events = controller.state.events
+        events = state.events
         signals = [events.session, events.window, events.mask, events.selection,
                    events.predictor_name, events.baseline_name, events.edits,
                    events.pins, self._analyses.changed,
@@ -318,7 +332,9 @@ class AnalysisSection(QWidget):
         return f"✓ Written: {path if full_path else path.name}"
 
 
-def figure_maker(controller: Controller, kind: str) -> MakeContent:
+def figure_maker(
+    state: LiveState, exports: Exports, traces: Callable[[], TracesView], kind: str
+) -> MakeContent:
     """Return the drawn traces of the selected neurons.
 
     Raises
@@ -329,9 +345,9 @@ def figure_maker(controller: Controller, kind: str) -> MakeContent:
     # Imported here: pyqtgraph would slow down the start.
     from omnimouse_widgets.qt.traces import traces_figure
 
-    condition = controller.exports.condition
-    if not controller.state.selection:
+    condition = exports.condition
+    if not state.selection:
         raise ExportError("Select neurons first: there is no trace to draw.")
     # Drawn now, on the Qt thread; only the bytes go to the background task.
-    content = traces_figure(TracesView(controller), condition, is_svg=kind == "svg")
+    content = traces_figure(traces(), condition, is_svg=kind == "svg")
     return lambda _: content

@@ -1,6 +1,5 @@
 """View section: display and selection of neurons, their colours and what these mean."""
 
-from functools import partial
 from typing import cast
 
 import numpy as np
@@ -8,9 +7,8 @@ from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QApplication, QCheckBox, QVBoxLayout, QWidget
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.colour_by import Colouring
-from omnimouse_model.live.neurons.planes import Planes
+from omnimouse_model.live.neurons.planes import Planes, Selection
 from omnimouse_model.live.neurons.quantities import Quantity, Scale
 from omnimouse_model.live.project.exports import score_text
 from omnimouse_model.live.results import IN_WINDOW, Results
@@ -57,25 +55,30 @@ class ViewSection(QWidget):
         Controls that are used now and then, for another place: selection, score, areas.
     """
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        selection: Selection,
+        colouring: Colouring,
+        planes: Planes,
+    ) -> None:
         super().__init__()
-        self._state, self._results = controller.state, controller.results
-        self._colouring = controller.colouring
+        self._state, self._results, self._colouring = state, results, colouring
         self.selection = wrapped_label()
         self.selection.setToolTip(f"Neurons whose traces are shown, at most {MAX_SELECTED}")
-        clear = partial(controller.selection.select, [])
-        self.clear = push_button("Clear", "Clear the selection", clear)
-        self.colour_by = ColourMenu(controller.state, controller.colouring)
-        self.legend = ColourLegend(controller.state, controller.results, controller.colouring)
+        self.clear = push_button("Clear", "Clear the selection", lambda: selection.select([]))
+        self.colour_by = ColourMenu(state, colouring)
+        self.legend = ColourLegend(state, results, colouring)
         self.areas = QCheckBox(AREAS[0])
         self.areas.setToolTip(f"{AREAS[1]} (A)")
         # `clicked` is emitted for the user only, `toggled` also by `_draw_areas`.
-        self.areas.clicked.connect(controller.colouring.outline_areas)
-        self.planes = PlaneRow(controller.state, controller.planes)
+        self.areas.clicked.connect(colouring.outline_areas)
+        self.planes = PlaneRow(state, planes)
         self.copy = push_button(
             "Copy score",
             "Copy the score with its definition, condition, model and neurons",
-            lambda: copy_score(controller.state, controller.results),
+            lambda: copy_score(state, results),
         )
         form = Form(self)
         form.add(COLOUR_BY[0], self.colour_by)
@@ -86,8 +89,8 @@ class ViewSection(QWidget):
         rare = Form(self.rare)
         rare.add("Selected", row_of(self.selection, self.clear, stretch=0))
         rare.add_rows(row_of(self.copy, self.areas, stretch=0))
-        events = controller.state.events
-        colours = [events.colour_by, events.session, controller.colouring.changed]
+        events = state.events
+        colours = [events.colour_by, events.session, colouring.changed]
         self.redraw = Redraw(
             self,
             (self.planes.draw, [events.session, events.plane_shown, events.in_space]),
@@ -95,7 +98,7 @@ class ViewSection(QWidget):
             # The unit of the score is that of the window's spec.
             (self.colour_by.draw, [*colours, events.window]),
             (self._draw_areas, [events.areas_shown, events.session]),
-            (self._draw_legend, [*colours, controller.results.changed]),
+            (self._draw_legend, [*colours, results.changed]),
         )
 
     # -- from state to screen -----------------------------------------------------

@@ -10,7 +10,12 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import AXES, Context, ContextAxis
-from omnimouse_model.analysis.sweep.table import RESPONSES, ContextSweep, Point, SweepRow
+from omnimouse_model.analysis.sweep.table import (
+    RESPONSES,
+    ContextSweep,
+    Point,
+    SweepRow,
+)
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import Curves, Dash, Line

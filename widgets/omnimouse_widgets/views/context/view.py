@@ -8,7 +8,7 @@ The file is long because a panel is one file: its content, actions, form and tex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal, Self, cast
 
 import numpy as np
 from psygnal import Signal
@@ -27,14 +27,19 @@ from omnimouse_model.live.current_point import (
     live_sweeps,
     selected_sweep,
 )
+from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.live.sweeps import MAX_COMPARED
+from omnimouse_model.live.sweeps import MAX_COMPARED, Sweeps
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.storage.tables import Column, write_table
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.context.curves import DASHES, TIP, DrawnSweep, context_plots, place_on
-from omnimouse_widgets.views.context.settings import SweepSettings, fitting_neurons, usual_neurons
+from omnimouse_widgets.views.context.settings import (
+    SweepSettings,
+    fitting_neurons,
+    usual_neurons,
+)
 from omnimouse_widgets.views.form import Form
 from omnimouse_widgets.views.record import (
     NO_SESSION,
@@ -98,20 +103,27 @@ class ContextView:
     name = "context"
     changed = Signal()
 
-    def __init__(self, controller: Controller) -> None:
-        self._state, self._results = controller.state, controller.results
-        self._sweeps, self._requests = controller.sweeps, controller.requests
+    def __init__(
+        self, state: LiveState, results: Results, sweeps: Sweeps, requests: Requests
+    ) -> None:
+        self._state, self._results = state, results
+        self._sweeps, self._requests = sweeps, requests
         self.is_live = True
         self.hidden: tuple[str, ...] = ()
         self._offered = tuple(palette.CONDITION_COLOURS)
         self.page: Page = ""
         self.table: ContextSweep | None = None
-        self.form = Form(SweepSettings, lambda: controller.state)
+        self.form = Form(SweepSettings, lambda: state)
         self._suggested: tuple[int, ...] | None = None
         self.form.changed.connect(self._suggest)
         self._saved: Path | None = None
         self._unconfirmed: Path | None = None
         self._plots: tuple[list[object], tuple[Curves, ...]] = ([], ())
+
+    @classmethod
+    def of(cls, controller: Controller) -> Self:
+        """Return the view of a controller."""
+        return cls(controller.state, controller.results, controller.sweeps, controller.requests)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: controls, plots or form, mark, texts, and saved sweeps."""

@@ -7,7 +7,14 @@ import numpy as np
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.masks import HIDDEN, MIXED, PATTERN_NAMES, STATE_NAMES, TARGET, VISIBLE
+from omnimouse_model.masks import (
+    HIDDEN,
+    MIXED,
+    PATTERN_NAMES,
+    STATE_NAMES,
+    TARGET,
+    VISIBLE,
+)
 from omnimouse_widgets.views.record import Action
 
 

@@ -8,7 +8,11 @@ import numpy as np
 from omnimouse_model.analysis.sweep.contexts import inputs_label
 from omnimouse_model.data.session import Window
 from omnimouse_model.evaluation.results import POOLED
-from omnimouse_model.evaluation.tier_score import TierScore, has_scored_targets, has_tier_score
+from omnimouse_model.evaluation.tier_score import (
+    TierScore,
+    has_scored_targets,
+    has_tier_score,
+)
 from omnimouse_model.evaluation.tier_windows import tiers_at
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.results import Results
