@@ -2,7 +2,7 @@
 
 usage: python -m tests.acceptance.time_left [sweep|laboratory|fine-tuning|ranking|fit …]
        python -m tests.acceptance.time_left [--busy] twin-demo ndt-demo poyo-calcium
-       python -m tests.acceptance.time_left --steady twin-demo ndt-demo poyo-calcium
+       python -m tests.acceptance.time_left --steady twin-demo ndt-demo poyo-calcium fine-tuning
 
 Runs each kind of work without a screen, reads its message as a panel or a command shows
 it, and compares each time left after the first tenth with the time that really was left.
@@ -32,6 +32,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,7 @@ FACTOR = 2.0
 HEAD = "work            took s   messages   within a factor of 2   lowest   highest"
 NEARLY_OVER_S = 3.0
 """Times below are rounded to few seconds, and not compared."""
+SHORT_STEPS = 60
 Message = Callable[[], str]
 
 
@@ -89,13 +91,16 @@ def laboratory(controller: Controller) -> Message:
     return lambda: controller.laboratory.message
 
 
+def small_mouse(folder: Path) -> Path:
+    """Write a new mouse of few neurons, whose scores rise: a flat run ends early."""
+    return write_session(replace(UNSEEN, n_neurons=100), folder / "mouse")
+
+
 def finetune(controller: Controller) -> Message:
     """Fine-tune the demo, which gets a context part, to a small new mouse."""
-    # Of few neurons, and long enough that the scores rise: a flat run ends early.
-    mouse = write_session(replace(UNSEEN, n_neurons=100), controller.finetuning.folder / "mouse")
-    opened(controller, mouse, "demo")
+    opened(controller, small_mouse(controller.finetuning.folder), "demo")
     wait_for(lambda: controller.finetuning.is_offered, "the model")
-    controller.finetuning.start(steps=60)
+    controller.finetuning.start(steps=SHORT_STEPS)
     return lambda: controller.finetuning.message
 
 
@@ -229,18 +234,23 @@ def reports_of(name: str) -> list[tuple[float, float]]:
     reports: list[tuple[float, float]] = []
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
-        model = name
-        if name not in predictor_names():
-            model = str(Path(folder) / name)
-            om.fit(name, om.open_session("demo"), model, steps=10)
-        session = om.open_session("unseen-spikes" if name == "ndt-demo" else "unseen")
+        model: str = name
+        settings: dict[str, Any] = {}
+        if name == "fine-tuning":
+            model, settings = "demo", {"steps": SHORT_STEPS}
+            session = om.open_session(small_mouse(Path(folder)))
+        else:
+            if name not in predictor_names():
+                model = str(Path(folder) / name)
+                om.fit(name, om.open_session("demo"), model, steps=10)
+            session = om.open_session("unseen-spikes" if name == "ndt-demo" else "unseen")
         begun_s = time.process_time()
 
         def report(done: float, total: float, _: str) -> None:
             reports.append((time.process_time() - begun_s, done / total))
 
         job = CallbackJob(report, device="cpu")
-        om.finetune(model, session, Path(folder) / "tuned", job=job)
+        om.finetune(model, session, Path(folder) / "tuned", job=job, **settings)
     return reports
 
 
