@@ -38,6 +38,26 @@ def test_a_stroke_of_the_mouse_is_in_the_kernel_and_a_new_prediction_is_drawn(
     assert kernel_counts(fresh_explorer) == before
 
 
+def test_the_field_stays_under_the_pointer_while_the_text_above_it_changes(fresh_explorer):
+    field = fresh_explorer.part("field").first
+    grow = """() => {
+      const text = [...document.querySelectorAll(".omnimouse-fresh")].at(-1);
+      const more = { style: "height: 40px", className: "grown" };
+      text.parentElement.parentElement.append(Object.assign(document.createElement("div"), more));
+    }"""
+    shrink = "() => document.querySelectorAll('.grown').forEach((e) => e.remove())"
+    before = field.bounding_box()
+    with fresh_explorer.dragging(field, (0.3, 0.5)) as move_to:
+        move_to((0.35, 0.5), 1)
+        fresh_explorer.page.evaluate(grow)
+        move_to((0.4, 0.5), 1)
+        assert abs(field.bounding_box()["y"] - before["y"]) < 1.0
+    fresh_explorer.page.wait_for_timeout(100)
+    moved = field.bounding_box()["y"] - before["y"]
+    fresh_explorer.page.evaluate(shrink)
+    assert moved > 10
+
+
 def test_the_keyboard_paints_what_the_mouse_paints(fresh_explorer):
     field, before = (
         fresh_explorer.part("field").first,

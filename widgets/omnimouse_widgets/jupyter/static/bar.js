@@ -101,7 +101,22 @@ function render({ model, el }) {
     showProblem(silent, message.silent);
     silence.hidden = !message.silent;
   }
+  // Its texts change with the first stroke: the canvas under the pointer must not move then.
+  const holdHeight = ({ target }) => {
+    if (!(target instanceof HTMLCanvasElement)) return;
+    el.style.minHeight = el.style.maxHeight = `${el.getBoundingClientRect().height}px`;
+    el.style.overflow = "hidden";
+  };
+  const releaseHeight = () => { el.style.minHeight = el.style.maxHeight = el.style.overflow = ""; };
+  const ends = ["pointerup", "pointercancel"];
+  addEventListener("pointerdown", holdHeight, true);
+  ends.forEach((end) => addEventListener(end, releaseHeight, true));
   page.ready();
-  return () => { clearTimeout(timer); page.close(); };
+  return () => {
+    clearTimeout(timer);
+    removeEventListener("pointerdown", holdHeight, true);
+    ends.forEach((end) => removeEventListener(end, releaseHeight, true));
+    page.close();
+  };
 }
 export default { render };
