@@ -243,6 +243,10 @@ def _indices(selection: object, count: int, axis: str) -> np.ndarray:
         if indices.shape != (count,):
             raise MaskError(f"A bool choice of {axis} needs {count} values, found {indices.shape}.")
         return np.flatnonzero(indices)
+    # An empty list is of floats.
+    if indices.size and not np.issubdtype(indices.dtype, np.integer):
+        names = " Neurons of an area are `om.select_areas(session, name)`." * (axis == "neurons")
+        raise MaskError(f"Choose {axis} by index, found {selection!r:.60}.{names}")
     indices = indices.astype(np.int64)
     # Negative numbers would count from the end in NumPy, which hides mistakes.
     if len(indices) and not 0 <= indices.min() <= indices.max() < count:

@@ -176,6 +176,14 @@ def test_settings_are_chosen_by_verbs_and_checked():
             mask.with_attachment(**change)
 
 
+@pytest.mark.parametrize("chosen", ["V1", ["V1"], [1.5], [None]])
+def test_neurons_and_samples_are_chosen_by_index(chosen):
+    with pytest.raises(MaskError, match=r"Choose neurons by index, found .*select_areas"):
+        Mask.nothing(3).show(chosen)
+    with pytest.raises(MaskError, match="Choose samples by index"):
+        Mask.nothing(3).show([0], chosen)
+
+
 def test_switching_the_guard_off_asks_more_and_warns():
     mask = Mask.nothing(2).show([0], slice(0, 30)).ask([0, 1], slice(30, 60))
     mask = mask.ask([1], slice(0, 60))
