@@ -251,6 +251,7 @@ class StageRunner:
         events = self._peri_event(predictor, request)
         if events is not None:
             for found in events.refine(cancelled):
+                self._prefetched = ()
                 # An equal mask of an earlier request may have begun them, but views
                 # compare masks by identity.
                 now = replace(found, mask=request.mask)

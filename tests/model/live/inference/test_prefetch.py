@@ -42,3 +42,18 @@ def test_a_stroke_prefetches_nothing_again(session):
     assert prefetched(scored) == [6, 2]
     # Its windows have taken the place of those.
     assert prefetched(request) == [6, 2]
+
+
+def test_averages_over_trials_take_the_place_of_what_was_prefetched(session):
+    model = PrefetchingModel()
+    runner = StageRunner(lambda *_: model)
+    nothing = om.Mask.nothing(session)
+    request = LiveRequest(
+        session, session.window(4.0), nothing.ask([3]), (3,), "noisy", "cpu", scores_tier=False
+    )
+    list(runner(request, never))
+    list(runner.when_idle(request, never))
+    model.prefetched.clear()
+    stages = list(runner.when_idle(replace(request, peri_event=True), never))
+    assert any(stage.peri_event is not None for stage in stages)
+    assert [round(start) for start in model.prefetched] == [6, 2]
