@@ -185,7 +185,7 @@ def select_near(
     positions = _positions(session, "um")
     if isinstance(origin, (int, np.integer)):
         if not 0 <= origin < len(positions) or np.isnan(positions[origin]).any():
-            raise ValueError(
+            raise MaskError(
                 f"Neuron {origin} has no known position; session {session.id!r} has "
                 f"{len(positions)} neurons."
             )
@@ -193,7 +193,7 @@ def select_near(
     else:
         point = np.asarray(origin, float)
     if point.shape != (3,):
-        raise ValueError(f"A point is (x, y, z) in µm, found {origin!r}.")
+        raise MaskError(f"A point is (x, y, z) in µm, found {origin!r}.")
     distance = np.sqrt(((positions - point) ** 2).sum(axis=1))
     return np.flatnonzero((distance >= beyond_um) & (distance <= within_um))
 
@@ -338,7 +338,7 @@ def random_subset(
 
     Raises
     ------
-    ValueError
+    MaskError
         There are fewer than `n`.
     """
     # Filtered after drawing, so that a subset of `among` keeps the order of the seed.
@@ -346,7 +346,7 @@ def random_subset(
     if among is not None:
         order = order[np.isin(order, among)]
     if not 0 <= n <= len(order):
-        raise ValueError(f"Cannot draw {n} neurons of {len(order)}.")
+        raise MaskError(f"Cannot draw {n} neurons of {len(order)}.")
     return order[:n]
 
 
@@ -454,7 +454,9 @@ def grow(session: Session, neurons: np.ndarray, distance: float) -> np.ndarray:
     Raises
     ------
     ValueError
-        A negative distance, or a session without positions.
+        A negative distance.
+    MaskError
+        The session has no positions.
     """
     positions = _scaled_positions(session, distance)
     chosen = np.zeros(len(positions), bool)
@@ -480,7 +482,7 @@ def _scaled_positions(session: Session, distance: float) -> np.ndarray:
         raise ValueError(f"A distance is 0 or more, not {distance}.")
     unit, units = distance_unit(session), session.units
     if not unit:
-        raise ValueError(f"Session {session.id!r} has no positions.")
+        raise MaskError(f"Session {session.id!r} has no positions.")
     if unit == "px":
         depth = np.asarray(units.plane, float)[:, None] * _PLANE_APART
         return np.concatenate([units.xy_px.astype(float), depth], axis=1)

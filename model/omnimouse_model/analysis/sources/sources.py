@@ -35,7 +35,7 @@ from omnimouse_model.analysis.sources.errors import (
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.errors import MaskError, UnsupportedRequestError
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import RowFormat
 from omnimouse_model.evaluation.tier_windows import scored_starts
@@ -490,7 +490,9 @@ def answered_sources(
     Raises
     ------
     ValueError
-        A source has no meaning in the recording, or two have one name.
+        Two sources have one name.
+    MaskError
+        A source has no meaning in the recording.
     """
     names = [one if isinstance(one, str) else one.name for one in sources]
     for name in names:
@@ -528,7 +530,7 @@ def _refusal(needs: Needs, session: Session, source: str | NeuronGroup) -> str:
             behavior = [one for one in channels if one in session.behavior_names]
             inputs = (*[VIDEO] * has_video, *[BEHAVIOR] * bool(behavior), *behavior)
             areas = f", and the areas {', '.join(sorted(named))}" if named else ""
-            raise ValueError(
+            raise MaskError(
                 f"Session {session.id!r} has no source {source!r}; there are "
                 f"{', '.join((*inputs, *NEURONS))}{areas}."
             )
