@@ -288,7 +288,7 @@ def half_rows(
             for same in zip(*pairs, strict=True)
         ]
     )
-    # A neuron that is silent in a half and in a third has no value.
+    # A neuron without any error of the train mean in a half has no value.
     values = values[..., np.isfinite(values).all(axis=(0, 1))]
     model, ridges = (spearman(*values[:, method]) for method in (0, 1))
     across = np.mean([spearman(values[k, 0], values[1 - k, 1]) for k in (0, 1)])
@@ -305,9 +305,14 @@ def pooled(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     `parts` are values (..., target, source) of each, and squared errors (target,) of the
     train mean: by these, values are weighted. A mean of the ratios would count a part
     in which a neuron is silent, and has nearly nothing to predict, as one with its events.
+    A part in which the train mean has no error has no ratio, and adds nothing.
     """
-    values, errors = (np.array(one) for one in zip(*parts, strict=True))
-    total: np.ndarray = np.einsum("p...ns,pn->...ns", values, errors / errors.sum(axis=0))
+    errors = np.array([error[:, None] for _, error in parts])
+    squared = [
+        np.where(error > 0, 1 - value, 0) * error
+        for (value, _), error in zip(parts, errors, strict=True)
+    ]
+    total: np.ndarray = 1 - np.sum(squared, axis=0) / errors.sum(axis=0)
     return total
 
 

@@ -9,7 +9,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.analysis.sources.errors import Errors, Samples, target_groups
 from omnimouse_model.analysis.sources.sources import PERMUTATIONS, SourcesPlan, ask_sources
-from omnimouse_model.errors import ResultsFileError, UnsupportedRequestError
+from omnimouse_model.errors import MaskError, ResultsFileError, UnsupportedRequestError
 from omnimouse_model.evaluation.tier_windows import mean_rates, scored_starts
 from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.masks import Mask
@@ -153,7 +153,7 @@ def test_sources_that_a_model_cannot_see_are_left_out_with_the_reason(session):
 def test_a_source_with_a_typing_error_is_refused_with_all_that_there_are(session):
     words = "no source 'vidoe'; there are behavior, .*running.*, history, same area, "
     words += "other areas, other neurons, and the areas LM, V1"
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(MaskError, match=words):
         om.sources("linear-gaussian", session, ["vidoe"])
 
 
@@ -194,6 +194,9 @@ def test_a_value_of_several_held_out_parts_is_one_ratio_of_sums():
     np.testing.assert_allclose(pooled(parts)[:, 0], expected)
     # The mean of the ratios would be -0.4.
     assert expected[1] > 0.19
+    # Without any error in a part, the value is that of the others.
+    no_ratio = (np.array([[0.6], [np.nan]]), np.array([6.0, 0.0]))
+    np.testing.assert_allclose(pooled([parts[0], no_ratio])[:, 0], [0.46, 0.2])
 
 
 def test_groups_of_neurons_and_channels_are_sources(session):
