@@ -387,7 +387,7 @@ def _scheme_of(session: Session, mask: Mask) -> str:
 # -- rates of held-out entries: single neurons, windows of bins, regions --------------
 # Each function hides entries of trials, predicts them, and returns the rates of the
 # hidden entries, from which bits per spike follow. Many neurons are predicted in one
-# batch. The network is in evaluation mode.
+# batch.
 #
 # Source: Jiang et al. 2025 and the public code of Zhang et al. 2024.
 Trials = Float32[Tensor, "trial bin neuron"]
@@ -455,6 +455,7 @@ def one_neuron_out(
     The input without a neuron differs from that of the whole population only in the
     bins in which the neuron has spikes: only these are embedded again. In a trial
     without a spike of it, the rates are those of the whole population.
+    `net` is in evaluation mode: in training, dropout adds noise to the rates.
     """
     neurons = np.arange(spikes.shape[-1]) if neurons is None else np.asarray(neurons)
     chosen = torch.from_numpy(neurons).to(spikes.device)
@@ -483,6 +484,7 @@ def predict_regions(
     """Predict neurons from the other regions alone, or from the others of their own region.
 
     Neurons without a region ("") are hidden, and their rates are NaN.
+    `net` is in evaluation mode: in training, dropout adds noise to the rates.
 
     Parameters
     ----------
@@ -508,6 +510,8 @@ def forward_windows(
     net: Ndt, session: str, spikes: Trials, *, onset: int = ONSET, n_windows: int = N_WINDOWS
 ) -> np.ndarray:
     """Predict consecutive windows of `WINDOW` bins, each from all bins before it.
+
+    `net` is in evaluation mode: in training, dropout adds noise to the rates.
 
     Parameters
     ----------
@@ -537,6 +541,9 @@ def forward_windows(
 
 @torch.inference_mode()
 def predicted_rates(net: Ndt, session: str, seen: Trials, scheme: str) -> np.ndarray:
-    """Return the rates per bin (trial, bin, neuron) of masked counts."""
+    """Return the rates per bin (trial, bin, neuron) of masked counts.
+
+    `net` is in evaluation mode: in training, dropout adds noise to the rates.
+    """
     parts = [net(part, session, scheme).exp().cpu().numpy() for part in seen.split(SEQUENCES)]
     return np.concatenate(parts)
