@@ -319,11 +319,12 @@ class TokenEncoder:
     Attributes
     ----------
     n_tokens
-        Number of response tokens that were computed so far.
+        Number of response tokens whose keys and values were computed so far.
     n_bytes
-        Bytes of the stored sums.
+        Bytes of the stored sums, without those of `unit_keys`.
     unit_keys
-        Keys and values of response tokens, by window and key of the tokens' sum.
+        Keys and values of response tokens, by window and key of the tokens' sum; up to
+        `KEYS_BYTES` beside the stored sums.
     """
 
     def __init__(self, net: OmniMouse, limit_bytes: int) -> None:
@@ -470,9 +471,9 @@ class _Encoding:
 
     def _unit_sum(self, level: int, number: int) -> Tensor:
         unit = self.store.tokens.unit(level, number).to(self.windows.responses.device)
-        self.encoder.n_tokens += len(unit.samples)
 
         def compute() -> tuple[Tensor, Tensor]:
+            self.encoder.n_tokens += len(unit.samples)
             keys = self.encoder.response_keys(self.windows, self.queries.first.meta)
             phases = self.store.sample_phases[:, :, unit.samples]
             return keys.of(self.windows.responses[0], unit, phases)

@@ -126,6 +126,16 @@ def test_missing_and_edited_values_are_tokens_of_their_own(session, windows):
     assert one.counters["tokens"] - n_tokens == len(layout.token_neurons) < 30 * 11
 
 
+def test_tokens_of_another_query_are_computed_once(session):
+    mask, window = Mask.nothing(session).show(slice(0, 30)), session.window(1.0)
+    predictor = predictor_for(session, PLAIN)
+    latents(predictor, window, mask)
+    n_tokens = predictor.counters["tokens"]
+    assert n_tokens == len(layout_from_mask(mask, window.missing).token_neurons)
+    latents(predictor, window, mask.with_frames(True))
+    assert predictor.counters["tokens"] == n_tokens
+
+
 def test_blocks_are_those_of_the_recording_that_is_asked(session):
     mask = Mask.nothing(session).show(slice(0, 30))
     values = np.abs(np.random.default_rng(2).normal(size=(600, N))).astype("f4")
@@ -191,6 +201,7 @@ def test_beyond_the_limit_the_sums_above_blocks_stay(session):
     assert predictor.counters["tokens"] == before
     # A stroke computes the other blocks of one sum again, not those of the window.
     stroke = mask.hide([3])
+    predictor._encoder.unit_keys.clear()  # kept keys of tokens are not counted
     found = latents(predictor, windows[0], stroke)
     blocks = NeuronBlocks.of(session.units.plane, session.units.xyz_um)
     parent = blocks.block_of[3] // token_sums.FAN
