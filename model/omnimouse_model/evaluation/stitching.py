@@ -8,14 +8,14 @@ precedes it. Predictions are not averaged, so that each cell belongs to one wind
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
 from omnimouse_model.data.clock import GRID_RATE_HZ
-from omnimouse_model.data.recording import grid_stretches
+from omnimouse_model.data.recording import cached, grid_stretches
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.errors import NotStoredError
 from omnimouse_model.masks import Mask, scored_cells
@@ -277,12 +277,14 @@ class Stitching:
     def _recording(self) -> np.ndarray:
         """Return the recorded values (T, n), also of cells that a window predicts."""
         key = self._mask.spec, self._first, self._n_samples, self.neurons.tobytes()
-        known, values = self._session._cache.get(_SPAN, (None, None))
-        if known != key:
+        kept: dict[Hashable, np.ndarray] = cached(self._session, _SPAN, dict)
+        values = kept.get(key)
+        if values is None:
             values = self._read_recording()
             if values.nbytes <= KEPT_BYTES:
-                self._session._cache[_SPAN] = key, values
-        return np.asarray(values)
+                kept.clear()
+                kept[key] = values
+        return values
 
     def _read_recording(self) -> np.ndarray:
         grid = self._session.start_grid
