@@ -134,6 +134,10 @@ class _Pieces(FileIO):
             at += n_read
         return at
 
+    def __del__(self) -> None:
+        # HDF5 lets go of it when it closes the file, which nobody may do by name.
+        self.close()
+
 
 class Hdf5:
     """One HDF5 file, opened at the first read; only its source is pickled.

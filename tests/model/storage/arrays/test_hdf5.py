@@ -1,5 +1,6 @@
 """HDF5 files: compression that is not installed, names that lead through links."""
 
+import gc
 import sys
 import zlib
 from contextlib import suppress
@@ -487,3 +488,14 @@ def test_values_of_a_file_with_holes_are_read_at_any_size(path, options, monkeyp
     file = Hdf5(BlockFile(path))
     np.testing.assert_array_equal(Hdf5Rows(file, "values").read(0, 300), values)
     assert list(file.table("/words")) == [b"a", b"b"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_file_with_holes_is_closed_with_its_last_user(path):
+    with h5py.File(path, "w", libver="earliest") as file:
+        file.create_dataset("values", data=np.zeros(3))
+    _with_holes(path, {})
+    file = Hdf5(BlockFile(path))
+    assert file.table("values").shape == (3,)
+    del file
+    gc.collect()  # a stream that is left open warns
