@@ -333,6 +333,8 @@ class LegendLabel(QLabel):
 
     def __init__(self) -> None:
         super().__init__()
+        # First, because a change of the palette draws it.
+        self._html = ""
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setFont(small_font())
         # A panel may be narrower than the legend, which then takes another line.
