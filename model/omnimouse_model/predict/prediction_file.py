@@ -353,7 +353,8 @@ class Series:
         ----------
         window
             Number of the window whose rows are used, -1 to use those of any window:
-            then the first window that has the sample.
+            then the first window that has the sample. Those of any window also if the
+            file does not state the window of its rows.
         """
         order, stored = self._order, self._sorted_s
         # A file may state starts of windows without the window of each row.
