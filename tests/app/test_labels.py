@@ -227,6 +227,24 @@ def test_the_line_of_a_fine_tuning_is_whole_in_a_small_window(
     assert not cut
 
 
+def test_how_a_stopped_fine_tuning_goes_on_is_whole_in_a_small_window(dock, tmp_path):
+    finetuning, session = dock.controller.finetuning, dock.controller.state.session
+    dock.main_window.resize(*SMALL)
+    wait_for_rest(dock, SMALL)
+    dock.bring_up("Fine-tuning")
+    unsaid = "where the recording 90009-1-1 of neurons_of is"
+    request = FinetuneRequest("demo", session, tmp_path / "my_mouse", unsaid=unsaid)
+    finetuning._start_from(request)
+    finetuning.step = 90
+    finetuning.changed.emit()
+    settle(0.5)
+    cut = cut_texts(dock, "Fine-tuning")
+    labels = dock.panels["Fine-tuning"].findChildren(QLabel)
+    assert any("omnimouse finetune … --out my_mouse" in one.text() for one in labels)
+    finetuning.clear()
+    assert not cut
+
+
 LONG_MARK = "r = 0.43 in this window, of all 1,000 targets"
 
 

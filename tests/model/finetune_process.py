@@ -96,7 +96,7 @@ class ScriptedFinetuning:
         settings, log = arguments.settings or {}, arguments.out / FILE
         steps, about = settings["steps"], {"model": arguments.model, "session": NEW}
         arguments.out.mkdir(parents=True, exist_ok=True)
-        facts = about | {"train": settings["train"]}
+        facts = about | {"train": settings["train"], "steps": steps}
         (arguments.out / "finetune.json").write_text(json.dumps(facts))
         log.touch()
         rows = list(log_rows(log))

@@ -211,13 +211,14 @@ def _write_settings(
 
     Returns whether the run is new.
     """
-    values = {one.name: getattr(options, one.name) for one in fields(options)}
+    values = {one.name: _plain(getattr(options, one.name)) for one in fields(options)}
+    # The number of steps may change: that of the last call is kept.
+    steps = {"steps": values.pop("steps")} if "steps" in values else {}
     about = {
         "weights": weights_in(predictor),
         "session": session.id,
         "recording": session.contents,
-        # The number of steps may grow.
-        **{k: _plain(v) for k, v in values.items() if k != "steps"},
+        **values,
     }
     if (out / ABOUT).exists():
         saved = _settings_in(out)
@@ -234,11 +235,14 @@ def _write_settings(
                 "other_run",
                 f"{out} holds another fine-tuning ({text}): choose another folder.",
             )
+        if any(saved.get(name) != value for name, value in steps.items()):
+            write_json(out / ABOUT, {**_settings_in(out), **steps})
         return False
     if (out / LAST).exists() or (out / FILE).exists():
         raise FinetuneError("other_run", f"{out} holds a training run: choose another folder.")
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / ABOUT, {"family": family.name, "model": predictor.predictor_id, **about})
+    names = {"family": family.name, "model": predictor.predictor_id}
+    write_json(out / ABOUT, {**names, **about, **steps})
     return True
 
 
@@ -359,7 +363,7 @@ def fit_on_record(
 
     The arguments are those of `fit`; `steps` are those of the whole run, 0 for all.
     """
-    about = {"model": name, "session": session.id, "is_fit": True}
+    about = {"model": name, "session": session.id, "is_fit": True, "steps": steps}
     is_new = not is_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / ABOUT, {**about, "is_finished": False})

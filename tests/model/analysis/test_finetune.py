@@ -112,6 +112,12 @@ def test_the_frozen_core_is_unchanged_and_the_result_says_so(base, plain_run):
     assert not card["animal_was_known"]
 
 
+def test_a_run_tells_the_number_of_steps_that_it_was_last_asked_for(mouse_folder, tmp_path):
+    for steps in (0, 1):
+        run_finetune(mouse_folder, tmp_path / "out", steps=steps)
+        assert json.loads((tmp_path / "out" / ABOUT).read_text())["steps"] == steps
+
+
 def test_a_known_animals_vector_is_reused(mouse_folder, base, tmp_path):
     out = run_finetune(mouse_folder, tmp_path, session=KIN, steps=1)
     check_holds(out, base)

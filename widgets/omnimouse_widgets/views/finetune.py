@@ -247,7 +247,9 @@ class FinetuneView:
             return f"A finished run{steps} exists: {gain}."
         # The family of the model may have neither option.
         n_steps, part = self.value("steps"), PARTS.get(self.value("train"), "")
-        time = "" if n_steps is None else self._finetuning.estimate(n_steps)
+        # The time is that of a whole run, not of what is left of one.
+        is_whole = saved is None and n_steps is not None
+        time = self._finetuning.estimate(n_steps) if is_whole else ""
         count = f"{n_steps} steps" if n_steps else "all steps"
         plan = "" if n_steps is None else f"{count}{part}" + (f" · {time}" if time else "")
         if saved is None:
@@ -293,17 +295,28 @@ class FinetuneView:
         if finetuning.is_finished:
             chosen = ", and the model is selected" if finetuning.is_chosen else ""
             score = gain_text(finetuning.start_score, finetuning.best_score)
-            return f"✓ Finished{chosen}: {score}."
+            assert finetuning.request is not None
+            step, planned = finetuning.step, finetuning.request.planned
+            at = f" at step {step} of {planned}" if step < planned else ""
+            return f"✓ Finished{at}{chosen}: {score}."
         if finetuning.error is not None:
             return ""
         if not finetuning.step and not finetuning.can_be_used:
             return "Stopped before the first step; nothing is saved yet."
-        # Of a fit of epochs, the number of steps is known once it runs.
+        # Of a fit of epochs, the number of steps is known once it runs; older folders lack it.
         at = f"{finetuning.step}" + (f" of {n_steps}" if (n_steps := finetuning.n_steps) else "")
-        how = ""
-        if not finetuning.can_resume and (request := finetuning.request) is not None:
-            how = f" To go on, fine-tune {request.model} into its folder."
-        return f"Stopped at step {at}; the current weights are saved.{how}"
+        return f"Stopped at step {at}; the current weights are saved.{self._way_on}"
+
+    @property
+    def _way_on(self) -> str:
+        """How a run goes on whose folder does not say enough for *Resume*."""
+        request = self._finetuning.request
+        if request is None or not request.unsaid:
+            return ""
+        way = f"repeat the command omnimouse finetune … --out {request.path.name}"
+        if request.path.parent == self._finetuning.folder:
+            way = f"choose the model {request.model}"
+        return f" Its folder does not say {request.unsaid}. To go on, {way}."
 
     @property
     def _title(self) -> str:
@@ -340,7 +353,8 @@ class FinetuneView:
         finetuning = self._finetuning
         # A run can end early; the axis then ends at its last step. Its full length from
         # the start, so that curves do not shrink while they grow.
-        last = max(finetuning.step if finetuning.is_finished else finetuning.n_steps, 1)
+        planned = 0 if finetuning.is_finished else finetuning.n_steps
+        last = max(finetuning.step, planned, 1)
         losses, scores = finetuning.losses, finetuning.validations
         # The loss of single steps is noisy: it is grey, behind its running mean.
         raw, mean = _line(palette.AXIS, losses), _line(LOSS_COLOUR, smoothed(losses))

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args, get_type_hints
 
 from psygnal import Signal
 
@@ -76,6 +76,8 @@ class FinetunedModel:
         Model, session id, and whether only embeddings or all weights are trained.
     step
         Number of finished steps.
+    n_steps
+        Number of steps that it was last asked for; 0 if not known, and for all of a fit.
     is_finished
         Whether the result exists, for `load_predictor(path)`.
     start_score, best_score
@@ -98,6 +100,7 @@ class FinetunedModel:
     minutes: float | None = None
     other_minutes: float = 0.0
     is_fit: bool = False
+    n_steps: int = 0
 
     @property
     def text(self) -> str:
@@ -116,6 +119,8 @@ class _About:
     is_finished: bool = False
     """Of a family that writes no card, or of a fit."""
     is_fit: bool = False
+    steps: int = 0
+    """0 if not known, as of an older version, and for all of a fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,14 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
         elif (path / FILE).exists():
             rows = list(log_rows(path / FILE))
         scores = {int(row["step"]): row[SCORE] for row in rows if SCORE in row}
-        found = FinetunedModel(path, about.model, about.session, about.train, is_fit=about.is_fit)
+        found = FinetunedModel(
+            path,
+            about.model,
+            about.session,
+            about.train,
+            is_fit=about.is_fit,
+            n_steps=about.steps,
+        )
         if about.is_fit and rows:
             seconds = rows[-1].get("seconds")
             minutes = None if seconds is None else round(seconds / 60, 1)
@@ -246,7 +258,11 @@ class FinetuneRequest:
     others: Mapping[str, Any] = field(default_factory=dict)
     is_fit: bool = False
     expected: str = ""
-    """How long it takes in all, as said before the start; "" if not known."""
+    """How long it takes in all, as said before the start; "" if not known, or if it goes on."""
+    planned: int = 0
+    """Steps that it was to have, if it only writes the result of those it has; else 0."""
+    unsaid: str = ""
+    """What its folder, from which it was read, does not say for going on; "" if nothing."""
 
 
 @lru_cache
@@ -467,9 +483,7 @@ class Finetuning(HasBackgroundTask):
         request = self.request
         if request is None or self.is_busy or self.is_finished:
             return False
-        # The folder of a run names a model of a file, but not where that is.
-        is_read = request is self._read and not request.is_fit
-        return not is_read or family_of_name(request.model) is not None
+        return not request.unsaid
 
     @property
     def can_be_used(self) -> bool:
@@ -542,9 +556,10 @@ class Finetuning(HasBackgroundTask):
         # The process of the fine-tuning may have another working folder.
         path = path.absolute()
         saved, is_on_screen = finetuned_in(path), session is state.session
+        # The estimate is of a whole run, not of what is left of one.
+        is_known = saved is None and is_on_screen and predictor_name == state.predictor_name
         # A run that has all of its steps only writes its result.
-        trains = not steps or saved is None or saved.step < steps
-        is_known = trains and is_on_screen and predictor_name == state.predictor_name
+        is_reached = saved is not None and not saved.is_finished and 0 < steps <= saved.step
         request = FinetuneRequest(
             predictor_name,
             session,
@@ -555,6 +570,7 @@ class Finetuning(HasBackgroundTask):
             others=others,
             is_fit=predictor_name in fit_names(),
             expected=self.estimate(steps) if is_known else "",
+            planned=saved.n_steps if saved is not None and is_reached else 0,
         )
         self._begin(request)
 
@@ -562,7 +578,8 @@ class Finetuning(HasBackgroundTask):
         """Continue a stopped or failed fine-tuning from its last save."""
         # A new event: the old one stays set, so that its run cannot continue.
         if self.can_resume and (request := self.request) is not None:
-            self._begin(replace(request, stop=threading.Event()))
+            expected = "" if self.step else request.expected
+            self._begin(replace(request, stop=threading.Event(), expected=expected))
 
     def start_over(self) -> None:
         """Restart in a new folder, if the existing one cannot be continued."""
@@ -585,8 +602,13 @@ class Finetuning(HasBackgroundTask):
         elif self.can_be_used:
             # Continuing with as many steps as are finished only writes the result;
             # after a crash, it first repeats the steps since the last save.
-            stop = threading.Event()
-            reached = replace(self.request, steps=self.step, stop=stop, expected="")
+            reached = replace(
+                self.request,
+                steps=self.step,
+                stop=threading.Event(),
+                expected="",
+                planned=self.request.planned or self.n_steps,
+            )
             self._begin(reached)
 
     def use_saved(self, saved: FinetunedModel) -> None:
@@ -748,25 +770,41 @@ def _read_log(
     rows = list(log_rows(path / FILE)) if (path / FILE).exists() else []
     if not rows:
         return
-    model = found.model.partition("@")[0]
-    is_fit, step = found.is_fit, int(rows[-1]["step"])
-    steps = fit_options(model)().steps if model in fit_names() else max(STEPS, step)
-    others = _other_options(path, model)
+    model, steps = found.model.partition("@")[0], found.n_steps
+    if not steps and model in fit_names():
+        steps = fit_options(model)().steps
+    others, unsaid = ({}, "") if found.is_fit else _other_options(path, model)
     request = FinetuneRequest(
-        model, session, path, found.train, steps, others=others, is_fit=is_fit
+        model,
+        session,
+        path,
+        found.train,
+        steps,
+        others=others,
+        is_fit=found.is_fit,
+        unsaid=unsaid,
     )
     yield request, found.is_finished, rows
 
 
-def _other_options(path: Path, model: str) -> dict[str, Any]:
-    """Return the options of a run that another run of its model would not have by default."""
+def _other_options(path: Path, model: str) -> tuple[dict[str, Any], str]:
+    """Return the options of a run that differ from the defaults, and what of them is not said.
+
+    A folder names a model of a file and the recording of an option, but not where they are.
+    """
     family = family_of_name(model)
     if family is None or family.transfer is None:
-        return {}
+        return {}, f"where the model {model} is"
+    types = get_type_hints(family.transfer.options)
     own = {one.name: one.default for one in fields(family.transfer.options)}
     about = decode(dict[str, Any], read_json(path / ABOUT), path / ABOUT)
-    return {
+    others = {
         name: value
         for name, value in about.items()
         if name in own and name not in ("train", "steps") and value != own[name]
     }
+    recordings = [name for name in others if Session in (types[name], *get_args(types[name]))]
+    unsaid = [f"where the recording {others[name]} of {name} is" for name in recordings]
+    if "steps" in own and "steps" not in about:  # of an older version
+        unsaid.append("how many steps the run was to have")
+    return others, " and ".join(unsaid)

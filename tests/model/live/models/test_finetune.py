@@ -197,8 +197,43 @@ def test_it_continues_after_a_restart(controller, finetuning, script, open_contr
     assert not later.saved_result().is_finished
     assert later.saved_result().step == 3
     later.start(steps=10)
+    # The time of a whole run is not that of what is left.
+    assert " · in all " not in later.message
     run_to(later, script, 5)
     assert [step for step, _ in later.losses] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("is_saved", [False, True])
+def test_the_current_weights_are_those_of_a_step_of_the_run(
+    controller, finetuning, script, mouse_folder, is_saved
+):
+    view = FinetuneView.of(controller)
+    finetuning.start(steps=10)
+    assert finetuning.request.expected
+    run_to(finetuning, script, 3)
+    finetuning.stop()
+    assert finetuning.wait(PATIENCE_S)
+    if is_saved:
+        finetuning.clear()
+        controller.model.choose(mouse_folder / "base.safetensors")
+        assert controller.requests.wait(PATIENCE_S)
+        offered = record(view)["message"].text
+        assert offered == (
+            "A run stopped at step 3 and can be resumed. 300 steps train the embeddings"
+        )
+    press(view, "use")
+    assert finetuning.wait(PATIENCE_S)
+    assert finetuning.error is None
+    assert record(view)["message"].text.startswith("✓ Finished at step 3 of 10")
+
+
+def test_the_time_of_a_whole_run_is_not_told_when_it_goes_on(finetuning, script):
+    finetuning.start(steps=10)
+    run_to(finetuning, script, 3)
+    finetuning.stop()
+    assert finetuning.wait(PATIENCE_S)
+    finetuning.resume()
+    assert " · in all " not in finetuning.message
 
 
 def test_a_baseline_answers_while_the_model_is_trained(controller, finetuning, script, monkeypatch):
@@ -300,13 +335,29 @@ def test_an_interrupted_run_that_is_chosen_by_its_folder_has_curves_and_goes_on(
     # Where its model is a file, the folder does not say where that is.
     items = record(view := FinetuneView.of(controller))
     assert "start" not in items
-    assert items["message"].text.endswith("To go on, fine-tune base into its folder.")
-    about = json.loads((out / "finetune.json").read_text())
-    (out / "finetune.json").write_text(json.dumps(about | {"model": "demo@1"}))
-    controller.model.choose(FALLBACK)
-    controller.model.choose(out)
-    assert finetuning._reader.wait(PATIENCE_S)
-    items = record(view)
+    assert items["message"].text == (
+        "Stopped at step 2 of 5; the current weights are saved. Its folder does not say where the "
+        "model base is. To go on, repeat the command omnimouse finetune … --out mine."
+    )
+    finetuning.folder = out.parent
+    assert record(view)["message"].text.endswith("To go on, choose the model base.")
+    about = json.loads((out / "finetune.json").read_text()) | {"model": "demo@1"}
+
+    def items_of(about):
+        (out / "finetune.json").write_text(json.dumps(about))
+        controller.model.choose(FALLBACK)
+        controller.model.choose(out)
+        assert finetuning._reader.wait(PATIENCE_S)
+        return record(view)
+
+    items = items_of(about | {"neurons_of": KNOWN})
+    assert not {"start", "use"} & items.keys()
+    assert f"does not say where the recording {KNOWN} of neurons_of is" in items["message"].text
+    # Folders of older versions do not have the number of steps.
+    items = items_of({name: value for name, value in about.items() if name != "steps"})
+    assert "start" not in items
+    assert "Stopped at step 2; the current weights are saved." in items["message"].text
+    items = items_of(about)
     assert items["start"].label == "Resume"
     assert len(items["loss"].lines[0].x) == 2
     # It goes on with the options that it had.
@@ -314,6 +365,7 @@ def test_an_interrupted_run_that_is_chosen_by_its_folder_has_curves_and_goes_on(
     press(view, "start")
     request = finetuning.request
     assert (request.model, request.path, request.others) == ("demo", out, {"batch": 1})
+    assert (request.steps, request.expected) == (5, "")
     run_to(finetuning, script, 3)
     assert [step for step, _ in finetuning.losses] == [1, 2, 3]
 
@@ -437,7 +489,7 @@ def test_a_model_without_weights_is_fitted_and_found_after_a_restart(
     # It knows the recording now, and decodes behaviour alone.
     assert "predicts behaviour, not responses" in controller.results.error
     (result,) = finetuning.results
-    assert (result.step, result.is_fit) == (2, True)
+    assert (result.step, result.n_steps, result.is_fit) == (2, 2, True)
     assert result.text == f"poyo-calcium, fitted to {NEW}"
     controller.close()
     later = open_controller()
