@@ -71,6 +71,8 @@ def test_json_has_every_condition_also_of_a_killed_run(place, tmp_path, capsys):
     facts = json.loads((out / "best.json").read_text("utf-8"))
     facts["card"] |= {"steps": 3, "validation": 0.5}  # its log ends at step 1
     (out / "best.json").write_text(json.dumps(facts), "utf-8")
+    for ending in ("safetensors", "json"):  # not written before the kill
+        (out / f"finetuned.{ending}").unlink()
     assert run(*arguments) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert (row["name"], row["value"], row["best_step"]) == ("validation", 0.5, 3)
