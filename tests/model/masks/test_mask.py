@@ -176,7 +176,7 @@ def test_settings_are_chosen_by_verbs_and_checked():
             mask.with_attachment(**change)
 
 
-@pytest.mark.parametrize("chosen", ["V1", ["V1"], [1.5], [None]])
+@pytest.mark.parametrize("chosen", [np.array(["V1"]), np.array("V1"), np.array([1.5])])
 def test_neurons_and_samples_are_chosen_by_index(chosen):
     with pytest.raises(MaskError, match=r"Choose neurons by index, found .*select_areas"):
         Mask.nothing(3).show(chosen)
