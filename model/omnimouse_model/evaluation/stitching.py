@@ -32,7 +32,7 @@ from omnimouse_model.progress import QUIET, Cancelled, Job, stop_if
 MIN_STRIDE = 5
 """Samples between windows; smaller strides are slow and fill few more gaps."""
 KEPT_BYTES = 2**24
-"""Most bytes of a recorded span that a session keeps; each stroke asks for it again."""
+"""Largest recorded span in bytes that a session keeps in memory, as each stroke reads it."""
 _SPAN = "recorded span"
 NOWHERE = -1
 """Value in `SpanPrediction.source` of cells that no window predicts."""

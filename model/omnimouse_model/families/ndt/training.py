@@ -184,7 +184,7 @@ class NdtTrainConfig(TrainFields):
 
     @property
     def total_steps(self) -> int:
-        """Number of steps; 0 as long as epochs are not counted (`NdtTraining`)."""
+        """Number of training steps; 0 until the epochs are converted into steps (`NdtTraining`)."""
         return self.steps or 0
 
 

@@ -419,7 +419,7 @@ class PoyoTrainConfig(TrainFields):
 
     @property
     def total_steps(self) -> int:
-        """Number of steps; 0 as long as epochs are not counted."""
+        """Number of training steps; 0 until the epochs are converted into steps."""
         return self.steps or 0
 
 

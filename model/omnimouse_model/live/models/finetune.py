@@ -419,7 +419,7 @@ class Finetuning(HasBackgroundTask):
 
     @property
     def has_place(self) -> bool:
-        """Whether the latest run belongs to what is on screen: to recording and model.
+        """Whether the latest run is of the recording and the model on screen.
 
         A model that knows all neurons needs no run, unless it is that of the run.
         """
