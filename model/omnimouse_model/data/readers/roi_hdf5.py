@@ -376,9 +376,18 @@ def _accepted(file: Hdf5, n_regions: int) -> np.ndarray | None:
     name = "estimates/idx_components"
     item = file.find(name)
     # An empty list is an evaluation that accepted nothing; a text stands for None.
-    if len(getattr(item, "shape", ())) != 1 or item.dtype.kind not in "iuf":
+    if not getattr(item, "shape", ()) or item.dtype.kind not in "iufb":
         return None
-    chosen = file.table(name).astype(np.int64)
+    listed = file.table(name)
+    if listed.size != max(listed.shape):
+        found = f"is {listed.shape}"
+        raise wrong(file.path, name, f"{found}; numbers of regions, or a flag for each, expected")
+    if listed.dtype.kind == "b":
+        if listed.size != n_regions:
+            found = f"has {listed.size} flags for {n_regions} regions"
+            raise wrong(file.path, name, found)
+        return np.asarray(listed.reshape(-1))
+    chosen = listed.reshape(-1).astype(np.int64)
     check_range(file.path, chosen, n_regions, "regions", name)
     accepted = np.zeros(n_regions, bool)
     accepted[chosen] = True

@@ -106,6 +106,15 @@ class Tables:
         require(marked, path, "one row per region", *shapes, kinds="fiub", hint=_WRITTEN)
         # After a round trip through MATLAB, a vector is one row.
         is_row = marked.ndim == 2 and len(marked) == 1 and marked.shape[1] != 2
+        # There are two columns, or three with the marks of a user; more are regions.
+        is_turned = marked.ndim == 2 and len(marked) == 2 and marked.shape[1] > 3
+        if is_turned:
+            self.notes.warn(
+                "transposed",
+                f"{label(path)} is {marked.shape}, flags and probabilities of "
+                f"{marked.shape[1]} regions: it is transposed, and read as (regions, 2)",
+            )
+        marked = marked.T if is_turned else marked
         return marked[0] if is_row else marked
 
     def regions(self) -> Regions | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from omnimouse_model.data.neurons import Roi
 from omnimouse_model.data.readers.build.checked_values import as_float, smoothness
+from omnimouse_model.data.readers.build.neurons import cell_marks
 from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes, ReadOptions
 from omnimouse_model.data.readers.suite2p_files import Regions, Scan, Tables, vector
 from omnimouse_model.errors import SessionFormatError
@@ -28,8 +29,6 @@ _ONE_RUN = "are the files of one run of suite2p?"
 _MOST_PADDING = 64
 _SAME_LENGTH = 0.02
 """Relative difference of two statements on the length that is no contradiction."""
-_PROBABLE = 0.5
-"""Probability above which suite2p marks a region as a cell."""
 _SMOOTHER = 0.3
 """A square array is transposed if values that follow each other in a column correlate
 more than those in a row, by this much: activity is smooth in time, not over regions."""
@@ -249,16 +248,7 @@ def _is_cell(tables: Tables, marked: np.ndarray | None, n_rois: int) -> np.ndarr
     check_length(tables.path("iscell"), len(marked), "rows", n_rois, "regions", _ONE_RUN)
     # Columns of iscell: flag, probability.
     flag = marked if marked.ndim == 1 else marked[:, 0]
-    if flag.dtype.kind != "f" or (flag[np.isfinite(flag)] % 1 == 0).all():
-        return np.asarray(flag > 0)
-    is_cell = np.asarray(flag > _PROBABLE)
-    tables.notes.warn(
-        "probabilities",
-        f"{label(tables.path('iscell'))} holds numbers from {np.nanmin(flag):.3g} to "
-        f"{np.nanmax(flag):.3g}, probabilities and not marks: the {is_cell.sum()} of "
-        f"{n_rois} regions above {_PROBABLE} are read as cells, as suite2p marks them",
-    )
-    return is_cell
+    return cell_marks(flag, label(tables.path("iscell")), tables.notes)
 
 
 def _merged_parts(tables: Tables, regions: Regions | None, is_cell: np.ndarray) -> np.ndarray:

@@ -38,6 +38,12 @@ WRITERS = {
 }
 
 
+def replace_dataset(path, name, values):
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        file[name] = values
+
+
 @pytest.fixture
 def caiman(tmp_path):
     return CaimanFile().write(tmp_path / "mouse1.hdf5")
@@ -113,6 +119,23 @@ def test_traces_that_differ_in_shape_are_refused_by_field(tmp_path):
     file = CaimanFile(series={"C": traces()[:, :-1], "S": traces()})
     path = file.write(tmp_path / "a.hdf5")
     check_refusal(path, r"a.hdf5: traces differ in shape: estimates/S \(5, 400\), estimates/C")
+
+
+@pytest.mark.parametrize(
+    "accepted", [[[0], [2], [3]], [[0, 2, 3]], [True, False, True, True, False]]
+)
+def test_accepted_components_may_be_a_column_a_row_or_flags(caiman, accepted):
+    replace_dataset(caiman, "estimates/idx_components", accepted)
+    check_session(caiman, {"units.unit_id": [0, 2, 3]})
+
+
+@pytest.mark.parametrize(
+    ("accepted", "words"),
+    [([[0, 2], [3, 4]], r"is \(2, 2\)"), ([True, False], "has 2 flags for 5 regions")],
+)
+def test_accepted_components_of_other_shapes_are_refused_by_field(caiman, accepted, words):
+    replace_dataset(caiman, "estimates/idx_components", accepted)
+    check_refusal(caiman, f"estimates/idx_components {words}")
 
 
 def test_accepted_components_that_do_not_exist_are_refused_by_field(tmp_path):

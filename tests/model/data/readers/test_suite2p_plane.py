@@ -89,6 +89,16 @@ ONE_PLANE: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
         {"units.unit_id": [3, 4, 5]},
         {"probabilities": "3 of 6 regions above 0.5"},
     ),
+    "marks that are transposed": (
+        {"iscell": np.stack([np.arange(6) % 3 < 2, np.linspace(0.1, 0.9, 6)])},
+        {"units.unit_id": [0, 1, 3, 4]},
+        {"transposed": ("iscell.npy is (2, 6)", "6 regions")},
+    ),
+    "labels in place of marks": (
+        {"iscell": np.array([1, 1, 2, 1, 1, 2])},
+        {"units.unit_id": [0, 1, 2, 3, 4, 5]},
+        {"odd_marks": "numbers from 1 to 2, and no marks"},
+    ),
     "two lengths": (
         {"nframes": 600},
         {},

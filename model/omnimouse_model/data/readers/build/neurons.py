@@ -138,6 +138,34 @@ def note_no_cells(n_rois: int, n_cells: int, notes: Notes, *, where: str, cells_
     )
 
 
+_PROBABLE = 0.5
+"""Probability above which suite2p marks a region as a cell."""
+
+
+def cell_marks(flag: np.ndarray, where: str, notes: Notes) -> np.ndarray:
+    """Return which regions are cells, bool (n,), by their marks or by probabilities.
+
+    Marks are numbers above 0. `where` names their source for a warning about others.
+    """
+    finite = flag[np.isfinite(flag)]
+    if flag.dtype.kind == "f" and (finite % 1 != 0).any():
+        is_cell = np.asarray(flag > _PROBABLE)
+        notes.warn(
+            "probabilities",
+            f"{where} holds numbers from {finite.min():.3g} to {finite.max():.3g}, probabilities "
+            f"and not marks: the {is_cell.sum()} of {len(flag)} regions above {_PROBABLE} are "
+            "read as cells, as suite2p marks them",
+        )
+        return is_cell
+    if len(finite) and finite.max() > 1:
+        notes.warn(
+            "odd_marks",
+            f"{where} holds numbers from {finite.min():g} to {finite.max():g}, and no marks 0 and "
+            "1: regions above 0 are read as cells (write 1 for cells and 0 for others)",
+        )
+    return np.asarray(flag > 0)
+
+
 # -- masks: one image for each neuron
 _MOST_SEEN = 2**34
 """Largest number of pixels in the mask images of a file: 16,000 images of 1024 × 1024."""

@@ -9,7 +9,12 @@ import numpy as np
 
 from omnimouse_model.data.neurons import Roi, Units
 from omnimouse_model.data.readers.build.checked_values import MAX_PIXELS, text_of, texts_of
-from omnimouse_model.data.readers.build.neurons import image_masks, make_units, note_no_cells
+from omnimouse_model.data.readers.build.neurons import (
+    cell_marks,
+    image_masks,
+    make_units,
+    note_no_cells,
+)
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.nwb.file import NwbFile, last_name, region_rows, region_table
 from omnimouse_model.data.signal import Signal
@@ -183,7 +188,7 @@ def _quality(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray:
         # `iscell` may have the columns of suite2p: flag, probability.
         values = values.reshape(n, -1)[:, 0]
         if values.dtype.kind in "biuf":
-            marked = values > 0
+            marked = cell_marks(values, f"{table.name}/{stored[column]}", nwb.notes)
         else:
             marked = np.array([text.lower() in _TRUE for text in texts_of(values)])
         return ~marked if column in _NO_QUALITY else marked

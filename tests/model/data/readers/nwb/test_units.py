@@ -145,6 +145,7 @@ def test_the_raw_series_of_the_plane_gives_the_size(path):
         ("Rejected", [0, 1, 0, 0, 1], [0, 2, 3]),
         ("Accepted", [1, np.nan, 0, 1, 1], [0, 3, 4]),
         ("is_cell", [b"True", b"no", b"False", b"yes", b"True"], [0, 3, 4]),
+        ("iscell", [0.9, 0.2, 0.4, 0.7, 0.8], [0, 3, 4]),
         ("other", [0, 1, 0, 0, 1], [0, 1, 2, 3, 4]),
     ],
 )
