@@ -258,6 +258,13 @@ class Results:
         return self.tier_curves is not None and self.tier_curves.is_shown
 
     @property
+    def is_predicting(self) -> bool:
+        """Whether a prediction on screen is awaited; live curves, which come last, are none."""
+        is_edited = self.what_if_freshness in ("running", "stale")
+        is_fresh = self.freshness == self.population_freshness == "fresh"
+        return self.is_awaited and (is_edited or not is_fresh)
+
+    @property
     def was_stopped(self) -> bool:
         """Whether the newest request was cancelled before all its stages finished."""
         return "stopped" in (self.freshness, self.population_freshness)

@@ -213,17 +213,21 @@ class Sweeps:
 
     @property
     def message(self) -> str:
-        """Progress: "12 of 56 points · about 40 s left"; "" if no sweep runs."""
+        """Progress: "120 of 560 predictions · about 40 s left"; "" if no sweep runs."""
         entry = None if self.running is None else self.entry_of(self.running)
         if not self.is_busy or entry is None or entry.sweep is None:
             return ""
-        parts = [f"{len(entry.sweep.rows)} of {entry.sweep.n_planned} points"]
+        # Up to 16 points are computed together: their number stands still meanwhile.
+        done, total, left_s = self.progress.done, self.progress.total, self.progress.left_s
+        parts = [f"{done:,} of {total:,} predictions"]
+        if not total:
+            parts = [f"{len(entry.sweep.rows)} of {entry.sweep.n_planned} points"]
         if self.is_paused:
             parts.append("paused")
-        elif not self.progress.total:
+        elif not total:
             parts.append(self._runner.message)
-        elif self.progress.left_s is not None:
-            parts.append(f"about {duration_text(self.progress.left_s)} left")
+        elif left_s is not None:
+            parts.append(f"about {duration_text(left_s)} left")
         return " · ".join(parts)
 
     def entry_of(self, path: Path) -> SavedSweep | None:
@@ -384,7 +388,7 @@ class Sweeps:
         source: str | Predictor,
     ) -> None:
         # A new job per run: late messages of an earlier run are recognised by it.
-        self._work = PausableJob(lambda: self._client.results.is_awaited)
+        self._work = PausableJob(lambda: self._client.results.is_predicting)
         self.running, self.progress = path, SweepProgress(0, 0)
         is_on_screen = is_same_predictor(source, self._client.predictor)
         key = self._pace_key if is_on_screen and session is not None else None

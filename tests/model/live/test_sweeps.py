@@ -184,7 +184,7 @@ def test_a_paused_sweep_resumes(drawing_thread, table, predictor, gate_arrivals)
     assert gate_arrivals.acquire(timeout=TIMEOUT)
     assert predictor.counters["encodings"] < N_ANSWERS
     drawing_thread.draw()
-    assert f"0 of {N_ROWS} points" in drawing_thread.sweeps.message
+    assert drawing_thread.sweeps.message == f"0 of {N_ANSWERS} predictions · paused"
     drawing_thread.sweeps.resume()
     assert drawing_thread.finished_table() == table
     assert predictor.counters["encodings"] == N_ANSWERS
@@ -192,12 +192,14 @@ def test_a_paused_sweep_resumes(drawing_thread, table, predictor, gate_arrivals)
 
 @pytest.mark.slow
 def test_a_sweep_waits_for_live_requests(drawing_thread, predictor, gate_arrivals):
-    drawing_thread.controller.results.is_awaited = True
+    results = drawing_thread.controller.results
+    results.is_awaited, results.population_freshness = True, "stale"
     drawing_thread.sweeps.start(PLAN)
     for _ in range(3):
         assert gate_arrivals.acquire(timeout=TIMEOUT)
     assert predictor.counters.get("encodings", 0) == 0
-    drawing_thread.controller.results.is_awaited = False
+    # The live curves, which come after the prediction, take no turn before it.
+    results.population_freshness, results.sweep_freshness = "fresh", "running"
     drawing_thread.draw_until(lambda: not drawing_thread.sweeps.is_busy)
     assert predictor.counters["encodings"] == N_ANSWERS
 
