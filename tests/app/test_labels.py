@@ -257,7 +257,7 @@ def test_the_reason_for_no_mark_is_whole_in_a_small_window(dock, monkeypatch, pr
     dock.bring_up("Context")
     view = dock.panels["Context"].view
     with monkeypatch.context() as patch:
-        patch.setattr(ContextView, "mark", f"★ no mark: {problem}")
+        patch.setattr(ContextView, "mark", f"No ★: {problem}")
         view.changed.emit()
         settle(0.5)
         cut, shown = cut_texts(dock, "Context"), dock.panels["Context"].findChildren(QLabel)

@@ -284,6 +284,39 @@ def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
     plan = view.form.read().plan(controller.state)
     controller.sweeps.start(SweepPlan(**ask, targets=plan.targets, pool=plan.pool), "same")
     assert IN_WINDOW in view.mark
+    assert view.mark.startswith("No ★: ")
+    controller.requests.finish_scores()
+    assert len(record.record(view)["star neurons"].x)
+    # Live curves of the selected neurons in this window are of another question; a sweep
+    # that was stopped at its start has no curve.
+    same = controller.sweeps.entries[0]
+    controller.sweeps.entries = (replace(same, sweep=replace(same.sweep, rows=())),)
+    view.set_live(True)
+    controller.results.tier_curves = None
+    items, score = record.record(view), controller.results.tier_score
+    assert not len(items["star neurons"].x)
+    assert len(items["line neurons"].x)
+    assert view.mark == f"This mask: r = {score.estimate.value:.2f} over {score.n_windows} windows"
+
+
+def test_a_stopped_sweep_says_what_it_has(view, controller):
+    sweeps, plan = controller.sweeps, SweepPlan(neurons=(0, 8), seeds=(0, 1), max_windows=1)
+
+    def stop():
+        entry = sweeps.entries[0]
+        if sweeps.is_busy and entry.sweep is not None and len(entry.sweep.rows) == 1:
+            sweeps.cancel()
+
+    sweeps.changed.connect(stop)
+    sweeps.start(plan, "mine")
+    sweeps.changed.disconnect(stop)
+    view.set_live(False)
+    n_rows = len(sweeps.entries[0].sweep.rows)
+    assert n_rows < 4
+    assert view.status[0].endswith("1 test windows, 1 of 2 draws")
+    legend = f"mine (stopped at {n_rows} of 4 points)"
+    assert record.record(view)["sweeps"].signs[0][2] == legend
+    assert legend in record.press(view, "png").description
 
 
 def test_a_sweep_of_the_form_is_drawn_saved_and_deleted(view, controller, tmp_path):

@@ -43,9 +43,8 @@ TIP: Final = (
     "lines: the selected ones of them; other selected neurons are context. Before, pale\n"
     "lines: the selected neurons in this window. Star and dotted line: the current mask,\n"
     "over that part, too; before it is scored, at the mean of the selected neurons in\n"
-    "this window. Open star: over that part beside curves of this window, or over all\n"
-    "targets of this window. A star stands only beside curves of the same targets and\n"
-    "pool.\n"
+    "this window. A star stands only beside curves of the same targets, pool and\n"
+    "windows; the dotted line stands always.\n"
     "Point at a marker to see its numbers."
 )
 DODGE: Final = 0.014
@@ -57,12 +56,19 @@ Points of equal value then do not cover each other.
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrawnSweep:
-    """One plotted sweep: its name, line style number, and whether it is pale."""
+    """One plotted sweep: its name, line style number, and whether it is pale or was stopped."""
 
     name: str
     sweep: ContextSweep
     line: int = 0
     is_pale: bool = False
+    is_stopped: bool = False
+
+    @property
+    def legend(self) -> str:
+        """Its name; of one that was stopped, also how many points it has."""
+        points = f"{len(self.sweep.rows):,} of {self.sweep.n_planned:,} points"
+        return f"{self.name} (stopped at {points})" if self.is_stopped else self.name
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -250,7 +250,7 @@ class ContextView:
         """Return what marks and lines of a picture mean, which the buttons say on screen."""
         shown = [label for label in self._offered if label not in self.hidden]
         marks = [f"{SIGNS[palette.CONDITION_SYMBOLS[label]]} {label}" for label in shown]
-        lines = [f"{DASHES[each.line][1]} {each.name}" for each in self.drawn()]
+        lines = [f"{DASHES[each.line][1]} {each.legend}" for each in self.drawn()]
         return "\n".join(["   ".join(marks), *lines])
 
     def write_csv(self, path: Path) -> Path:
@@ -291,7 +291,8 @@ class ContextView:
                 if any(name == other.name for other in drawn):
                     # Names need not be unique; legend and table use them as keys.
                     name = f"{name} ({entry.started})"
-                drawn.append(DrawnSweep(name, entry.sweep, number))
+                is_stopped = path != self._sweeps.running and not entry.is_complete
+                drawn.append(DrawnSweep(name, entry.sweep, number, is_stopped=is_stopped))
         return drawn
 
     def missing(self) -> str:
@@ -323,12 +324,13 @@ class ContextView:
             text = self.missing() or no_curve_text(self._results)
             return [Message("curves", "Context curves", text)]
         # Also of one curve: rows stay in place when others come.
-        signs = [(DASHES[each.line][1], palette.EDGE, each.name) for each in drawn]
+        signs = [(DASHES[each.line][1], palette.EDGE, each.legend) for each in drawn]
         return [Legend("sweeps", tuple(signs)), Row("plots", self._drawn_plots(drawn))]
 
     def _drawn_plots(self, drawn: Sequence[DrawnSweep]) -> tuple[Curves, ...]:
-        mark = current_point(self._state, self._results)
-        marked = () if mark is None or not np.isfinite(mark.score) else (mark.score,)
+        mark = self._mark()
+        is_drawn = mark is not None and mark.is_comparable and np.isfinite(mark.score)
+        marked = (mark.score,) if mark is not None and is_drawn else ()
         looks: object = [(each.name, each.line, each.is_pale) for each in drawn]
         made: list[object] = [looks, self.hidden, marked, [each.sweep for each in drawn]]
         if made != self._plots[0]:
@@ -360,19 +362,27 @@ class ContextView:
 
     # -- mark and texts ---------------------------------------------------------------
     def _mark(self) -> CurrentPoint | None:
-        """Return the mask on screen as a point; without a score beside other questions."""
+        """Return the mask on screen as a point, comparable beside curves of its question alone.
+
+        Beside saved sweeps of other questions, it has no score.
+        """
         mark, mask, session = (
             current_point(self._state, self._results), self._state.mask, self._state.session
         )  # fmt: skip
         if mark is None or mask is None or session is None or not np.isfinite(mark.score):
             return mark
-        if self.is_live and live_sweeps(self._state, self._results):
-            return mark
         drawn = self.drawn()
-        problem = "" if any(is_of_mask(each.sweep, session, mask) for each in drawn) else OTHER
+        live = live_sweeps(self._state, self._results) if self.is_live else {}
+        if not drawn or (live and mark.is_comparable):
+            return mark
+        others = [each.sweep for each in drawn if each.name not in live and each.sweep.rows]
+        problem = "" if any(is_of_mask(sweep, session, mask) for sweep in others) else OTHER
         if not problem and mark.n_windows == 1:
             problem = IN_WINDOW
-        return replace(mark, score=float("nan"), problem=problem) if drawn and problem else mark
+        if live and problem:
+            return mark
+        score = float("nan") if problem else mark.score
+        return replace(mark, score=score, problem=problem, is_comparable=not problem)
 
     def _marks(self) -> Sequence[Item]:
         mark, marks = self._mark(), []
@@ -384,13 +394,12 @@ class ContextView:
             if mark is not None and limits is not None:
                 place = place_on(axis, getattr(mark.context, axis))
                 line = replace(line, x=np.full(2, place), y=np.array(limits[2:]))
-                is_known = bool(np.isfinite(mark.score))
+                is_known = bool(np.isfinite(mark.score)) and mark.is_comparable
                 star = replace(
                     star,
                     x=np.full(int(is_known), place),
                     y=np.full(int(is_known), mark.score),
                     tip=f"This mask: {mark.text}",
-                    is_open=not mark.is_comparable,
                     is_pale=mark.is_old,
                 )
             marks += [line, star]
@@ -553,7 +562,9 @@ def sweep_text(drawn: DrawnSweep) -> str:
     """Return what a saved sweep asks: "– – LM from V1: 124 targets, 32 windows, 5 draws"."""
     plan, rows = drawn.sweep.plan, drawn.sweep.rows
     n_targets, n_windows = (max(getattr(r, n) for r in rows) for n in ("n_neurons", "n_windows"))
-    draws = f"{len(plan.seeds)} draw{'s' * (len(plan.seeds) != 1)}"
+    n_draws = len({row.seed for row in rows})
+    of = "" if n_draws == len(plan.seeds) else f" of {len(plan.seeds)}"
+    draws = f"{n_draws}{of} draw{'s' * (len(plan.seeds) != 1)}"
     asked = f"{plan.asked}: {n_targets:,} targets, {n_windows:,} {plan.tier} windows, {draws}"
     return f"{DASHES[drawn.line][1]} {asked}"
 
@@ -652,10 +663,11 @@ def no_curve_text(results: Results) -> str:
 def point_text(mark: CurrentPoint | None) -> str:
     """Return e.g. "★ this mask: r = 0.43 in this window"; "" without a mark.
 
-    The place of the mark in the plots tells the context.
+    The place of its line in the plots tells the context. Beside curves of another question
+    it has no star.
     """
     if mark is None:
         return ""
     if mark.problem:
-        return f"★ no mark: {mark.problem}"
-    return f"{'★' if mark.is_comparable else '☆'} this mask: {mark.score_text}"
+        return f"No ★: {mark.problem}"
+    return f"{'★ this' if mark.is_comparable else 'This'} mask: {mark.score_text}"
