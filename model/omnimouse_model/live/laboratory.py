@@ -22,6 +22,7 @@ from omnimouse_model.live.inference.background_task import (
     HasBackgroundTask,
     PausableJob,
     ReportProgress,
+    loading_text,
 )
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
@@ -390,7 +391,9 @@ class Laboratory(HasBackgroundTask):
         if problem:
             self._task.fail(ValueError(problem))
             return
-        self._start([self._job(self.chosen, self.repeats)])
+        # Of an experiment that goes on, only a part of the time is known.
+        seconds = None if self.is_measured or self.kept is not None else self.seconds
+        self._start([self._job(self.chosen, self.repeats)], seconds)
 
     def reopen(self, entries: Iterable[ExperimentEntry]) -> None:
         """Read experiments, as in `entries`, from the kept responses; predict nothing.
@@ -461,13 +464,13 @@ class Laboratory(HasBackgroundTask):
             self._work,
         )
 
-    def _start(self, jobs: Sequence[LabJob]) -> None:
+    def _start(self, jobs: Sequence[LabJob], seconds: float | None = None) -> None:
         # A new job per run, because a stopped one stays stopped.
         self._work.stop()
-        self._work = PausableJob(lambda: self._client.results.is_awaited)
+        self._work = PausableJob(lambda: self._client.results.is_predicting)
         jobs = [replace(job, work=self._work) for job in jobs]
         self._running, self._stopped = jobs[-1].name, None
-        self._task.start(jobs, "Loading the model")
+        self._task.start(jobs, loading_text(seconds))
 
     def _experiment_columns(self, session: Session) -> dict[str, np.ndarray]:
         result = self.result

@@ -32,6 +32,7 @@ from omnimouse_model.live.inference.background_task import (
     PausableJob,
     ReportProgress,
     cost_text,
+    loading_text,
 )
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
@@ -43,7 +44,7 @@ from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.predictor import Predictor, of_family
-from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft, duration_text
+from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft
 from omnimouse_model.storage.tables import table_path
 from omnimouse_model.storage.write import cache_dir
 
@@ -133,6 +134,7 @@ class Sources(HasBackgroundTask):
         self._task = BackgroundTask(self._run, self._take, execution)
         self._lock = threading.Lock()
         self._warm = BackgroundTask(self._warm_up, self._take_pace, execution)
+        self._warm.changed.connect(self.changed.emit)
         self._is_closed = False
         # Run of each result, which leaves with its model, and the latest run.
         self._jobs: dict[Question, SourcesJob] = {}
@@ -202,8 +204,14 @@ class Sources(HasBackgroundTask):
         text = f"{n_masks:,} masks × {len(self._starts(session)):,} windows"
         if n_groups > 1:
             text = f"{n_groups} groups × {text}"
-        seconds = self._seconds(session)
-        return cost_text(text, seconds, is_measured=self._is_measured(session))
+        job, found, seconds = self._jobs.get(self.question), self.result, self._seconds(session)
+        is_same = job is not None and job.path is not None and job.path == self._path(session)
+        is_measured = is_same and found is not None and found.is_complete
+        if is_same and not is_measured:
+            return f"Run goes on where it was: {text}"
+        if seconds is None and self.is_quick and self._warm.is_busy:
+            text += "; the time follows"
+        return cost_text(text, seconds, is_measured=is_measured)
 
     def as_python(self) -> str:
         """Return the commands that repeat the question in a script.
@@ -306,7 +314,7 @@ class Sources(HasBackgroundTask):
             return
         self._work.stop()
         # A new job per run, because a stopped one stays stopped.
-        self._work = PausableJob(lambda: self._client.results.is_awaited)
+        self._work = PausableJob(lambda: self._client.results.is_predicting)
         arguments, path = self._arguments(session), self._path(session)
         n_groups = self._size(session)[0]
         job = SourcesJob(
@@ -316,8 +324,7 @@ class Sources(HasBackgroundTask):
         # Of a question that goes on, only a part of the time is known.
         goes_on = path is not None and path.exists()
         seconds = None if goes_on else self._seconds(session)
-        then = None if seconds is None else f"Loading, then about {duration_text(seconds)}"
-        self._task.start([job], then or "Loading the model")
+        self._task.start([job], loading_text(seconds))
 
     def reopen(self, names: Sequence[str], *, is_chosen: bool, names_groups: bool = False) -> None:
         """Read results as in `kept`; `error` names those that are no longer there.
@@ -436,13 +443,6 @@ class Sources(HasBackgroundTask):
         # From one set of sums, only video and behaviour make another prediction.
         is_shared = "predict_subsets" in needs.methods
         return each_s * n_windows * (min(n_masks, 4) if is_shared else n_predictions)
-
-    def _is_measured(self, session: Session) -> bool:
-        """Whether the result on screen is a complete answer to the question."""
-        job, found = self._jobs.get(self.question), self.result
-        if job is None or job.path is None or found is None or not found.is_complete:
-            return False
-        return job.path == self._path(session)
 
     @property
     def _source(self) -> str | Predictor | None:
@@ -650,7 +650,8 @@ class Sources(HasBackgroundTask):
 
         def progress(done: int | float, total: int | float, step: str) -> None:
             left = time_left.text(done / total)
-            report(f"{step or 'Measuring'}: {100 * done / total:z.0f} %{left}", done / total)
+            # The time first: a narrow panel cuts the rest.
+            report(f"{100 * done / total:z.0f} %{left}: {step or 'measuring'}", done / total)
 
         work.report = progress
         with self._predictor(job) as predictor:
@@ -722,7 +723,7 @@ class Sources(HasBackgroundTask):
         # A run waits for the fits, which it needs, but not for the measurement.
         sources(predictor, session, targets=0, max_windows=1, job=CallbackJob(cancelled=is_gone))
         # Requests of the screen come first, and their time is not that of an answer.
-        work = PausableJob(lambda: self._client.results.is_awaited and not is_in_the_way())
+        work = PausableJob(lambda: self._client.results.is_predicting and not is_in_the_way())
         job = CallbackJob(cancelled=lambda: work.cancelled() or is_in_the_way())
         begun_s = monotonic()
         found = sources(

@@ -52,7 +52,10 @@ def test_a_run_gives_the_tuning_of_the_selected_neuron(view, controller):
     for name in ("colour", "csv", "png"):
         with pytest.raises(ValueError, match=NO_RESULT):
             press(view, name)
+    said = []
+    controller.laboratory.changed.connect(lambda: said.append(record(view)["cost"].text))
     press(view, "run")
+    assert said[0].startswith("Loading, then about ")
     result = controller.laboratory.result
     for neuron in (7, 3):
         controller.selection.select([neuron])
@@ -143,6 +146,10 @@ def test_what_cannot_run_is_told_and_tables_are_saved(view, controller, tmp_path
     assert picture.name == "directions.svg"
     assert "preferred" in picture.description
     assert "40 neurons" in picture.description
+    session, result = controller.state.session, controller.laboratory.result
+    first, second = picture.description.split("\n")[:2]
+    assert first.endswith(f", session: {session.id}")
+    assert second == f"model: {result.predictor_id}"
     with pytest.raises(ValueError, match="by name"):
         press(view, "python")
 

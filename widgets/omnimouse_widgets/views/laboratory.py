@@ -237,8 +237,11 @@ class LaboratoryView:
             return SaveFile(f"{chosen}.{end}", laboratory.write)
 
         def picture(end: str) -> SavePicture:
-            texts = neuron_text(laboratory, self._state.session, self._info.shown)
-            lines = (texts, summary(laboratory))
+            session, result = self._state.session, laboratory.results.get(chosen)
+            texts = neuron_text(laboratory, session, self._info.shown)
+            of = "" if session is None else f"{label_of(chosen)}, session: {session.id}"
+            model = "" if result is None else f"model: {result.predictor_id}"
+            lines = (of, model, texts, summary(laboratory))
             text = "\n".join(line for line in lines if line)
             return SavePicture(f"{chosen}.{end}", "content", text)
 

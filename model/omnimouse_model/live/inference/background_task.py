@@ -306,6 +306,13 @@ def cost_text(size: str, seconds: float | None, *, is_measured: bool) -> str:
     return size if seconds is None else f"About {duration_text(seconds)}: {size}"
 
 
+def loading_text(seconds: float | None) -> str:
+    """Return what a run says while it loads its model: how long it takes then, if known."""
+    if seconds is None:
+        return "Loading the model"
+    return f"Loading, then about {duration_text(seconds)}"
+
+
 # -- estimate of a sweep before it starts: number of predictions and duration ---------
 @dataclass(frozen=True, slots=True)
 class SweepEstimate:

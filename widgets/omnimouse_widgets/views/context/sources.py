@@ -104,6 +104,8 @@ NOT_RUN: Final = "Press Run"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
 NOT_MEASURED: Final = "No values yet: the search gives the order first"
 ONLY_TABLE: Final = "Choose the figure first: a table is saved as CSV or Parquet"
+LEAST_WINDOWS: Final = 8
+"""Windows that can be asked for: fewer tell next to nothing over time."""
 UP: Final = "explained"
 """Variance that is explained; `share` is the name of one of the three values."""
 
@@ -209,7 +211,7 @@ class SourcesView:
                 f"{EXPLANATIONS[sources.question]} {NO_CAUSE}",
                 is_line=True,
             ),
-            *([] if sources.question == "areas" else [Row("settings", tuple(self._settings()))]),
+            Row("settings", tuple(self._settings()), "end" * (sources.question == "areas")),
             Row("answer", self._answer(), wide="model"),
             Row("running", self._run(), wide="cost"),
             Text("error", "" if sources.error is None else f"✕ {sources.error}", "problem"),
@@ -217,6 +219,15 @@ class SourcesView:
 
     def _settings(self) -> Sequence[Item]:
         sources = self._sources
+        if sources.question == "areas":
+            help_text = "Show only the past of the source, up to the guard"
+            is_on = sources.is_lagged
+            return [
+                Switch(
+                    "lagged", "Past only", help_text, is_on, lambda on: sources.set(is_lagged=on)
+                ),
+                Text("end", ""),
+            ]
         items: list[Item] = [
             Choice(
                 "targets",
@@ -269,9 +280,11 @@ class SourcesView:
             ("quick", "by linear-gaussian", "Answers in seconds, for any recording"),
             ("chosen", "by the chosen model", "The model of the panel OmniMouse; it takes longer"),
         )
-        help_text = "Windows of the test part at most, spread over it"
+        help_text = f"Windows of the test part, spread over it: {LEAST_WINDOWS} to 10,000"
         model = "quick" if sources.is_quick else "chosen"
-        now = sources.windows, 8, 10_000
+        now = sources.windows, LEAST_WINDOWS, 10_000
+        # A smaller number becomes this one, and says so.
+        unit = " windows (least)" if sources.windows == LEAST_WINDOWS else " windows"
         return (
             Choice(
                 "model",
@@ -287,20 +300,9 @@ class SourcesView:
                 help_text,
                 *now,
                 lambda n: sources.set(windows=n),
-                " windows",
+                unit,
             ),
-            *self._past(),
         )
-
-    def _past(self) -> Sequence[Item]:
-        sources = self._sources
-        if sources.question != "areas":
-            return ()
-        help_text = "Show only the past of the source, up to the guard"
-        is_on = sources.is_lagged
-        return [
-            Switch("lagged", "Past only", help_text, is_on, lambda on: sources.set(is_lagged=on))
-        ]
 
     @property
     def _problem(self) -> str:
@@ -377,6 +379,8 @@ class SourcesView:
         return [area_cells(found, self.kind if found.plan.inputs else "alone")]
 
     def _table(self, found: Finding) -> Table | LongTable:
+        if isinstance(found, AreaMatrix) and found.plan.inputs:
+            return area_table(found, (self.kind,))
         if not isinstance(found, SourceScores):
             return found_table(found, self._select)
         asked = found, self.sorted_by, self.is_descending
@@ -849,9 +853,9 @@ def area_cells(found: AreaMatrix, kind: AreaKind) -> Matrix:
     )
 
 
-def area_table(found: AreaMatrix) -> Table:
+def area_table(found: AreaMatrix, kinds: Sequence[AreaKind] = ("alone", "beyond")) -> Table:
     """Return one row per kind, source and target."""
-    kinds: tuple[AreaKind, ...] = ("alone", "beyond") if found.plan.inputs else ("alone",)
+    kinds = kinds if found.plan.inputs else ("alone",)
     rows = tuple(
         (source, target, kind, estimate_text(found.of(kind, source, target)))
         for kind in kinds
