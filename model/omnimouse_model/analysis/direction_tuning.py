@@ -168,12 +168,14 @@ RECORDED: Final[dict[str, tuple[str, Callable[[ReceptiveField, DirectionTuning],
     ),
     "recorded_osi": ("orientation selectivity", lambda _, tuning: tuning.osi),
     "recorded_p_orientation": (
-        "share of shuffles with at least this orientation selectivity",
+        f"share of {N_SHUFFLES} shuffles with at least this orientation selectivity; the least "
+        f"is 1/{N_SHUFFLES + 1}, where there is none",
         lambda _, tuning: tuning.p_orientation,
     ),
     "recorded_dsi": ("direction selectivity", lambda _, tuning: tuning.dsi),
     "recorded_p_direction": (
-        "share of shuffles with at least this direction selectivity",
+        f"share of {N_SHUFFLES} shuffles with at least this direction selectivity; the least "
+        f"is 1/{N_SHUFFLES + 1}, where there is none",
         lambda _, tuning: tuning.p_direction,
     ),
     "recorded_preferred_deg": (
@@ -389,6 +391,14 @@ def share_above(value: float, shuffled: np.ndarray) -> float:
     """Return the one-sided p value: share of shuffles with at least this value."""
     # The observed value counts as one shuffle, so that p is never 0.
     return float((1 + (shuffled >= value).sum()) / (1 + len(shuffled)))
+
+
+def p_text(p: float) -> str:
+    """Return a p value of `share_above`: "= 0.043", or "< 1/201" if no shuffle reached it."""
+    # Shuffles that were none tell no more than that it is smaller than one of them.
+    if p * (1 + N_SHUFFLES) < 1.5:
+        return f"< 1/{1 + N_SHUFFLES}"
+    return f"= {p:z.3f}"
 
 
 # -- directions that trials tell -----------------------------------------------------

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
-from omnimouse_model.analysis.direction_tuning import direction_tuning
+from omnimouse_model.analysis.direction_tuning import N_SHUFFLES, direction_tuning, share_above
 from omnimouse_model.analysis.receptive_fields import ReceptiveField
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
@@ -17,6 +17,7 @@ from omnimouse_model.masks import VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import neuron as text
 from omnimouse_widgets.views.neuron import NeuronView
+from omnimouse_widgets.views.neurons import cell_text
 from omnimouse_widgets.views.record import choose, pick, press, record
 from tests.predictors import open_controller
 from tests.small_sessions import write_session
@@ -258,3 +259,12 @@ def test_a_part_is_offered_if_there_is_something_to_show(view, controller, recor
     choose(view, "part", "tuning")
     assert "tuning" in (items := record(view))
     assert not {"field", "repeats", "spikes"} & set(items)
+
+
+def test_a_p_value_that_no_shuffle_reached_says_so(tuning):
+    least = share_above(1.0, np.zeros(N_SHUFFLES))
+    found = text.tuning_text(replace(tuning, p_orientation=least, p_direction=2 * least))
+    assert "(p < 1/201)" in found
+    assert "(p = 0.010)" in found
+    texts = [cell_text("recorded_p_direction", p) for p in (least, 0.5, np.nan)]
+    assert texts == ["< 1/201", "0.500", "–"]

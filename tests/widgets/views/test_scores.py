@@ -1,11 +1,13 @@
 """The panel Scores: bars and points of the scores, and the neurons that they select."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from omnimouse_model.evaluation.tier_score import TierScoring
+from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
 from omnimouse_model.live.results import ScoresOnScreen
 from omnimouse_model.live.state import COMPARED
 from omnimouse_model.masks import Mask
@@ -160,7 +162,7 @@ def test_scores_of_two_pins_are_drawn_against_each_other(view, controller, pinne
     controller.colouring.choose("difference")
     scale = controller.colouring.scale
     np.testing.assert_allclose(scale.values, pinned[1].scores - pinned[0].scores)
-    assert scale.quantity.label == "r of B minus that of A"
+    assert scale.quantity.label == "r of B minus A's"
     assert "difference" in [quantity.name for quantity in controller.colouring.choices]
     controller.pins.unpin(0)
     assert not controller.colouring.scale.is_known
@@ -234,3 +236,15 @@ def test_a_score_on_an_edge_belongs_to_the_bar_above_it():
             edges = spread(np.zeros(1, int), np.array([score])).edges
             assert edges[0] <= score <= edges[-1]
     np.testing.assert_allclose(spread(np.zeros(1, int), np.ones(1)).edges, [0.95, 1])
+
+
+def test_a_plot_of_what_is_still_computed_says_so(view, controller, monkeypatch):
+    info, n = controller.neuron_info, len(view.spread.neurons)
+    tuning = SimpleNamespace(problem="", osi=0.2)
+    some = [NeuronProperties(neuron, tuning=tuning) for neuron in view.spread.neurons[:3].tolist()]
+    monkeypatch.setattr(NeuronInfo, "computed", some)
+    view.set_against("osi")
+    assert record.record(view)["scatter"].title == f"3 of {n} known"
+    info.population.message = "All neurons"
+    assert record.record(view)["scatter"].title == f"3 of {n} known, computing"
+    info.population.message = ""

@@ -14,7 +14,7 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
-from omnimouse_model.analysis.direction_tuning import DirectionTuning
+from omnimouse_model.analysis.direction_tuning import DirectionTuning, p_text
 from omnimouse_model.analysis.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.spike_activity import REFRACTORY_S, SpikeActivity
 from omnimouse_model.data.recording import part_name
@@ -756,14 +756,14 @@ def tuning_text(tuning: DirectionTuning) -> str:
     """Return one line about a tuning, or why there is none."""
     if tuning.problem:
         return tuning.problem
-    orientation = f"OSI {tuning.osi:z.2f} (p {_p(tuning.p_orientation)})"
+    orientation = f"OSI {tuning.osi:z.2f} (p {p_text(tuning.p_orientation)})"
     source = SOURCES[tuning.source]
     if not tuning.has_directions:
         return f"orientation {tuning.preferred_deg:z.0f}° · {orientation} · {source}"
     preferred = f"{tuning.preferred_deg:z.0f}°"
     if not tuning.is_direction_selective:
         preferred = "no preferred direction"
-    direction = f"DSI {tuning.dsi:z.2f} (p {_p(tuning.p_direction)})"
+    direction = f"DSI {tuning.dsi:z.2f} (p {p_text(tuning.p_direction)})"
     return f"{preferred} · {direction} · {orientation} · {source}"
 
 
@@ -891,7 +891,3 @@ def _rows(info: NeuronProperties) -> Iterator[tuple[str, object, object, object]
 def _array(name: str, values: np.ndarray) -> Iterator[tuple[str, int, int, float]]:
     for (row, column), value in np.ndenumerate(values):
         yield name, row, column, float(value)
-
-
-def _p(share: float) -> str:
-    return f"= {share:z.3f}"

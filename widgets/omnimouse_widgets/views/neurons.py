@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.analysis.direction_tuning import RECORDED
+from omnimouse_model.analysis.direction_tuning import RECORDED, p_text
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.editor import MaskEditor
@@ -147,6 +147,8 @@ def cell_text(name: str, value: Any) -> str:
         return str(value) or "–"
     if np.isnan(value):
         return "–"
+    if name.startswith("recorded_p_"):
+        return p_text(value).removeprefix("= ")
     if name not in COLUMNS:  # a property, of unknown size
         return f"{value:z.4g}"
     return f"{value:z.2f}" if name == "score" else f"{value:z.0f}"

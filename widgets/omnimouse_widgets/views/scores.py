@@ -577,6 +577,9 @@ class ScoresView:
             lines.insert(0, Line("", palette.CURSOR, ends, ends, "", dash="dashed"))
         ticks = tuple((float(at), name) for at, name in enumerate(across.categories))
         note = "" if known.all() else f"{known.sum():,} of {len(known):,} known"
+        # Of a quantity that is being computed for all neurons, this is told, too.
+        if note and across.problem and self._colouring.n_so_far is not None:
+            note += ", computing"
         return Curves(
             "scatter", label, tuple(lines), across.label, symbol, ticks or None, title=note,
             tip=SELECT_TIP, outline=self.tool, select=self._select_points,

@@ -453,7 +453,7 @@ class Colouring(HasBackgroundTask):
             of_first = "" if self._state.compared[0] == "model" else f" of {short[0]}"
             return replace(
                 quantity,
-                label=f"{symbol}{of_first} minus that of {short[1]}",
+                label=f"{symbol}{of_first} minus {short[1]}'s",
                 explanation=f"How much better {first} predicts a neuron than {second}, "
                 "over the same windows",
             )

@@ -94,13 +94,11 @@ QUANTITIES: Final = (
         "osi",
         "Orientation selectivity",
         f"0 none, 1 one orientation alone, {_COMPUTED}",
-        is_share=True,
     ),
     Quantity(
         "dsi",
         "Direction selectivity",
         f"0 none, 1 one direction alone, {_COMPUTED}",
-        is_share=True,
     ),
     Quantity("lab", "Laboratory", "What an experiment on the model found"),
     Quantity("source", "Largest source", "What tells most of the neuron: information, not cause"),

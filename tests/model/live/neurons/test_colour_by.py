@@ -8,7 +8,7 @@ from omnimouse_model.data.window_spec import N_SAMPLES
 from omnimouse_model.evaluation import repeats as ceilings
 from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neurons.quantities import Quantity, make_scale
+from omnimouse_model.live.neurons.quantities import QUANTITY, Quantity, make_scale
 from omnimouse_model.live.results import ScoresOnScreen
 from omnimouse_model.masks import TARGET
 from tests.predictors import open_controller
@@ -186,7 +186,7 @@ def compared(controller):
 def test_neurons_are_coloured_by_the_difference_of_two_predictors(compared):
     compared.colouring.choose("difference")
     scale = compared.colouring.scale
-    assert scale.quantity.label == "r minus that of ridge"
+    assert scale.quantity.label == "r minus ridge's"
     np.testing.assert_allclose(scale.values, np.where(np.arange(N) % 2, 0.0, 0.2))
     # No difference is in the middle, whatever the values are.
     assert scale.low == -scale.high
@@ -210,9 +210,9 @@ def test_a_difference_needs_the_same_windows(compared):
 def test_a_label_names_the_chosen_baseline_before_its_scores(compared):
     compared.colouring.choose("difference")
     compared.baseline.neuron_scores = None
-    assert compared.colouring.scale.quantity.label == "r minus that of ridge"
+    assert compared.colouring.scale.quantity.label == "r minus ridge's"
     compared.state.baseline_name = "last"
-    assert compared.colouring.scale.quantity.label == "r minus that of last"
+    assert compared.colouring.scale.quantity.label == "r minus last's"
 
 
 def test_without_another_predictor_there_is_no_difference(compared):
@@ -222,3 +222,11 @@ def test_without_another_predictor_there_is_no_difference(compared):
     compared.colouring.choose("difference")
     compared.baseline.neuron_scores = None
     assert compared.colouring.message == "Choose another model as baseline."
+
+
+def test_the_scale_of_selectivity_is_that_of_its_values():
+    values = np.linspace(0.02, 0.4, 400)
+    for name in ("osi", "dsi"):
+        scale = make_scale(QUANTITY[name], values, ())
+        assert scale.ends == ("≤ 0.024", "≥ 0.396")
+        assert scale.shares.max() == 1.0
