@@ -143,6 +143,8 @@ def evaluate(
     ValueError
         A session has no window of the tier, the metric is unknown, or nothing is given
         to score.
+    MaskError
+        `neurons` are no indices of the session.
     StoppedError
         `job.cancelled()` returned true.
     """

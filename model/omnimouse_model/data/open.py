@@ -28,7 +28,6 @@ from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import (
     UNEXPECTED,
-    ExportError,
     FetchError,
     SessionFormatError,
     StoppedError,
@@ -592,22 +591,3 @@ def _put(listing: Listing, files: Path, target: Path, job: Job) -> None:
     except SessionFormatError:
         download.unlink()  # otherwise the next call would find it again
         raise
-
-
-def open_line(session: Session) -> str:
-    """Return the line of a script that opens a recording.
-
-    Raises
-    ------
-    ExportError
-        It is made of arrays in memory.
-    """
-    if isinstance(session.source, Mapping):
-        raise ExportError(
-            "This recording is made of arrays in memory, which a script cannot open: "
-            "write them to an .npz, and open that."
-        )
-    # The path of a recording on a server is its address, without secrets. Options given at the
-    # opening are part of what was read.
-    options = "".join(f", {name}={value!r}" for name, value in session.options.items())
-    return f"session = om.open_session({str(session.path)!r}{options})"

@@ -35,6 +35,7 @@ from omnimouse_model.evaluation.tier_windows import (
     validation_starts,
 )
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.metrics import named_metric
 from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, in_turns, time_blocks
 from omnimouse_model.predict.predictor import Prediction, Predictor, of_family, predictions_of
@@ -488,6 +489,8 @@ def evaluate_predictors(
     scored = conditions(strategies)
     shards = []
     for session in sessions:
+        if neurons is not None:
+            NeuronGroup.of(session, "neurons", neurons)  # refuses what is no index
         for spec, group in by_spec(predictors).items():
             windows = starts
             if windows is None:

@@ -62,6 +62,21 @@ def is_predictor(name: str) -> bool:
         return False
 
 
+def check_predictor(name: str) -> None:
+    """Refuse a name that `is_predictor` does not know.
+
+    Raises
+    ------
+    CheckpointError
+        Nothing has the name; the message lists the names.
+    FetchError
+        It is no possible address of the hub.
+    """
+    if not is_predictor(name):
+        hub_place(name)  # raises the error of a malformed address
+        raise _unknown(name)
+
+
 def must_be_fetched(name: str) -> bool:
     """Return whether a predictor is on the hub and not yet on this machine."""
     try:

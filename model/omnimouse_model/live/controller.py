@@ -4,8 +4,10 @@ Views receive the parts that they use. Results reach the drawing thread through 
 default they arrive on the engine's thread. The controller has no behaviour of its own.
 """
 
+import atexit
 import threading
 from pathlib import Path
+from weakref import WeakSet
 
 from omnimouse_model.inference.client import load_in_worker
 from omnimouse_model.inference.registry import load_in_process
@@ -168,6 +170,7 @@ class Controller:
             self.planes,
         )
         self.project = Project(screen, store, lock, execution)
+        _OPEN.add(self)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Save the session for the next start, and end the engine and its process.
@@ -197,3 +200,20 @@ class Controller:
         self.requests.close(timeout_s)
         # Last: it ends what a stopped process has kept from ending.
         self.workers.close()
+        _OPEN.discard(self)
+
+
+_OPEN: "WeakSet[Controller]" = WeakSet()
+_EXIT_S = 2.0
+"""Seconds for each background task at exit."""
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close the controllers that a script has left open.
+
+    Python stops daemon threads at any instruction: a process that one of them was starting
+    would find no arguments, and print a traceback.
+    """
+    for controller in list(_OPEN):
+        controller.close(_EXIT_S)

@@ -11,7 +11,6 @@ from psygnal import Signal
 
 from omnimouse_model.analysis.barcodes import count_fits, fit_seconds
 from omnimouse_model.analysis.stimulus_edits import Picture
-from omnimouse_model.data.open import open_line
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
 from omnimouse_model.inference.families import fit_names
@@ -49,6 +48,7 @@ from omnimouse_model.masks.neuron_table import (
     table_columns,
 )
 from omnimouse_model.predict.compatibility import check_compatibility
+from omnimouse_model.simulate.demo import open_line
 from omnimouse_model.storage.tables import table_path, write_table
 from omnimouse_model.storage.write import cache_dir
 

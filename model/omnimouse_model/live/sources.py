@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Union, cast
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.data.open import open_line
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
@@ -45,6 +44,7 @@ from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.predictor import Predictor, of_family
 from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft
+from omnimouse_model.simulate.demo import open_line
 from omnimouse_model.storage.tables import table_path
 from omnimouse_model.storage.write import cache_dir
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
+from omnimouse_model.errors import MaskError
 from omnimouse_model.masks.cells import MIXED, PATTERN_NAMES, STATE_NAMES, TRANSITION, VISIBLE
 from omnimouse_model.masks.mask import Mask
 
@@ -111,13 +112,13 @@ def matching_neurons(text: str, columns: Mapping[str, np.ndarray]) -> np.ndarray
 
     Raises
     ------
-    ValueError
+    MaskError
         A term is invalid; the message shows a valid one.
     """
     # Spaces separate terms, so those around a sign are removed first.
     alternatives = _SPACED_SIGN.sub(r"\1", text).lower().split("|")
     if len(alternatives) > 1 and not all(terms.strip() for terms in alternatives):
-        raise ValueError("'|' stands between two alternatives: V1 | LM.")
+        raise MaskError("'|' stands between two alternatives: V1 | LM.")
     is_selected = np.zeros(len(columns["id"]), bool)
     for terms in alternatives:
         fits = np.ones(len(is_selected), bool)
@@ -135,7 +136,7 @@ def _matches(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
     if match is not None:
         return _compared(match[1], match[2], match[3], columns)
     if any(sign in term for sign in "<>=!"):
-        raise ValueError(f"'{term}' is no comparison; write depth<250 or area=V1.")
+        raise MaskError(f"'{term}' is no comparison; write depth<250 or area=V1.")
     if _ID.fullmatch(term):
         return np.asarray(columns["id"] == int(term))
     return _named(term, columns)
@@ -148,16 +149,16 @@ def _compared(name: str, sign: str, operand: str, columns: Mapping[str, np.ndarr
     if name not in columns:
         # Fields and tuning take minutes, so they are columns only when somebody asked.
         source = " Compute all makes those of the recording." * name.startswith("recorded_")
-        raise ValueError(f"No column '{name}'; there are {', '.join(columns)}.{source}")
+        raise MaskError(f"No column '{name}'; there are {', '.join(columns)}.{source}")
     values, compare = columns[name], COMPARISONS[sign]
     if values.dtype.kind == "U":
         if sign not in ("=", "!="):
-            raise ValueError(f"'{name}' holds text: write {name}={operand}.")
+            raise MaskError(f"'{name}' holds text: write {name}={operand}.")
         return np.asarray(compare(np.char.lower(values), operand))
     try:
         number = float(operand)
     except ValueError:
-        raise ValueError(f"'{name}' holds numbers, '{operand}' is none.") from None
+        raise MaskError(f"'{name}' holds numbers, '{operand}' is none.") from None
     # Without this, `!=` would be true for every unknown value.
     return np.asarray(compare(values, number) & ~np.isnan(values))
 

@@ -298,7 +298,7 @@ def select_where(
 
     Raises
     ------
-    ValueError
+    MaskError
         A term is invalid; the message shows a valid one.
     """
     return matching_neurons(words, table_columns(session, mask, span, scores))

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from omnimouse_model.errors import StoppedError, WorkerError
+from omnimouse_model.errors import ExportError, StoppedError, WorkerError
 from omnimouse_model.progress import QUIET, CallbackJob, Job, advance, shows_progress
 from omnimouse_model.simulate.specs import DEMO_SHOWN, UNSEEN, VERSION, MouseSpec
 from omnimouse_model.storage.processes import end_process, exit_text, spawn
@@ -124,6 +124,27 @@ def open_session(path: str | Path | Mapping[str, Any], **options: Any) -> "Sessi
     # The names have priority over paths.
     generate = SESSIONS.get(path) if isinstance(path, str) else None
     return open_place(path if generate is None else generate(), **options)
+
+
+def open_line(session: "Session") -> str:
+    """Return the line of a script that opens a recording; a generated one by its name.
+
+    Raises
+    ------
+    ExportError
+        It is made of arrays in memory.
+    """
+    if isinstance(session.source, Mapping):
+        raise ExportError(
+            "This recording is made of arrays in memory, which a script cannot open: "
+            "write them to an .npz, and open that."
+        )
+    # The path of a recording on a server is its address, without secrets. That of a generated
+    # one exists on this machine alone.
+    names = [name for name in SESSIONS if session_path(name) == session.path]
+    # Options given at the opening are part of what was read.
+    options = "".join(f", {name}={value!r}" for name, value in session.options.items())
+    return f"session = om.open_session({(names or [str(session.path)])[0]!r}{options})"
 
 
 def opened(session: "Session | str | Path | Mapping[str, Any]") -> "Session":

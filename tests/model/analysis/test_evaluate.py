@@ -113,6 +113,9 @@ def test_only_the_chosen_neurons_are_scored(session):
     some = evaluate(NoisyPredictor(), session, [STIMULUS], neurons=chosen).scores[0]
     np.testing.assert_array_equal(some.neurons, chosen)
     np.testing.assert_allclose(some.per_neuron, whole.per_neuron[chosen])
+    for wrong in (np.array("LM"), np.array([session.n_neurons]), np.array([-1])):
+        with pytest.raises(MaskError, match=r"neurons: neurons are indices from 0 to .* found"):
+            evaluate(NoisyPredictor(), session, [STIMULUS], neurons=wrong)
 
 
 def test_the_demo_compares_half_visible_on_the_same_neurons(session):

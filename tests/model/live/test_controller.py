@@ -1,5 +1,7 @@
 """Controller: actions change the state and send requests; results follow."""
 
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from errno import ENOLCK
@@ -467,3 +469,32 @@ def test_the_server_of_a_model_is_asked_after_the_user_agrees(session, monkeypat
         controller.requests.connect()
         assert controller.results.error is None
         assert controller.results.population is not None
+
+
+_LEFT_OPEN = """
+import sys, threading, time
+import omnimouse_model as om
+from omnimouse_model.live.controller import Controller
+from tests.predictors import EchoPredictor
+
+loading = threading.Event()
+
+def load(name, session, device):
+    loading.set()
+    time.sleep(0.5)
+    print("loaded")
+    return EchoPredictor()
+
+controller = Controller(load=load)
+controller.loader.open_now(om.open_session(sys.argv[1]))
+controller.model.choose("echo")
+loading.wait()
+"""
+
+
+@pytest.mark.slow
+def test_what_a_thread_does_is_finished_at_the_end_of_a_script(session_folder):
+    """Else a process that it starts would find no arguments, and print a traceback."""
+    command = [sys.executable, "-c", _LEFT_OPEN, str(session_folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert (ended.stdout, ended.stderr) == ("loaded\n", "")

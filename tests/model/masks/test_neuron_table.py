@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnimouse_model.data.open import open_session
+from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import HIDDEN, MIXED, PATTERN_NAMES, TARGET, VISIBLE, Mask
 from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
 
@@ -74,7 +75,7 @@ def test_a_neuron_is_found_by_an_id_of_any_length():
     ],
 )
 def test_what_means_nothing_is_refused_with_what_would(text, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(MaskError, match=message):
         matching_neurons(text, COLUMNS)
 
 

@@ -1,6 +1,7 @@
 """The demo's sessions: where they are kept, and the command that writes mice."""
 
 import json
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -74,6 +75,10 @@ for ask in (
     lambda: om.sources(5, session),
     lambda: om.evaluate("mean", session, 5),
     lambda: om.Mask.from_strategy(5, session),
+    lambda: om.evaluate("mean", session, mask, neurons="LM"),
+    lambda: om.context_sweep("mean", session, neurons=16),
+    lambda: om.context_sweep("mean", session, neurons="16"),
+    lambda: om.context_sweep("mean", session, neurons=[0], video=True),
 ):
     try:
         ask()
@@ -90,7 +95,11 @@ def test_what_is_no_session_predictor_or_strategy_is_refused_in_words(capfd):
     predictor = "CheckpointError There is no predictor '5'"
     strategy = "MaskError There is no strategy '5'"
     found = capfd.readouterr().out.splitlines()
-    assert found == [place] * 5 + [predictor] * 4 + [strategy] * 2
+    chosen = "MaskError neurons"
+    plan = "MaskError neurons is a list of values, such as [0, 16]"
+    switch = "MaskError video is a list of values, such as [True, False]"
+    wrong = [chosen, plan, plan, switch]
+    assert found == [place] * 5 + [predictor] * 4 + [strategy] * 2 + wrong
 
 
 @pytest.mark.slow
@@ -107,6 +116,10 @@ def test_the_demo_session_is_made_once_and_kept_in_the_cache(tmp_path, monkeypat
     calls.clear()
     assert demo.demo_session(job) == demo.unseen_session() == folder
     assert calls == []
+    # A script of it runs on other machines, too.
+    assert demo.open_line(om.open_session(folder)) == "session = om.open_session('demo')"
+    other = om.open_session(shutil.copytree(folder, tmp_path / "other"))
+    assert demo.open_line(other) == f"session = om.open_session({str(other.path)!r})"
 
 
 @pytest.mark.slow

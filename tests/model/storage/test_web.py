@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.data.open import open_line
 from omnimouse_model.data.readers.build import finalise
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.simulate.demo import open_line
 from omnimouse_model.storage import web
 from omnimouse_model.storage.web import AnswerError, Place, RemoteFile, Requests, checked_addresses
 from tests.hub_server import Hub, Repository, local_server

@@ -11,7 +11,7 @@ from ipywidgets.widgets.widget import _instances as widgets
 from traitlets import TraitError
 
 import omnimouse_model as om
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.errors import CheckpointError, MaskError, SessionFormatError
 from omnimouse_model.masks import TARGET
 from omnimouse_widgets.jupyter import explorer as module
 from omnimouse_widgets.jupyter.explorer import Explorer
@@ -83,6 +83,20 @@ def test_a_file_that_does_not_exist_is_an_error_of_the_cell(tmp_path, monkeypatc
             om.open_session(path)
         assert str(of_explorer.value) == str(of_library.value)
         assert str(tmp_path / "nofile.npz") in str(of_explorer.value)
+
+
+def test_a_model_that_does_not_exist_is_an_error_of_the_cell(session_folder):
+    with pytest.raises(CheckpointError, match=r"no predictor 'no-such'.* the names are "):
+        Explorer(session_folder, "no-such")
+    explorer = Explorer(session_folder, "mean")
+    with pytest.raises(CheckpointError, match="no predictor 'no-such'"):
+        explorer.bar.predictor = "no-such"
+    assert explorer.bar.predictor == "mean"
+    assert explorer.settled(60.0).controller.state.predictor_name == "mean"
+    for wrong in (np.array("V1"), om.Mask.nothing(3)):
+        with pytest.raises(MaskError, match=r"mask is (a Mask, such as .* found|for 3 neurons)"):
+            explorer.mask = wrong
+    explorer.close()
 
 
 def test_a_path_in_the_home_folder_is_opened(tmp_path, monkeypatch):

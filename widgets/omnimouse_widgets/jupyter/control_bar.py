@@ -90,7 +90,7 @@ class ControlBar(Part):
         # Function of the offered button; the trait `_offer` is the button's text.
         self._offer_function: Callable[[], object] = lambda: None
         state, events = controller.state, controller.state.events
-        self.bind_field("predictor", controller.model.choose, "predictor_name")
+        self.bind_field("predictor", controller.model.choose_known, "predictor_name")
         # The mask too: a stroke on the mask of a preset ends the preset.
         preset = [events.preset, events.mask]
         self.bind("preset", preset, lambda: state.preset, controller.editor.apply_preset)

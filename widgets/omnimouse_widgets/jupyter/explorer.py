@@ -17,6 +17,7 @@ from traitlets import link
 from omnimouse_model.data.open import check_exists, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.tier_score import TierScore
+from omnimouse_model.inference.registry import check_predictor
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.session_loader import SAMPLES, OpenRequest
 from omnimouse_model.live.state import Device, LiveState
@@ -95,6 +96,13 @@ class Explorer(ResultParts, JobParts):
         with the same `controller`.
     widget
         All parts in one ipywidget.
+
+    Raises
+    ------
+    SessionFormatError
+        The recording does not exist.
+    CheckpointError
+        No model has the name of the predictor; the message lists the names.
     """
 
     # For type checkers; the table of panels says which parts there are.
@@ -117,6 +125,8 @@ class Explorer(ResultParts, JobParts):
         if controller is None:
             # Before threads and processes are started.
             session = _recording(session)
+            if isinstance(predictor, str | Path):
+                check_predictor(str(predictor))
             controller = self._new_controller(device)
         self.controller = controller
         for panel in PANELS:

@@ -31,6 +31,7 @@ from omnimouse_model.analysis.sources.errors import (
 from omnimouse_model.analysis.sources.sources import BEHAVIOR, VIDEO, answered_sources
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.errors import MaskError
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import RowFormat, row_key
 from omnimouse_model.evaluation.tier_windows import scored_starts
@@ -287,7 +288,7 @@ def area_matrix(
 
     Raises
     ------
-    ValueError
+    MaskError
         There are fewer than two sets, or one has too few neurons.
     UnsupportedRequestError
         The predictor does not see responses.
@@ -298,7 +299,7 @@ def area_matrix(
     label_of = neuron_labels(session, by)
     labels = tuple(sorted({*label_of.tolist()} - {""}))
     if len(labels) < 2:
-        raise ValueError(
+        raise MaskError(
             f"Session {session.id!r} has {len(labels)} sets of neurons; two are compared."
         )
     groups = target_groups(label_of, np.flatnonzero(label_of != ""), seed)[:draws]
@@ -309,7 +310,7 @@ def area_matrix(
     ]
     n_visible = min(left) if neurons is None else neurons
     if not 0 < n_visible <= min(left):
-        raise ValueError(
+        raise MaskError(
             f"From 1 to {min(left):,} neurons of each set can be visible, not {n_visible:,}: "
             "the smallest set has no more beside its targets."
         )
@@ -364,7 +365,7 @@ def neuron_labels(session: Session, by: By | Sequence[NeuronGroup]) -> np.ndarra
 
     Raises
     ------
-    ValueError
+    MaskError
         Two groups have a neuron in common.
     """
     if by == "area":
@@ -383,7 +384,7 @@ def neuron_labels(session: Session, by: By | Sequence[NeuronGroup]) -> np.ndarra
         for group in by:
             indices = group.indices(session)
             if (labels[indices] != "").any():
-                raise ValueError(f"A neuron of the group {group.name!r} is in another group.")
+                raise MaskError(f"A neuron of the group {group.name!r} is in another group.")
             labels[indices] = group.name
     return labels.astype(np.str_)
 

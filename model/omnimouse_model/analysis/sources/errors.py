@@ -21,7 +21,12 @@ import numpy as np
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.display import HasSummary, count, data_frame, interval_text
-from omnimouse_model.errors import ResultsFileError, StoppedError, UnsupportedRequestError
+from omnimouse_model.errors import (
+    MaskError,
+    ResultsFileError,
+    StoppedError,
+    UnsupportedRequestError,
+)
 from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, row_key
 from omnimouse_model.evaluation.shard import BATCH
 from omnimouse_model.evaluation.tier_windows import mean_rates
@@ -419,7 +424,7 @@ def chosen_neurons(session: Session, neurons: Targets | None) -> np.ndarray:
 
     Raises
     ------
-    ValueError
+    MaskError
         There are none, or one does not exist.
     """
     if neurons is None:
@@ -428,7 +433,7 @@ def chosen_neurons(session: Session, neurons: Targets | None) -> np.ndarray:
         neurons = NeuronGroup.of(session, "targets", np.atleast_1d(neurons))
     found = neurons_of(session, neurons)
     if not len(found):
-        raise ValueError(f"Session {session.id!r}: there are no targets.")
+        raise MaskError(f"Session {session.id!r}: there are no targets.")
     return found
 
 

@@ -8,10 +8,10 @@ order, these are the official masks `population_N_response…`, `causal_response
 `video_behavior` and their variants.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -350,6 +350,8 @@ class SweepPlan:
     ------
     ValueError
         There is no context, a value is invalid for a context, or the metric is unknown.
+    MaskError
+        Values are no list.
     """
 
     neurons: tuple[int, ...] = ()
@@ -367,12 +369,8 @@ class SweepPlan:
     pool: str | NeuronGroup | None = None
 
     def __post_init__(self) -> None:
-        kinds = {"video": bool, "behavior": bool}
         for name in ("neurons", "history_samples", "video", "behavior", "seeds"):
-            # Plain Python values without repeats, because plans are compared after a
-            # round trip through JSON, and NumPy integers are not JSON.
-            plain = map(kinds.get(name, int), getattr(self, name))
-            object.__setattr__(self, name, tuple(dict.fromkeys(plain)))
+            object.__setattr__(self, name, plain_values(name, getattr(self, name)))
         if not (self.neurons or self.history_samples):
             raise ValueError(
                 "A sweep needs neurons or history_samples; for the score without "
@@ -430,6 +428,24 @@ class SweepPlan:
             if self.history_samples:
                 values = self.history_samples
                 yield Line("history_samples", values, fixed, video, behavior)
+
+
+def plain_values(name: str, values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the values of a field of a plan as plain Python values, without repeats.
+
+    Raises
+    ------
+    MaskError
+        They are not several numbers, or switches.
+    """
+    # Plans are compared after a round trip through JSON, and NumPy integers are not JSON.
+    kind, such = (bool, [True, False]) if name in ("video", "behavior") else (int, [0, 16])
+    try:
+        if not isinstance(values, str):
+            return tuple(dict.fromkeys(kind(value) for value in values))
+    except (TypeError, ValueError):
+        pass
+    raise MaskError(f"{name} is a list of values, such as {such}; found {values!r:.80}.")
 
 
 def _name_of(neurons: str | NeuronGroup | None) -> str:

@@ -24,12 +24,13 @@ from omnimouse_model.analysis.sweep.contexts import (
     context_mask,
     inputs_label,
     largest_context,
+    plain_values,
     too_large,
 )
 from omnimouse_model.analysis.sweep.table import SWEEP, ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec
-from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.errors import MaskError, UnsupportedRequestError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.results import BehaviorScore, Score
 from omnimouse_model.evaluation.results_store import ResultsFile, row_key
@@ -277,12 +278,15 @@ def context_sweep(
     -------
     ContextSweep
         Not `is_complete` if it was cancelled. A context that the predictor or a small
-        population does not support gives a row without a score and with the reason.
+        recording does not support gives a row without a score and with the reason.
 
     Raises
     ------
     ValueError
         A value is invalid for a context, or a session has no window of the tier.
+    MaskError
+        A session lacks the targets or the pool, or no session has as many neurons beside
+        chosen targets, or in a chosen pool, as a context.
     UnsupportedRequestError
         The predictor is a file of predictions, which do not depend on the context.
     ResultsFileError
@@ -297,11 +301,11 @@ def context_sweep(
         raise UnsupportedRequestError(f"{predictor.predictor_id}: {STORED}")
     recordings = listed_sessions(sessions)
     plan = SweepPlan(
-        neurons=tuple(neurons),
-        history_samples=tuple(history_samples),
-        video=tuple(video),
-        behavior=tuple(behavior),
-        seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
+        neurons=plain_values("neurons", neurons),
+        history_samples=plain_values("history_samples", history_samples),
+        video=plain_values("video", video),
+        behavior=plain_values("behavior", behavior),
+        seeds=tuple(range(seeds)) if isinstance(seeds, int) else plain_values("seeds", seeds),
         tier=tier,
         max_windows=max_windows,
         grid=grid,
@@ -317,6 +321,9 @@ def context_sweep(
         check_history(history, predictor.needs.spec)
     with shown_job(job) as shown:
         run = _Run(predictor, plan, recordings, shown)
+        # A file of an older version may have planned more: its other rows can be finished.
+        if results is None or not Path(results).exists():
+            _check_pool(run.cells.values())
         file = None
         if results is not None:
             definition = _definition(predictor, plan, recordings)
@@ -458,6 +465,15 @@ def _choice(
         )
     group = NeuronGroup.of(sessions[0], name, neurons)
     return replace(group, name=f"{len(group.ids):,} chosen neurons")
+
+
+def _check_pool(cells: Iterable[Cell]) -> None:
+    """Refuse contexts with more neurons than a choice of the caller has in any session."""
+    chosen = [cell for cell in cells if not cell.draw.is_held_out]
+    most = max((len(cell.draw.others) for cell in chosen), default=0)
+    for cell in chosen:
+        if cell.context.neurons > most:
+            raise MaskError(f"neurons: {too_large(cell.context, cell.draw)}")
 
 
 def _check_names(sessions: Sequence[Session]) -> None:

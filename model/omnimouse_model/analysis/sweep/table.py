@@ -209,7 +209,8 @@ class ContextSweep(HasSummary):
             "predictor": self.predictor,
             "sessions": str(len(self.sessions)),
             "targets": f"{self.plan.targets_name} from {self.plan.pool_name}",
-            "tier": self.plan.tier,
+            # That of one window is of no tier.
+            **({"tier": self.plan.tier} if self.plan.tier else {}),
             "metric": self.plan.metric,
             "rows": f"{len(self.rows):,} of {self.n_planned:,}",
             "intervals": "of scores over time, of gains over draws",

@@ -453,13 +453,17 @@ class MaskEditor:
 
         Raises
         ------
-        ValueError
-            The mask has another number of neurons than the session.
+        MaskError
+            It is no mask, or has another number of neurons than the session.
         """
+        if not isinstance(mask, Mask):
+            raise MaskError(
+                f"mask is a Mask, such as Mask.from_strategy(NAME, session); found {mask!r:.80}."
+            )
         with self._lock:
             session = self._state.open_session
             if mask.n_neurons != session.n_neurons:
-                raise ValueError(
+                raise MaskError(
                     f"The mask is for {mask.n_neurons} neurons, "
                     f"the recording has {session.n_neurons}."
                 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import PredictionsFileError
 from omnimouse_model.inference.families import fit_names
-from omnimouse_model.inference.registry import must_be_fetched
+from omnimouse_model.inference.registry import check_predictor, must_be_fetched
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -150,6 +150,7 @@ class ModelChoice:
         is_hub_used: bool = True,
     ) -> None:
         self._state, self._requests, self._store, self._lock = state, requests, store, lock
+        self._is_hub_used = is_hub_used
         self.downloads = ModelDownloads(self.choose, execution, is_enabled=is_hub_used)
         self.unfamiliar = ""
         self._needs_of_unfamiliar: Needs | None = None
@@ -191,6 +192,12 @@ class ModelChoice:
         self._chosen_for, self.unfamiliar = session, ""
         self._is_chosen_for_next = session is None and not is_default
         self._choose(predictor)
+
+    def choose_known(self, name: str) -> None:
+        """Choose a predictor by name; refuse a name that nothing has, see `check_predictor`."""
+        if self._is_hub_used:  # else the names are those of another function
+            check_predictor(name)
+        self.choose(name)
 
     def stand_in(self) -> None:
         """Choose `suitable` while the model on screen is trained on a recording new to it."""

@@ -643,10 +643,11 @@ class Finetuning(HasBackgroundTask):
     # -- on the drawing thread --------------------------------------------------------
     def _begin(self, request: FinetuneRequest) -> None:
         self._start_from(request)
-        self._task.start(request, BEGINNING)
-        # Without a prediction until the end, the model leaves the screen.
+        # Without a prediction until the end, the model leaves the screen. First: a run that
+        # only writes its result, which is then chosen, may end at once.
         if self.is_of_screen and request.model == self._client.state.predictor_name:
             self._stand_in()
+        self._task.start(request, BEGINNING)
 
     def _start_from(self, request: FinetuneRequest | None) -> None:
         self.request = request

@@ -28,7 +28,6 @@ from omnimouse_model.analysis.receptive_fields import (
     receptive_fields,
 )
 from omnimouse_model.analysis.spike_activity import SpikeActivity, spike_activity
-from omnimouse_model.data.open import open_line
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError
 from omnimouse_model.evaluation.repeats import (
@@ -47,6 +46,7 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.progress import part_of
+from omnimouse_model.simulate.demo import open_line
 from omnimouse_model.storage.write import cache_dir, remove_oldest
 
 ALL = "All neurons"

@@ -6,7 +6,6 @@ from pprint import pformat
 import numpy as np
 
 from omnimouse_model.analysis.counterfactual import edits_to_json
-from omnimouse_model.data.open import open_line
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.display import printable
@@ -16,6 +15,7 @@ from omnimouse_model.inference.registry import load_line
 from omnimouse_model.live.mask.presets import is_preset, mask_for, preset_named
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.simulate.demo import open_line
 
 MAX_CHARACTERS = 2_000
 """Masks with a longer text are written to a file."""

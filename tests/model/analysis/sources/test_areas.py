@@ -5,7 +5,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis.sources.areas import AreasPlan, ask_areas, neuron_labels
-from omnimouse_model.errors import ResultsFileError, UnsupportedRequestError
+from omnimouse_model.errors import MaskError, ResultsFileError, UnsupportedRequestError
 from omnimouse_model.masks.selection import NeuronGroup
 
 
@@ -67,9 +67,9 @@ def test_sets_are_planes_depths_and_groups(session):
     groups = [NeuronGroup.of(session, "a", range(10)), NeuronGroup.of(session, "b", range(10, 30))]
     found = om.area_matrix("linear-gaussian", session, by=groups, neurons=4, draws=1, max_windows=3)
     assert found.plan.labels == ("a", "b")
-    with pytest.raises(ValueError, match="is in another group"):
+    with pytest.raises(MaskError, match="is in another group"):
         neuron_labels(session, [groups[0], NeuronGroup.of(session, "c", [9])])
-    with pytest.raises(ValueError, match="0 sets of neurons"):
+    with pytest.raises(MaskError, match="0 sets of neurons"):
         om.area_matrix("linear-gaussian", session, by="plane")
 
 
@@ -106,7 +106,7 @@ def test_a_file_of_other_sums_is_refused(found, tmp_path):
 
 
 def test_wrong_requests_say_what_is_possible(session):
-    with pytest.raises(ValueError, match="From 1 to 18 neurons"):
+    with pytest.raises(MaskError, match="From 1 to 18 neurons"):
         om.area_matrix("linear-gaussian", session, neurons=30)
     with pytest.raises(UnsupportedRequestError, match="does not see responses"):
         om.area_matrix("mean", session)

@@ -90,6 +90,7 @@ def test_behavior_is_given_as_in_the_question(window):
     *_, found = live_sweep(predictor, window, SELECTED, behavior=False)
     assert {mask.behavior for mask in predictor.asked} == {"target"}
     assert found.curve("neurons", behavior=False).label == "video"
+    assert "tier" not in repr(found)  # one window is of no tier
 
 
 def test_it_stops_between_points_and_goes_on_where_it_was(window):

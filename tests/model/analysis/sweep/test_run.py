@@ -192,14 +192,7 @@ def test_what_cannot_be_computed_is_a_row_that_says_why(session):
     assert fits.score == pytest.approx(expected_score(Context(8)), abs=0.02)
     assert all(np.isnan(point.score) for point in large)
     assert "has 60 neurons; a context of 55 leaves fewer than 6" in large[0].refusal
-    # Chosen targets are not reduced for the context: it has what the others are.
-    chosen = context_sweep(
-        ContextPredictor(), session, neurons=[48, 55], targets=range(10), seeds=1, max_windows=1
-    )
-    fits, large = chosen.curve("neurons").points
-    assert not fits.refusal
-    assert "The recording has 50 neurons that are no targets, fewer than the 55" in large.refusal
-    assert "; gain" not in repr(chosen)
+    assert "; gain" not in repr(found)
     ask = ASK | {"max_windows": 1, "seeds": 1}
     found = context_sweep(ContextPredictor(refuses_video=True), session, **ask)
     assert found.curve("neurons", video=True).points[0].refusal == "reads no video."
@@ -317,15 +310,24 @@ def test_the_pool_alone_is_shown_and_the_targets_are_predicted(session):
         # Targets in the pool have a history, but no visible sample beside the others.
         assert not mask.visible[30:, [4, 5]].any()
     assert any(mask.visible[:30, 4].any() for mask in predictor.asked)
-    with pytest.warns(UserWarning, match="answers none"):
-        large = context_sweep(
-            predictor, session, neurons=[19], targets=group, pool=range(20), seeds=1
-        )
-    assert "The pool has 18 neurons that are no targets" in large.rows[0].refusal
     outside = context_sweep(
         predictor, session, neurons=[1], pool=range(20), seeds=1, max_windows=1, centred=False
     )
     assert outside.rows[0].n_neurons == session.n_neurons - 20
+
+
+def test_more_neurons_than_a_chosen_pool_has_are_refused_before_the_first_prediction(session):
+    predictor, ask = ContextPredictor(), {"seeds": 1, "max_windows": 1}
+    for chosen, n, words in (
+        ({"targets": range(10)}, 51, "The recording has 50 neurons that are no targets"),
+        ({"targets": [4, 5, 30], "pool": range(20)}, 19, "The pool has 18 neurons that are no"),
+        ({"pool": range(20)}, 21, "The pool has 20 neurons that are no targets, fewer than the 21"),
+    ):
+        with pytest.raises(MaskError, match=f"neurons: {words}"):
+            context_sweep(predictor, session, neurons=[0, n], **chosen, **ask)
+        assert not predictor.asked
+    largest = context_sweep(predictor, session, neurons=[50], targets=range(10), **ask)
+    assert not largest.rows[0].refusal
 
 
 def test_targets_and_pool_return_with_the_saved_sweep(session, tmp_path):

@@ -240,7 +240,16 @@ def test_a_baseline_answers_while_the_model_is_trained(controller, finetuning, s
     name = controller.state.predictor_name
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
     said = finetuning.estimate(2)
+    on_screen: list[str] = []
+    begin = finetuning._task.start
+    monkeypatch.setattr(
+        finetuning._task,
+        "start",
+        lambda *told: (on_screen.append(controller.state.predictor_name), begin(*told)),
+    )
     finetuning.start(steps=2)
+    # First: a run that only writes its result may end, and choose it, at once.
+    assert on_screen == [FALLBACK]
     # Until a pace is known, it says how long all of it takes, as the form did.
     assert said.startswith("roughly")
     assert finetuning.message == f"{finetuning.stage} · in all {said}"
