@@ -44,10 +44,13 @@ from omnimouse_model.data.readers.build.spiking_units import (
     spiking_responses,
 )
 from omnimouse_model.data.readers.build.trials import (
+    COLOURS,
     PartsVideo,
     PresentationIntervals,
     TrialClock,
     build_stimulus,
+    note_upright,
+    shown_size,
     trial_intervals,
     trials_without_screen,
     video_parts,
@@ -354,9 +357,11 @@ def _stimulus(
         return None
     # `asarray` keeps a mapped video mapped.
     video = arrays.stored("video")
-    colour = video.ndim == 4 and video.shape[3] == 3
-    if video.dtype.kind not in "fiu" or 0 in video.shape or not (colour or video.ndim == 3):
+    size = shown_size(video.shape[1:])
+    is_sound = len(size) >= 2 and size[2:] in ((), (COLOURS,))
+    if video.dtype.kind not in "fiu" or 0 in video.shape or not is_sound:
         raise arrays.wrong("video", f"is {video.shape} {video.dtype}")
+    note_upright(size, arrays.notes)
     times = _frame_times(arrays, len(video))
     recording, span = (responses.valid_interval(), Interval(float(times[0]), float(times[-1])))
     scale = scale_to_seconds("video", span, recording, arrays.notes)
@@ -373,7 +378,7 @@ def _stimulus(
     shown = [intervals.at(float(part.times[0])).get("stim_id", "") for part in parts]
     parts = [replace(p, stim_id=str(name)) for p, name in zip(parts, shown, strict=True)]
     t0 = responses.start
-    return build_stimulus(parts, intervals, t0, video.shape[1:], source, arrays.notes)
+    return build_stimulus(parts, intervals, t0, size, source, arrays.notes)
 
 
 def _frames(rows: Rows, name: str, part: slice) -> np.ndarray:
@@ -408,10 +413,8 @@ def _intervals(arrays: NamedArrays, responses: Signal) -> PresentationIntervals:
     fields: dict[str, list[Any]] = {}
     for name in _TRIAL_FIELDS:
         column = arrays.part(f"trial_{name}", trial=n)
-        if column is not None and name == "stim_id" and column.dtype.kind in "fiu":
-            # A number that is not finite is an unknown name.
-            names = [str(value).removesuffix(".0") for value in column]
-            column = np.where(np.isfinite(column), names, "")
+        if name == "stim_id":
+            column = _names(column)
         if column is not None:
             fields[name] = column.tolist()
     fields["id"] = list(range(n))  # before sorting: the user's own order
@@ -428,7 +431,7 @@ def _units(arrays: NamedArrays, responses: Signal) -> Units:
     n = responses.n_columns if arrays.n_units is None else arrays.n_units
 
     plane = arrays.part("plane", neuron=n)
-    probe = arrays.part("probe", neuron=n)
+    probe, area = (_names(arrays.part(name, neuron=n)) for name in ("probe", "area"))
     if probe is not None and plane is None:
         plane = probe_numbers(probe)
     unit_id = arrays.part("unit_ids", neuron=n)
@@ -446,7 +449,7 @@ def _units(arrays: NamedArrays, responses: Signal) -> Units:
         responses,
         arrays.notes,
         unit_id=read(unit_id),
-        area=read(arrays.part("area", neuron=n)),
+        area=read(area),
         area_source="area",
         plane=read(plane),
         xyz_um=read(arrays.part("xyz_um", neuron=n)),
@@ -458,6 +461,17 @@ def _units(arrays: NamedArrays, responses: Signal) -> Units:
     faults = Notes() if responses.has_events else arrays.notes
     quality = read(faults.attempt("quality", _unit_quality, arrays, n))
     return units if quality is None else replace(units, properties={"quality": quality})
+
+
+def _names(values: np.ndarray | None) -> np.ndarray | None:
+    """Return names, of which some programs store numbers; "" where a number is missing."""
+    if values is None:
+        return None
+    if values.dtype.kind == "U":
+        # MATLAB fills names up to one length.
+        return np.char.strip(values)
+    names = [str(value).removesuffix(".0") for value in values.tolist()]
+    return np.where(np.isfinite(values), names, "")
 
 
 def _roi(arrays: NamedArrays, n: int) -> Roi | None:

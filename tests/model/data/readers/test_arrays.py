@@ -279,6 +279,33 @@ def test_stimulus_ids_may_be_numbers(numbers, ids):
     assert trials.stim_id[trials.readable].tolist() == ids
 
 
+@pytest.mark.parametrize(
+    ("stored", "names"),
+    [
+        (np.arange(1, N + 1), ["1", "2", "3", "4", "5", "6"]),
+        (np.array([1.0, np.nan] * 3), ["1", ""] * 3),
+        (np.array(["V1  ", "LM  "] * 3), ["V1", "LM"] * 3),
+    ],
+)
+def test_areas_may_be_numbers_and_filled_up_with_spaces(stored, names):
+    check_session(session_arrays(area=stored), {"units.area": names}, {"left_out_stream": None})
+
+
+@pytest.mark.parametrize("n_channels", [1, 4])
+def test_frames_may_have_an_alpha_or_a_single_channel(n_channels):
+    gray = session_arrays()["video"]
+    video = np.repeat(gray[..., None], n_channels, axis=3)
+    session = open_session(session_arrays(video=video))
+    frames, _ = session.stimulus.sample(5.0 + np.arange(900) / 30 + 1e-3)
+    shown = gray if n_channels == 1 else video[..., :3]
+    np.testing.assert_array_equal(frames, shown)
+
+
+def test_frames_that_lie_on_their_side_are_told():
+    video = np.zeros((900, 64, 36), np.uint8)
+    check_session(session_arrays(video=video), {}, {"frame_axes": "64 × 36"})
+
+
 @pytest.mark.slow
 def test_trials_and_tiers_count_without_a_video(tmp_path):
     np.savez(tmp_path / "s.npz", **session_arrays(video=None, video_rate_hz=None))

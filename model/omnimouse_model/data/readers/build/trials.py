@@ -70,6 +70,23 @@ COLOURS, WITH_ALPHA = 3, 4
 """Channels of coloured frames."""
 
 
+def shown_size(size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the size of frames without alpha and without an axis of a single channel."""
+    if size[2:] == (WITH_ALPHA,):
+        return (*size[:2], COLOURS)
+    return size[:2] if size[2:] == (1,) else size
+
+
+def note_upright(size: tuple[int, ...], notes: Notes) -> None:
+    """Warn of frames that are higher than wide: their axes may be exchanged."""
+    if size[0] > size[1]:
+        notes.warn(
+            "frame_axes",
+            f"frames of {size[0]} × {size[1]} are taken as height × width, as most "
+            "programs store them; if they are width × height, they lie on their side",
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PartsVideo:
     """Frames of parts, one for each trial; see `VideoSource`.

@@ -24,11 +24,12 @@ from omnimouse_model.data.readers.build.notes import (
 )
 from omnimouse_model.data.readers.build.trials import (
     COLOURS,
-    WITH_ALPHA,
     Part,
     PartsVideo,
     PresentationIntervals,
     build_stimulus,
+    note_upright,
+    shown_size,
     video_parts,
 )
 from omnimouse_model.data.readers.nwb.file import NwbFile, last_name
@@ -100,12 +101,7 @@ def read_stimulus(
             f"presentations differ in size ({texts}): each is shown in gray at the largest, "
             "and averaged to the size of a model from its own",
         )
-    if size[0] > size[1]:
-        nwb.notes.warn(
-            "frame_axes",
-            f"frames of {size[0]} × {size[1]} are taken as height × width, as most "
-            "programs store them; if they are width × height, they lie on their side",
-        )
+    note_upright(size, nwb.notes)
     source = partial(PartsVideo, partial(_stored, nwb.file), nwb.file.source.check)
     stimulus = build_stimulus(parts, intervals, responses.start, size, source, nwb.notes, shown)
     span = stimulus.valid_interval()
@@ -335,11 +331,7 @@ def _frame_size(nwb: NwbFile, part: Part) -> tuple[int, ...]:
     """Return the frame size of an array, (height, width[, 3]), without alpha."""
     dataset: Any = nwb.file.dataset(part.name)
     shape = tuple(int(n) for n in dataset.shape)
-    size = shape if part.is_single else shape[1:]
-    if size[2:] == (WITH_ALPHA,):
-        size = (*size[:2], COLOURS)
-    elif size[2:] == (1,):
-        size = size[:2]
+    size = shown_size(shape if part.is_single else shape[1:])
     if len(size) < 2 or size[2:] not in ((), (COLOURS,)):
         raise nwb.wrong(dataset.parent, f"has frames {size}; {_EXPECTED} expected")
     if dataset.dtype.kind not in "fiu" or 0 in shape:
