@@ -22,16 +22,16 @@ from omnimouse_model.data.readers.build.checked_values import (
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import (
-    MILLISECOND_S,
+    UNITS_OF_TIME,
     Notes,
     ReadOptions,
     apart,
     common_time,
     eye_signal,
-    is_in_milliseconds,
     is_long_enough,
     scale_to_seconds,
     span_text,
+    unit_of_times,
 )
 from omnimouse_model.data.readers.build.spiking_units import (
     LATE_S,
@@ -185,8 +185,8 @@ def _trial_reach(arrays: NamedArrays, spikes: Interval) -> tuple[float, float]:
         if len(ends):
             refuse_milliseconds(arrays.path, spikes, trials, "trials")
         # Told where trials are read.
-        if is_in_milliseconds(trials, spikes):
-            starts, ends = starts * MILLISECOND_S, ends * MILLISECOND_S
+        if unit := unit_of_times(trials, spikes):
+            starts, ends = starts * UNITS_OF_TIME[unit], ends * UNITS_OF_TIME[unit]
     far = max(LATE_S, _FAR * (spikes.stop - spikes.start))
     begin = float(starts.min(initial=spikes.start))
     end = float(ends.max(initial=spikes.stop))

@@ -427,20 +427,20 @@ def test_a_rate_in_other_units_is_read_by_the_other_streams_or_refused():
         check_session(arrays, {"responses.rate_hz": hz}, notes, rate_hz=given)
 
 
-def test_times_in_milliseconds_are_recognised_by_the_responses():
+@pytest.mark.parametrize(
+    ("unit", "per_second"), [("milliseconds", 1e3), ("microseconds", 1e6), ("nanoseconds", 1e9)]
+)
+def test_times_in_another_unit_are_recognised_by_the_responses(unit, per_second):
     video = np.zeros((900, 4, 6), np.uint8)
     times = 5.0 + np.arange(900) / 30
     session = check_session(
         session_arrays(
             video=video,
-            video_times=1000 * times,
-            trial_start=np.array([5e3, 15e3, 25e3]),
-            trial_stop=np.array([15e3, 25e3, 35e3]),
+            video_times=per_second * times,
+            trial_start=per_second * np.array([5.0, 15.0, 25.0]),
+            trial_stop=per_second * np.array([15.0, 25.0, 35.0]),
         ),
-        notes={
-            "times_in_milliseconds": "milliseconds",
-            "trials_in_milliseconds": "milliseconds",
-        },
+        notes={f"times_in_{unit}": unit, f"trials_in_{unit}": unit},
     )
     np.testing.assert_allclose(session.stimulus.slot_t[:900], times)
     readable = session.trials.readable
@@ -563,6 +563,7 @@ def test_spikes_of_any_clock_begin_with_the_first_one(first):
     ("start", "stop", "code", "words"),
     [
         (1e3, 1e3, "trials_in_milliseconds", "taken as milliseconds"),
+        (1e6, 1e6, "trials_in_microseconds", "taken as microseconds"),
         (1.0, [1.0] * 59 + [170.0], "trials_beyond_spikes", "to 101320 s, and"),
         ([-1e5] + [1.0] * 59, 1.0, "trials_beyond_spikes", "back to -100000 s"),
     ],

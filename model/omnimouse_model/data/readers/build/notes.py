@@ -384,7 +384,8 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 MIN_OVERLAP_S = 3.0
 """A window of 2 s with a margin of 0.5 s at both ends."""
-MILLISECOND_S = 1e-3
+UNITS_OF_TIME = {"milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
+"""Unit in which times are stored in place of seconds -> its length in seconds."""
 _SIMILAR = 0.5
 """Spans count as similar if the shorter one has this share of the longer one."""
 
@@ -399,35 +400,33 @@ def is_long_enough(span: Interval) -> bool:
     return bool(span.stop - span.start >= MIN_OVERLAP_S)
 
 
-def is_in_milliseconds(span: Interval, recording: Interval) -> bool:
-    """Return whether a span fits the recording if its times are milliseconds.
+def unit_of_times(span: Interval, recording: Interval) -> str:
+    """Return the unit in which a span fits the recording, "" for seconds or none.
 
-    It does if the stored span is far longer, and a thousandth of it has about the
-    length of the recording and lies on it.
+    It does if the stored span is far longer, and has in that unit about the length of the
+    recording and lies on it.
     """
-    in_seconds = Interval(span.start * MILLISECOND_S, span.stop * MILLISECOND_S)
-    length, recorded = (s.stop - s.start for s in (in_seconds, recording))
-    shared = common_time(in_seconds, recording)
-    # Times of arrays are numbers of NumPy.
-    return bool(
-        min(length, recorded) >= _SIMILAR * max(length, recorded)
-        and shared.stop - shared.start >= _SIMILAR * recorded
-    )
+    recorded = recording.stop - recording.start
+    for unit, seconds in UNITS_OF_TIME.items():
+        in_seconds = Interval(span.start * seconds, span.stop * seconds)
+        length, shared = in_seconds.stop - in_seconds.start, common_time(in_seconds, recording)
+        is_long = min(length, recorded) >= _SIMILAR * max(length, recorded)
+        if is_long and shared.stop - shared.start >= _SIMILAR * recorded:
+            return unit
+    return ""
 
 
 def scale_to_seconds(name: str, span: Interval, recording: Interval, notes: Notes) -> float:
-    """Return the factor from the times of a stream to seconds, with a warning if not 1.
-
-    Only milliseconds are recognised; see `is_in_milliseconds`.
-    """
-    if not is_in_milliseconds(span, recording):
+    """Return the factor from the times of a stream to seconds, with a warning if not 1."""
+    unit = unit_of_times(span, recording)
+    if not unit:
         return 1.0
     notes.warn(
-        "times_in_milliseconds",
+        f"times_in_{unit}",
         f"{name}: its times reach from {span_text(span)}, the responses cover "
-        f"{span_text(recording)}; they are taken as milliseconds",
+        f"{span_text(recording)}; they are taken as {unit}",
     )
-    return MILLISECOND_S
+    return UNITS_OF_TIME[unit]
 
 
 def clock_remedy(span: Interval, recording: Interval, origins: Mapping[str, float]) -> str:
@@ -441,8 +440,8 @@ def clock_remedy(span: Interval, recording: Interval, origins: Mapping[str, floa
         Name -> value in seconds of the constants of the file that can separate two
         clocks, such as the start of the session in Unix time.
     """
-    if is_in_milliseconds(span, recording):
-        return "its times look like milliseconds: divide them by 1000"
+    if unit := unit_of_times(span, recording):
+        return f"its times look like {unit}: divide them by {1 / UNITS_OF_TIME[unit]:.0f}"
     for name, value in origins.items():
         for verb, shift in (("add", value), ("subtract", -value)):
             moved = Interval(span.start + shift, span.stop + shift)

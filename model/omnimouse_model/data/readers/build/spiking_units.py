@@ -13,10 +13,11 @@ from omnimouse_model.data.neurons import Units, probe_numbers
 from omnimouse_model.data.readers.build.checked_values import LONGEST_S, as_float, check_extent
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import (
+    UNITS_OF_TIME,
     Notes,
     ReadOptions,
-    is_in_milliseconds,
     span_text,
+    unit_of_times,
 )
 from omnimouse_model.data.readers.build.trial_files import stretches
 from omnimouse_model.data.signal import Signal, rounding_of
@@ -227,13 +228,13 @@ def recording_start(first: float) -> float:
 
 def refuse_milliseconds(path: Path, spikes: Interval, others: Interval, name: str) -> None:
     """Raise if other times of the recording show that those of spikes are in ms."""
-    if is_in_milliseconds(spikes, others):
+    if unit := unit_of_times(spikes, others):
         raise bad_file(
             path,
             "bad_clock",
             f"has spikes from {span_text(spikes)}, and {name} from {span_text(others)}: are the "
-            f"times of spikes milliseconds, or those of {name} wrong?",
-            "divide the times of spikes by 1000 if they are milliseconds",
+            f"times of spikes {unit}, or those of {name} wrong?",
+            f"divide the times of spikes by {1 / UNITS_OF_TIME[unit]:.0f} if they are {unit}",
         )
 
 

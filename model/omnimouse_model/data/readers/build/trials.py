@@ -14,7 +14,7 @@ import numpy as np
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.build.checked_values import as_float
 from omnimouse_model.data.readers.build.notes import (
-    MILLISECOND_S,
+    UNITS_OF_TIME,
     Notes,
     ReadOptions,
     clock_remedy,
@@ -553,16 +553,17 @@ def _scale(name: str, on: np.ndarray, clock: TrialClock, notes: Notes) -> float:
     if inside == n:
         return 1.0
     span = Interval(float(on[0]), float(on[-1]))
-    milliseconds = float(recording.contains(on * MILLISECOND_S).mean())
-    # Enough of them that a few trials at the begin do not decide.
-    covers = np.ptp(on) * MILLISECOND_S > _FEW * (recording.stop - recording.start)
-    if inside <= _FEW * n and milliseconds >= _MOST and covers:
-        notes.warn(
-            "trials_in_milliseconds",
-            f"{name}: {_starts_text(on)}, the responses cover "
-            f"{span_text(recording)}; the times of trials are taken as milliseconds",
-        )
-        return MILLISECOND_S
+    for unit, seconds in UNITS_OF_TIME.items():
+        is_inside = float(recording.contains(on * seconds).mean()) >= _MOST
+        # Enough of them that a few trials at the begin do not decide.
+        covers = np.ptp(on) * seconds > _FEW * (recording.stop - recording.start)
+        if inside <= _FEW * n and is_inside and covers:
+            notes.warn(
+                f"trials_in_{unit}",
+                f"{name}: {_starts_text(on)}, the responses cover "
+                f"{span_text(recording)}; the times of trials are taken as {unit}",
+            )
+            return seconds
     counted = [
         f"they look like numbers of {of}: divide them by {rate_hz:.6g}"
         for of, rate_hz in clock.sample_rates.items()

@@ -88,6 +88,14 @@ _LENGTHS = {
     **dict.fromkeys(("in", "inch", "inche"), 2.54),
 }
 """Unit of length -> cm."""
+_SPEEDS = {
+    "mps": 100.0,
+    "cmps": 1.0,
+    "mmps": 0.1,
+    **dict.fromkeys(("kmh", "kph", "kmph"), 1e5 / 3600),
+    "mph": 44.704,
+}
+"""Unit of speed in one word -> cm/s."""
 _ANGLES = _listed("rad radian deg degree rev revolution turn rotation")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 """First letter of a unit of time -> seconds."""
@@ -270,9 +278,11 @@ def _speed_unit(unit: str) -> tuple[str, float]:
 
     Kinds are length and angle (per time), unknown and other.
     """
-    text = unit.strip().lower()
+    text = unit.strip().lower().replace("_", " ")
     if text in _NO_UNITS:
         return "unknown", 1.0
+    if text in _SPEEDS:
+        return "length", _SPEEDS[text]
     match = _PER_TIME.fullmatch(text)
     if match is not None and match[1] in _LENGTHS:
         return "length", _LENGTHS[match[1]] / _SECONDS[match[2][0]]

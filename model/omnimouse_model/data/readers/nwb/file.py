@@ -210,13 +210,16 @@ class NwbFile:
         if self.file.find("timestamps", group) is None:
             raise self.wrong(group, "has neither starting_time nor timestamps")
         shape = self.shape(group, "timestamps")
+        # MATLAB saves vectors as one row or one column.
+        if len(shape) == 2 and 1 in shape:
+            shape = (max(shape),)
         if len(shape) != 1:
             found = f"has timestamps of shape {shape}; ({n},) expected"
             raise self.wrong(group, found, _CLOCK_HINT)
         if shape != (n,):
             found = f"has {shape[0]:,} timestamps for {n:,} samples"
             raise self.wrong(group, found, _CLOCK_HINT)
-        stored = self.file.table(f"{group.name}/timestamps")
+        stored = self.file.table(f"{group.name}/timestamps").reshape(-1)
         if stored.dtype.kind not in "fiu":
             raise self.wrong(group, f"has timestamps of {stored.dtype}", _CLOCK_HINT)
         times = stored.astype(np.float64)

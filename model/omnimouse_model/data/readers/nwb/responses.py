@@ -155,7 +155,12 @@ _SAME_RATE = 0.05
 """Largest relative difference of two rates that count as the same."""
 _SLOWEST_HZ = 0.2
 """A lower rate is no rate of calcium imaging of activity."""
-_UNITS = (("milliseconds (ms)", 1e3), ("microseconds (µs)", 1e6), ("minutes", 1 / 60))
+_UNITS = (
+    ("milliseconds (ms)", 1e3),
+    ("microseconds (µs)", 1e6),
+    ("nanoseconds (ns)", 1e9),
+    ("minutes", 1 / 60),
+)
 """Unit of time -> how many are a second."""
 _MOST_PLANES = 64
 
@@ -207,6 +212,13 @@ def clock_in_seconds(nwb: NwbFile, series: Series, n: int, stated_hz: float | No
             if is_even:  # nothing tells that its starting_time is no second
                 return Clock(clock.start, rate * per_second, n)
             return clock.scaled(1 / per_second)
+    if nwb.is_even(series.group) and rates_agree(1 / rate, expected):
+        nwb.notes.warn(
+            "time_unit",
+            f"the rate of {name}, {rate:.4g}, is read as seconds between samples, because that "
+            f"gives the {source}",
+        )
+        return Clock(clock.start, 1 / rate, n)
     if rate == 1 and np.isfinite(expected) and _has_frame_numbers(nwb, series):
         text = f"times of {name} are read as numbers of frames, at the {source}"
         nwb.notes.warn("time_unit", text)
@@ -258,7 +270,7 @@ def _note_imaging_rate(nwb: NwbFile, name: str, rate: float, plane_hz: float) ->
 def _has_frame_numbers(nwb: NwbFile, series: Series) -> bool:
     if nwb.file.find("timestamps", series.group) is None:
         return False
-    times = nwb.file.table(f"{series.group.name}/timestamps").astype(np.float64)
+    times = nwb.file.table(f"{series.group.name}/timestamps").reshape(-1).astype(np.float64)
     return bool((np.diff(times) == 1).all())
 
 

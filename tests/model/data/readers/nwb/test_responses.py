@@ -315,13 +315,13 @@ def test_rois_that_are_ids_of_the_table_are_read_so(path, dtype):
     [
         *(
             (TIMES * per_second, 10.0, {"responses.start": 2.0}, "imaging plane")
-            for per_second in (1e3, 1e6, 1 / 60)
+            for per_second in (1e3, 1e6, 1e9, 1 / 60)
         ),
         (np.arange(300.0), 10.0, {"responses.rate_hz": 10.0}, "numbers of frames"),
         # A recording of hours in milliseconds is no week.
         (1e3 * np.arange(300) * 40, 0.025, {"duration_s": 12_000.0}, "imaging plane"),
     ],
-    ids=["ms", "µs", "minutes", "frames", "hours in ms"],
+    ids=["ms", "µs", "ns", "minutes", "frames", "hours in ms"],
 )
 def test_times_in_another_unit_are_read_by_the_imaging_rate(path, times, imaging_hz, values, words):
     write_nwb(path, Plane(timestamps=times), changes={IMAGING_RATE: imaging_hz})
@@ -389,6 +389,16 @@ CLOCKS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "a rate in kilohertz": (
         {IMAGING_RATE: 10.0, RATE: 0.01},
         {"responses.rate_hz": 10.0, "responses.start": 2.0},
+        {},
+    ),
+    "seconds between samples": (
+        {IMAGING_RATE: 10.0, RATE: 0.1},
+        {"responses.rate_hz": 10.0, "responses.start": 2.0},
+        {"time_unit": "seconds between samples"},
+    ),
+    "timestamps in a column": (
+        {START: None, f"{FIRST}/timestamps": TIMES[:, None]},
+        {"responses.rate_hz": 10.0},
         {},
     ),
     "a rate that is none": (

@@ -100,6 +100,8 @@ def test_other_series_are_no_running(path):
     [
         ("speed", "cm s^-1", 1.0, ("running", "cm/s")),
         ("TreadmillVelocity", "meters per second", 100.0, ("running", "cm/s")),
+        ("speed", "cm_per_s", 1.0, ("running", "cm/s")),
+        ("speed", "mps", 100.0, ("running", "cm/s")),
         ("wheel_speed", "rad/s", 1.0, ("wheel_speed", "rad/s")),
     ],
 )
