@@ -27,7 +27,14 @@ from omnimouse_model.data.readers.build.notes import (
     Notes,
     ReadOptions,
     choose_series,
-    note_interpolation,
+)
+from omnimouse_model.data.readers.build.trial_files import (
+    Placed,
+    PlacedRows,
+    fitted_step,
+    note_gaps,
+    place_samples,
+    traces_signal,
 )
 from omnimouse_model.data.readers.roi_hdf5 import (
     HDF5_SUFFIXES,
@@ -39,7 +46,6 @@ from omnimouse_model.data.readers.roi_hdf5 import (
 )
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows, is_hdf5
 from omnimouse_model.storage.arrays.rows import MemoryRows
@@ -167,6 +173,7 @@ def _read_minian(folder: Path, notes: Notes) -> Extraction:
     name = next(iter(arrays))
     n_frames, n_regions = shapes[name]
     check_counts(folder, n_frames, n_regions)
+    times = notes.attempt(_TIMES, _minian_times, files[name], n_frames)
     return Extraction(
         program="Minian",
         format="minian",
@@ -177,8 +184,9 @@ def _read_minian(folder: Path, notes: Notes) -> Extraction:
         ),
         n_regions=n_regions,
         unit_id=_minian_ids(files[name], n_regions),
-        rate_hz=notes.attempt(_TIMES, _minian_rate, files[name], n_frames, notes),
+        rate_hz=None if times is None else 1 / fitted_step(times)[0],
         rate_source=_TIMES,
+        times=times,
         masks=notes.attempt("the masks", _minian_masks, folder, n_regions),
         image=notes.attempt("the image", _minian_image, folder),
         image_name=f"the maximum over time ({_IMAGE})",
@@ -234,8 +242,8 @@ def _minian_image(folder: Path) -> np.ndarray | None:
     return require(image, folder, "an image", (None, None), part=_IMAGE)
 
 
-def _minian_rate(file: ZarrFile, n_frames: int, notes: Notes) -> float | None:
-    """Return the mean rate of the frames in the table of times, None without one."""
+def _minian_times(file: ZarrFile, n_frames: int) -> np.ndarray | None:
+    """Return the seconds of the frames in the table of times, None without one."""
     folder = file.path.parent
     path = folder / _TIMES
     if not is_file(path):
@@ -262,14 +270,7 @@ def _minian_rate(file: ZarrFile, n_frames: int, notes: Notes) -> float | None:
         n_missing = int(np.isnan(known).sum())
         found = f"has no increasing times of {n_frames:,} frames ({n_missing:,} missing)"
         raise wrong(folder, _TIMES, found, _STATE_RATE)
-    step = float(known[-1] - known[0]) / (n_frames - 1)
-    if steps.max() > 1.5 * step:
-        notes.warn(
-            "uneven_frames",
-            f"{_TIMES}: frames are up to {steps.max():.4g} ms apart, {step:.4g} ms in the mean; "
-            "they are taken as even",
-        )
-    return 1000.0 / step
+    return np.asarray(known - known[0]) / 1000
 
 
 LOOKED_FOR = (
@@ -309,8 +310,14 @@ def read(path: Path, options: ReadOptions) -> Session:
     rate_hz = _rate(found, options, notes)
     rows = found.rows(series, chosen)
     check_extent(path, series, rows.shape[0], rate_hz)
-    note_interpolation(rate_hz, notes)
-    responses = Signal.of_rows("responses", rows, rate_hz, 0.0, mode="linear")
+    source = place = np.arange(rows.shape[0])
+    if found.times is not None and rate_hz == found.rate_hz:
+        source, place, is_even = place_samples(found.times, rate_hz)
+        check_extent(path, series, int(place[-1]) + 1, rate_hz)
+        note_gaps(series, place, 0.0, rate_hz, is_even, notes)
+    if not np.array_equal(source, place):
+        rows = PlacedRows([Placed(rows, source, place)], int(place[-1]) + 1)
+    responses = traces_signal(rows, rate_hz, 0.0, place, notes)
     images = {}
     if found.image is not None:
         notes.assume("shown_image", f"the image shown is {found.image_name}, no mean image")

@@ -49,6 +49,8 @@ class Extraction:
         int64 (n_regions,).
     rate_hz, rate_source
         Stored frames per second, NaN or None without; the field that states it.
+    times
+        float64 (frame,) seconds of the frames from 0, where they are stored.
     accepted, accepted_source
         bool (n_regions,) regions that are cells, None if nothing tells; the field.
     masks
@@ -66,6 +68,7 @@ class Extraction:
     unit_id: np.ndarray
     rate_hz: float | None = None
     rate_source: str = ""
+    times: np.ndarray | None = None
     accepted: np.ndarray | None = None
     accepted_source: str = ""
     masks: Roi | None = None

@@ -304,6 +304,22 @@ def test_without_times_the_rate_is_asked_for(tmp_path):
     assert open_session(folder, rate_hz=20.0, series="C").n_neurons == N_REGIONS
 
 
+@pytest.mark.parametrize(("late_s", "note"), [(60.0, "1 pause (60 s)"), (0.1, "2 missing samples")])
+def test_time_without_frames_is_missing(tmp_path, late_s, note):
+    folder = write_minian(tmp_path / "minian")
+    times = 25.0 * np.arange(2 * N_FRAMES) + 1000
+    times[N_FRAMES:] += 1000 * late_s
+    rows = [f"{k},{time},0" for k, time in enumerate(times)]
+    text = "\n".join(["Frame Number,Time Stamp (ms),Buffer Index", *rows])
+    (folder / "timeStamps.csv").write_text(text)
+    values = {"responses.rate_hz": pytest.approx(20.0), "recorded_s": pytest.approx(20.0, abs=0.2)}
+    session = check_session(folder, values, {"uneven_times": note})
+    half, late = N_FRAMES // 2, round(20 * late_s)
+    np.testing.assert_array_equal(session.responses.data[:half], traces(1).T[:half])
+    assert np.isnan(session.responses.data[half : half + late]).all()
+    np.testing.assert_array_equal(session.responses.data[half + late :], traces(1).T[half:])
+
+
 def test_times_that_lack_frames_are_left_out_with_a_count(tmp_path):
     folder = write_minian(tmp_path / "minian")
     text = (folder / "timeStamps.csv").read_text()

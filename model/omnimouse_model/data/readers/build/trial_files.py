@@ -26,6 +26,7 @@ from omnimouse_model.data.stimulus import (
     TrialFiles,
     Trials,
 )
+from omnimouse_model.display import count
 from omnimouse_model.storage.arrays.npy import stamped_array
 from omnimouse_model.storage.arrays.rows import ArrayFile, Rows
 from omnimouse_model.storage.files import FileStamp
@@ -147,15 +148,15 @@ def sample_places(times: np.ndarray, rate_hz: float) -> tuple[np.ndarray, float]
     # does not move the others.
     ordinal = np.arange(len(times)) - first
     late = (times - times[0]) * rate_hz - ordinal
-    count = np.diff(np.append(begin, len(times)))
-    phase = np.add.reduceat(late, begin) / count
-    deviation = float(np.abs(late - np.repeat(phase, count)).max())
+    n_each = np.diff(np.append(begin, len(times)))
+    phase = np.add.reduceat(late, begin) / n_each
+    deviation = float(np.abs(late - np.repeat(phase, n_each)).max())
     row = np.rint(phase).astype(np.int64)
     row[0] = 0
     # A stretch begins after the end of the one before it, also after rounding.
     for k in range(1, len(row)):
-        row[k] = max(row[k], row[k - 1] + count[k - 1])
-    return np.asarray(np.repeat(row, count) + ordinal, np.int64), deviation
+        row[k] = max(row[k], row[k - 1] + n_each[k - 1])
+    return np.asarray(np.repeat(row, n_each) + ordinal, np.int64), deviation
 
 
 def stretches(
@@ -218,6 +219,104 @@ def traces_signal(
     note_interpolation(rate_hz, notes)
     fields |= {"mode": "linear", "recorded_spans": spans, "n_missing": n_missing}
     return Signal.of_rows("responses", rows, rate_hz, start, **fields)
+
+
+JITTER = 0.3
+"""Largest deviation of samples from the fitted even clock, as a fraction of a step: a
+quarter, and the error of the fit."""
+_ROUNDED = 4
+"""Deviation from a grid allowed for rounding, in units of the float spacing."""
+_OTHER_RATE = 0.05
+"""Share of samples after one longer step that shows another rate."""
+
+
+def fitted_step(times: np.ndarray) -> tuple[float, float, bool]:
+    """Return the step of even times, the largest deviation, and whether gaps are there.
+
+    One step is fitted to all stretches between gaps. Deviations are those from an ideal
+    clock, not from step to step: small errors of the steps would otherwise add up to a
+    drift without being noticed.
+
+    Parameters
+    ----------
+    times
+        float64 (n,) increasing, n > 1.
+    """
+    steps = np.diff(times)
+    is_gap = steps > GAP * float(np.median(steps))
+    stretch = np.concatenate([[0], np.cumsum(is_gap)])
+    n_each = np.bincount(stretch)
+    since, number = times - times[0], np.arange(len(times), dtype=np.float64)
+    for values in (since, number):
+        values -= (np.bincount(stretch, values) / n_each)[stretch]
+    step = float(number @ since / (number @ number))
+    return step, float(np.abs(since - step * number).max()), bool(is_gap.any())
+
+
+_NEAR = 0.75
+"""Distance from a grid row, in steps, up to which a sample is its value."""
+
+
+def place_samples(times: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return the places of uneven samples on an even grid from the first sample.
+
+    Samples between two gaps that are even within a quarter of a step stay neighbours:
+    none is lost or doubled. Otherwise, each grid row is the nearest sample.
+
+    Parameters
+    ----------
+    times
+        float64 (n,) increasing native times.
+    rate_hz
+        Rows per second of the grid.
+
+    Returns
+    -------
+    source, place
+        int64 (k,) samples that are used, and their grid rows; see `PlacedRows`.
+    is_even
+        Whether all samples are used, each once.
+    """
+    place, deviation = sample_places(times, rate_hz)
+    if deviation <= JITTER + rate_hz * _ROUNDED * np.spacing(times[-1]):
+        return np.arange(len(times)), place, True
+    at = (times - times[0]) * rate_hz
+    rows = np.unique(np.concatenate([np.floor(at), np.ceil(at)]))
+    right = np.clip(np.searchsorted(at, rows), 1, len(at) - 1)
+    source = right - (rows - at[right - 1] < at[right] - rows)
+    is_near = np.abs(at[source] - rows) <= _NEAR
+    return source[is_near], rows[is_near].astype(np.int64), False
+
+
+def note_gaps(
+    name: str, place: np.ndarray, start: float, rate_hz: float, is_even: bool, notes: Notes
+) -> None:
+    """Note pauses and lost samples of a series, and a part at another rate."""
+    spans, n_missing = stretches(place, int(place[-1]) + 1, start, rate_hz)
+    facts = []
+    if spans is not None:
+        paused = float((spans[1:, 0] - spans[:-1, 1]).sum()) - (len(spans) - 1) / rate_hz
+        facts.append(f"{count(len(spans) - 1, 'pause')} ({paused:.6g} s)")
+    if n_missing:
+        facts.append(count(n_missing, "missing sample"))
+    steps, n_each = np.unique(np.diff(place), return_counts=True)
+    longer = steps > 1
+    if longer.any() and n_each[longer].max() >= _OTHER_RATE * len(place):
+        step = int(steps[longer][n_each[longer].argmax()])
+        notes.warn(
+            "rate_changes",
+            f"{name}: {100 * n_each[longer].max() / len(place):.3g} % of the samples "
+            f"come {step} steps of the {rate_hz:.6g} Hz after the one before them: was "
+            f"a part recorded at a lower rate, {rate_hz / step:.4g} Hz?",
+        )
+    if is_even and not facts:
+        return
+    what = f" with {' and '.join(facts)}, where responses are NaN" if facts else ""
+    if is_even:
+        how = "each sample is on its nearest row"
+    else:
+        how = "each row is the nearest sample, so that some are doubled or skipped"
+    notes.assume("uneven_times", f"{name}: read on a clock of {rate_hz:.6g} Hz{what}: {how}")
 
 
 HOLE_S = 2.5

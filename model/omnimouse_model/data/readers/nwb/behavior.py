@@ -22,7 +22,8 @@ from omnimouse_model.data.readers.build.notes import (
     is_long_enough,
     scale_to_seconds,
 )
-from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, last_name, place_samples
+from omnimouse_model.data.readers.build.trial_files import place_samples
+from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, last_name
 from omnimouse_model.data.readers.nwb.intervals import clock_origins
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus

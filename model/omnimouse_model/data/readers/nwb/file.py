@@ -17,7 +17,7 @@ from omnimouse_model.data.readers.build.checked_values import (
     texts_of,
 )
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.trial_files import GAP, sample_places
+from omnimouse_model.data.readers.build.trial_files import JITTER, fitted_step
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import SCALAR_BYTES, Hdf5
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
@@ -26,14 +26,11 @@ from omnimouse_model.storage.files import bad_file
 if TYPE_CHECKING:
     import h5py
 
-JITTER = 0.3
-"""Largest deviation of samples from the fitted even clock, as a fraction of a step: a
-quarter, and the error of the fit."""
 _CLOCK_HINT = "times are increasing seconds, one for each sample"
 _COARSEST_S = 1e-3
 """Spacing of stored times above which samples may share one."""
-_ROUNDED, _ROUNDED_EVEN = 2, 4
-"""Deviations allowed for rounding, in units of the float spacing: of a clock, of a grid."""
+_ROUNDED = 2
+"""Deviation of a clock allowed for rounding, in units of the float spacing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -438,65 +435,6 @@ def region_rows(nwb: NwbFile, series: "h5py.Group") -> np.ndarray:
     return stored.reshape(-1).astype(np.int64)
 
 
-# -- times of samples ----------------------------------------------------------------
-def fitted_step(times: np.ndarray) -> tuple[float, float, bool]:
-    """Return the step of even times, the largest deviation, and whether gaps are there.
-
-    One step is fitted to all stretches between gaps. Deviations are those from an ideal
-    clock, not from step to step: small errors of the steps would otherwise add up to a
-    drift without being noticed.
-
-    Parameters
-    ----------
-    times
-        float64 (n,) increasing, n > 1.
-    """
-    steps = np.diff(times)
-    is_gap = steps > GAP * float(np.median(steps))
-    stretch = np.concatenate([[0], np.cumsum(is_gap)])
-    count = np.bincount(stretch)
-    since, number = times - times[0], np.arange(len(times), dtype=np.float64)
-    for values in (since, number):
-        values -= (np.bincount(stretch, values) / count)[stretch]
-    step = float(number @ since / (number @ number))
-    return step, float(np.abs(since - step * number).max()), bool(is_gap.any())
-
-
 def _spacing(times: np.ndarray) -> float:
     """Return the float spacing at the largest time, in the stored precision (s)."""
     return float(np.spacing(np.abs(as_first_stored(times)).max()))
-
-
-_NEAR = 0.75
-"""Distance from a grid row, in steps, up to which a sample is its value."""
-
-
-def place_samples(times: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Return the places of uneven samples on an even grid from the first sample.
-
-    Samples between two gaps that are even within a quarter of a step stay neighbours:
-    none is lost or doubled. Otherwise, each grid row is the nearest sample.
-
-    Parameters
-    ----------
-    times
-        float64 (n,) increasing native times.
-    rate_hz
-        Rows per second of the grid.
-
-    Returns
-    -------
-    source, place
-        int64 (k,) samples that are used, and their grid rows; see `PlacedRows`.
-    is_even
-        Whether all samples are used, each once.
-    """
-    place, deviation = sample_places(times, rate_hz)
-    if deviation <= JITTER + rate_hz * _ROUNDED_EVEN * np.spacing(times[-1]):
-        return np.arange(len(times)), place, True
-    at = (times - times[0]) * rate_hz
-    rows = np.unique(np.concatenate([np.floor(at), np.ceil(at)]))
-    right = np.clip(np.searchsorted(at, rows), 1, len(at) - 1)
-    source = right - (rows - at[right - 1] < at[right] - rows)
-    is_near = np.abs(at[source] - rows) <= _NEAR
-    return source[is_near], rows[is_near].astype(np.int64), False

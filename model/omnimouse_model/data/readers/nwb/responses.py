@@ -23,7 +23,9 @@ from omnimouse_model.data.readers.build.notes import (
 from omnimouse_model.data.readers.build.trial_files import (
     Placed,
     PlacedRows,
-    stretches,
+    fitted_step,
+    note_gaps,
+    place_samples,
     traces_signal,
 )
 from omnimouse_model.data.readers.nwb.file import (
@@ -31,8 +33,6 @@ from omnimouse_model.data.readers.nwb.file import (
     Clock,
     NwbFile,
     Series,
-    fitted_step,
-    place_samples,
     region_rows,
 )
 from omnimouse_model.data.readers.nwb.intervals import valid_rows
@@ -52,8 +52,6 @@ _DRIFT = 0.1
 _SAME_TIME = 1e-6
 """Rounding tolerance: in samples for row offsets, in seconds for plane lags."""
 _NOTED_JITTER = 0.01
-_OTHER_RATE = 0.05
-"""Share of samples after one longer step that shows another rate."""
 _SAME_CELLS = 0.5
 """Tables of one imaging plane share cells if half of the regions of the one lie by half
 in those of the other."""
@@ -469,7 +467,7 @@ def _plane(nwb: NwbFile, epochs: list[_Timed], units: PlaneUnits, name: str) -> 
         nwb.notes.assume(
             "epochs", f"{name} are epochs of the same regions: one recording, in their order"
         )
-    _note_gaps(name, place, float(times[0]), rate, is_even, nwb.notes)
+    note_gaps(name, place, float(times[0]), rate, is_even, nwb.notes)
     first = np.cumsum([0, *(timed.n_samples for timed in epochs)])
     cuts = np.searchsorted(source, first[1:-1])
     own = zip(parts, first, np.split(source, cuts), np.split(place, cuts), strict=False)
@@ -491,36 +489,6 @@ def _rows(nwb: NwbFile, main: _Timed, timed: _Timed, cells: np.ndarray) -> Hdf5R
     return Hdf5Rows(
         nwb.file, f"{group.name}/data", columns, *nwb.gain(group), is_transposed=timed.is_transposed
     )
-
-
-def _note_gaps(
-    name: str, place: np.ndarray, start: float, rate_hz: float, is_even: bool, notes: Notes
-) -> None:
-    spans, n_missing = stretches(place, int(place[-1]) + 1, start, rate_hz)
-    facts = []
-    if spans is not None:
-        paused = float((spans[1:, 0] - spans[:-1, 1]).sum()) - (len(spans) - 1) / rate_hz
-        facts.append(f"{count(len(spans) - 1, 'pause')} ({paused:.6g} s)")
-    if n_missing:
-        facts.append(count(n_missing, "missing sample"))
-    steps, n_each = np.unique(np.diff(place), return_counts=True)
-    longer = steps > 1
-    if longer.any() and n_each[longer].max() >= _OTHER_RATE * len(place):
-        step = int(steps[longer][n_each[longer].argmax()])
-        notes.warn(
-            "rate_changes",
-            f"{name}: {100 * n_each[longer].max() / len(place):.3g} % of the samples "
-            f"come {step} steps of the {rate_hz:.6g} Hz after the one before them: was "
-            f"a part recorded at a lower rate, {rate_hz / step:.4g} Hz?",
-        )
-    if is_even and not facts:
-        return
-    what = f" with {' and '.join(facts)}, where responses are NaN" if facts else ""
-    if is_even:
-        how = "each sample is on its nearest row"
-    else:
-        how = "each row is the nearest sample, so that some are doubled or skipped"
-    notes.assume("uneven_times", f"{name}: read on a clock of {rate_hz:.6g} Hz{what}: {how}")
 
 
 # -- several planes ------------------------------------------------------------------
