@@ -447,9 +447,23 @@ def read_bytes(path: Path, limit: int, inside: Path | None = None) -> bytes:
     return bytes(data)
 
 
+_NO_TEXT = {
+    b"PK\x03\x04": "a workbook of Excel or an archive",
+    b"\xd0\xcf\x11\xe0": "a workbook of Excel",
+    b"\x1f\x8b": "compressed (gzip)",
+    b"PAR1": "a table of Parquet",
+    b"\xff\xfe": "text in UTF-16",
+    b"\xfe\xff": "text in UTF-16",
+}
+"""First bytes of files that are given in place of text -> what they are."""
+
+
 def read_text(path: Path, limit: int, inside: Path | None = None) -> str:
     """Return the text of a UTF-8 file of at most `limit` bytes, without a mark of order."""
     data = read_bytes(path, limit, inside)
+    for begin, kind in _NO_TEXT.items():
+        if data.startswith(begin):
+            raise bad_file(path, "bad_text", f"is {kind}, and no UTF-8 text", "save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

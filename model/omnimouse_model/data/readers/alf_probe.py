@@ -346,6 +346,14 @@ def _spikes(sorting: Sorting, root: Path, notes: Notes) -> UnsortedSpikes:
     if unit.dtype.kind == "f" and not (unit == np.rint(unit)).all():
         problem = "holds numbers of units that are not whole"
         raise bad_file(files[1].path, "bad_array", problem)
+    if (n_noise := int((unit < 0).sum())) and n_noise < len(unit):
+        raise bad_file(
+            files[1].path,
+            "bad_array",
+            f"names units {int(unit.min())} to {int(unit.max())}: {n_noise:,} of {len(unit):,} "
+            "spikes are of no unit from 0 on",
+            "leave these spikes out of the files of times and of clusters",
+        )
     check_range(files[1].path, unit, MAX_UNITS, "units")
     return UnsortedSpikes(path, times, unit.astype(np.int32), stamps)
 

@@ -112,7 +112,8 @@ def _unit_rows(arrays: NamedArrays, unit: np.ndarray) -> tuple[np.ndarray, int]:
             raise arrays.wrong(
                 "spike_unit",
                 f"reaches from {first} to {last} for {n_units} units",
-                "numbers of units begin with 0, in the order of unit_ids",
+                "numbers of units begin with 0, in the order of unit_ids; leave out spikes of no "
+                "unit, such as -1",
             )
         arrays.notes.warn(
             "unit_numbers",
@@ -121,6 +122,12 @@ def _unit_rows(arrays: NamedArrays, unit: np.ndarray) -> tuple[np.ndarray, int]:
         )
         order = np.argsort(ids, kind="stable")
         return order[np.searchsorted(ids, unit, sorter=order)], n_units
+    if not n_ids and first == 1:
+        arrays.notes.warn(
+            "unit_numbers",
+            "spike_unit begins with 1: unit 0 is read, and silent (if the first unit is number 1: "
+            "spike_unit - 1)",
+        )
     if not n_ids and 2 * len(found) < n_units:
         arrays.notes.warn(
             "unit_numbers",

@@ -106,8 +106,9 @@ class Folder:
         return self.root / "data" / self._links.get(stream, stream)
 
     def path(self, stream: str, trial: int) -> Path:
-        """Return the path of a trial's file."""
-        return self.data(stream) / f"{trial}.npy"
+        """Return the path of a trial's file, whose number can begin with zeros."""
+        stamp = self.listed[stream].get(trial)
+        return self.data(stream) / f"{trial}.npy" if stamp is None else stamp.path
 
     def file(self, stream: str, trial: int) -> ArrayFile:
         """Return the array file of a trial, with its header checked."""
@@ -184,7 +185,8 @@ class Folder:
         names = ", ".join(missing[:_LISTED]) + (", …" if missing[_LISTED:] else "")
         last = f"the last one has number {self.n_trials - 1} (missing: {names})"
         problem = f"has {len(numbers)} files, and {last}"
-        raise bad_file(self.data(self.screen), "missing_trials", problem)
+        hint = "" if 0 in numbers else "trials are numbered from 0"
+        raise bad_file(self.data(self.screen), "missing_trials", problem, hint)
 
     def _frame_size(self) -> tuple[int, int]:
         file = self.file(self.screen, 0)
@@ -289,7 +291,7 @@ def _trial(
     frames = _frames(folder, number)
     total = int(frames.shape[2]) if folder.is_video else 1
     responses = _trial_responses(folder, number, tier, total)
-    stored = _stored_behavior(folder, number, notes)
+    stored = _stored_behavior(folder, number, total, notes)
     # Videos are (height, width, time): the time course of the first pixel.
     samples = [frames.part(slice(1), slice(1)).reshape(1, -1)[:, :total]]
     if responses is not None:
@@ -298,7 +300,7 @@ def _trial(
         sampled = np.unique(np.linspace(0, n - 1, min(n, _SAMPLED_UNITS)).astype(int))
         samples.append(responses.part(sampled).reshape(-1, total))
     behavior = stored["behavior"]
-    if behavior is not None and behavior.ndim == 2 and behavior.size:
+    if behavior is not None and behavior.size:
         samples.append(behavior[:1])
     length, is_cut, is_sound = _valid_length(samples, total)
     eye, running = _trial_behavior(folder, stored, length)
@@ -346,7 +348,10 @@ def _trial_responses(folder: Folder, number: int, tier: str, total: int) -> Arra
         raise bad_file(folder.data("responses"), "missing_trials", problem)
     file = folder.file("responses", number)
     expected = (folder.n_units, total) if folder.is_video else (folder.n_units,)
-    require(file, file.path, str(expected), expected, hint="was the download complete?")
+    hint = "was the download complete?"
+    if folder.is_video:
+        hint = f"{hint} responses are (neuron, time), videos (height, width, time)"
+    require(file, file.path, str(expected), expected, hint=hint)
     return None if _may_be_withheld(tier) and _is_empty(file) else file
 
 
@@ -365,17 +370,31 @@ def _may_be_withheld(tier: str) -> bool:
     return any(fnmatchcase(tier, pattern) for pattern in (*_WITHHELD, "test"))
 
 
-def _stored_behavior(folder: Folder, number: int, notes: Notes) -> dict[str, np.ndarray | None]:
-    """Return the behaviour arrays (channel, time) of a trial, None if missing."""
-    arrays: dict[str, np.ndarray | None] = dict.fromkeys(("behavior", "pupil_center"))
-    for stream in arrays:
+def _stored_behavior(
+    folder: Folder, number: int, total: int, notes: Notes
+) -> dict[str, np.ndarray | None]:
+    """Return the behaviour arrays (channel, time) of a trial, None if missing or odd.
+
+    Arrays without the channels of the format tell nothing about the trial.
+    """
+    # 2023: pupil size, speed. 2022: pupil size, its derivative, speed.
+    n_channels = {"behavior": 2 if folder.is_video else 3, "pupil_center": 2}
+    arrays: dict[str, np.ndarray | None] = dict.fromkeys(n_channels)
+    for stream, n in n_channels.items():
         if number in folder.listed[stream]:
             name = f"{stream} of trial {number}"
             values = notes.attempt(name, folder.small_numbers, stream, number)
             # 2022: one value per channel, as (channel,) or (1, channel).
             if values is not None and not folder.is_video:
                 values = values.reshape(-1, 1)
-            arrays[stream] = None if values is None else values.astype(np.float64)
+            if values is not None and values.shape == (total, n) and total != n:
+                notes.warn(
+                    "transposed",
+                    f"{name} is {values.shape}: it is transposed, and read as (channel, time)",
+                )
+                values = values.T
+            if values is not None and values.ndim == 2 and len(values) == n:
+                arrays[stream] = values.astype(np.float64)
     return arrays
 
 
@@ -402,14 +421,12 @@ def _trial_behavior(
     folder: Folder, stored: dict[str, np.ndarray | None], length: int
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return pupil (length, 4) and running (length, 1), cut to the valid part."""
-    # 2023: pupil size, speed. 2022: pupil size, its derivative, speed.
     behavior, centre = stored["behavior"], stored["pupil_center"]
-    channels = 2 if folder.is_video else 3
-    if behavior is None or behavior.ndim != 2 or behavior.shape[0] != channels:
+    if behavior is None:
         return None, None
     behavior = _cut(behavior, length)
     running = behavior[-1:].T
-    if centre is None or centre.ndim != 2 or centre.shape[0] != 2:
+    if centre is None:
         return None, running
     size = behavior[0]
     # Released as videos without the derivative: central differences, per second.

@@ -93,7 +93,10 @@ def _series(
         files = ", ".join(sorted(_in_common(planes))) or "nothing"
         needed = "spks.npy, or F.npy and Fneu.npy with a factor of the neuropil (neucoeff)"
         problem = f"has planes with {files} in common; {needed}, expected"
-        raise bad_file(path, "missing_data", problem, _PROCESSED)
+        hint = _PROCESSED
+        if "F" in _in_common(planes):
+            hint = "a neucoeff of 0 in ops.npy says that F needs no Fneu, and is read as it is"
+        raise bad_file(path, "missing_data", problem, hint)
     # Not fluorescence by default: the models expect deconvolved activity. A factor of 0
     # says that F itself is the signal, as with one photon.
     best = "spks" if "spks" in choices else "deconvolved"

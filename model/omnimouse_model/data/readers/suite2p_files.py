@@ -88,7 +88,8 @@ class Tables:
         """Return one kind of traces, (regions, frames) of numbers."""
         mat, path = self._in_mat(name), self.path(name)
         file: StoredArray = npy_file(path, self._root) if mat is None else mat.array(name)
-        return require(file, path, "(regions, frames) of numbers", (None, None), hint=_WRITTEN)
+        expected = "(regions, frames) of numbers"
+        return require(file, path, expected, (None, None), kinds="fiub", hint=_WRITTEN)
 
     def marked(self) -> np.ndarray | None:
         """Return the table of the regions that are cells, None if there is none."""
@@ -248,6 +249,8 @@ class Settings:
         With `least`, return a number of at least that.
         """
         value = self._values.get(name)
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
         if isinstance(value, np.ndarray) and value.size == 1:
             value = value.reshape(-1)[0].item()
         if value is None or (isinstance(value, np.ndarray) and not value.size):

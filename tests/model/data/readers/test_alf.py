@@ -326,6 +326,7 @@ def test_channels_that_a_table_lacks_are_told(written):
         ("spikes.times", np.arange(2400) * 1e6, "bad_clock", "seconds"),
         ("spikes.clusters", np.zeros(7, int), "wrong_length", "7"),
         ("spikes.clusters", np.full(2400, -1), "bad_array", "-1"),
+        ("spikes.clusters", np.arange(2400) % 6 - 1, "bad_array", "400 of 2,400 spikes are of no"),
         ("spikes.clusters", np.full(2400, 0.5), "bad_array", "not whole"),
         ("spikes.clusters", np.full(2400, 10**9), "bad_array", "1000000000"),
     ],

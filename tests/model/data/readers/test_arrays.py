@@ -580,6 +580,28 @@ def test_trials_do_not_lengthen_a_recording_of_spikes(start, stop, code, words):
     assert len(check_session(arrays, values, {code: words}).trials) == 60
 
 
+def test_numbers_of_units_from_one_and_of_no_unit_are_told():
+    times, unit = np.linspace(1.03, 59.0, 60), 1 + np.arange(60) % 3
+    arrays = {"spike_times": times, "spike_unit": unit}
+    check_session(arrays, {"n_neurons": 4}, {"unit_numbers": "begins with 1: unit 0 is"})
+    check_refusal({**arrays, "spike_unit": unit - 2}, "leave out spikes of no unit, such as -1")
+
+
+def test_spikes_of_days_with_few_spikes_are_told():
+    times = 1000 * np.linspace(0.3003, 300.1, 900)
+    arrays = {"spike_times": times, "spike_unit": np.arange(900) % 3}
+    check_session(arrays, {}, {"rare_spikes": "83.3 hours"})
+
+
+def test_tiers_of_other_spellings_have_their_names():
+    tiers = np.array(["Training", "TEST", "val"])
+    session = check_session(
+        session_arrays(trial_tier=tiers), {}, {"tier_names": "'Training' as train"}
+    )
+    readable = session.trials.readable
+    assert session.trials.tier[readable].tolist() == ["train", "test", "validation"]
+
+
 def test_numbers_of_units_that_are_ids_are_told():
     ids = np.array([204, 3, 17])
     unit = ids[np.arange(60) % 3]

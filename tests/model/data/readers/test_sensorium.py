@@ -156,6 +156,32 @@ def test_a_trial_whose_values_are_missing_is_left_out(folder, stream, where):
     assert len(session.window_starts("validation"))
 
 
+def test_behaviour_of_time_and_channel_is_turned(folder):
+    expected = open_session(folder)
+    for path in sorted((folder / "data").glob("[bp]*/*.npy")):
+        np.save(path, np.load(path).T)
+    session = open_session(folder)
+    assert "is transposed" in messages(session, "transposed")[0]
+    for name in ("treadmill", "eye_tracker"):
+        np.testing.assert_array_equal(session.behavior[name].data, expected.behavior[name].data)
+
+
+def test_behaviour_without_the_channels_leaves_the_trials_whole(folder):
+    for path in sorted((folder / "data").glob("[bp]*/*.npy")):
+        np.save(path, np.zeros((5, 7)))
+    session = open_session(folder)
+    assert session.behavior == {"eye_tracker": None, "treadmill": None}
+    assert session.trials.n_slots[1] == LENGTHS[0]
+    assert len(session.window_starts("train"))
+
+
+def test_numbers_of_trials_may_begin_with_zeros(folder):
+    expected = open_session(folder).responses.data
+    for path in sorted((folder / "data").glob("*/*.npy")):
+        path.rename(path.with_name(f"{int(path.stem):04d}.npy"))
+    np.testing.assert_array_equal(open_session(folder).responses.data, expected)
+
+
 @pytest.mark.parametrize("stream", ["pupil_center", "behavior"])
 @pytest.mark.parametrize("shape", [(3, PADDED), (2, PADDED - 60), ()])
 def test_one_odd_file_masks_its_trial_alone(folder, stream, shape):

@@ -82,6 +82,17 @@ def test_without_neuropil_to_subtract_f_is_read_as_it_is(tmp_path):
     np.testing.assert_array_equal(deconvolved.responses.data, cells(files))
 
 
+def test_f_alone_is_refused_with_what_reads_it(tmp_path):
+    small_plane(tmp_path / "plane0", spks=None, Fneu=None)
+    check_refusal(tmp_path, "neucoeff of 0 in ops.npy says that F needs no Fneu")
+
+
+def test_truth_values_are_numbers(tmp_path):
+    draw = np.random.default_rng(0)
+    files = small_plane(tmp_path / "plane0", spks=draw.random((6, 300)) < 0.1)
+    np.testing.assert_array_equal(open_session(tmp_path).responses.data, cells(files))
+
+
 # What a plane is written with, values and notes.
 ONE_PLANE: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "probabilities in place of marks": (
@@ -99,6 +110,7 @@ ONE_PLANE: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
         {"units.unit_id": [0, 1, 2, 3, 4, 5]},
         {"odd_marks": "numbers from 1 to 2, and no marks"},
     ),
+    "a rate in a list": ({"fs": [10.0]}, {"responses.rate_hz": 10.0}, {"bad_setting": None}),
     "two lengths": (
         {"nframes": 600},
         {},

@@ -310,7 +310,8 @@ def _read(path: Path, session_id: str) -> _Table:
     header = [name.lower() for name in next(lines)]
     _check_header(path, header)
     places = [header.index(name) for name in _SCAN_KEYS if name in header]
-    rows = [*enumerate(filter(None, lines), 1)]
+    # Spreadsheets store rows of empty cells below a table.
+    rows = [*enumerate((line for line in lines if any(map(str.strip, line))), 1)]
     own = _own_rows(path, rows, places, session_id)
     check_most(path, len(own) * len(header), _MAX_CELLS, "cells for one recording")
     for number, row in own:

@@ -88,6 +88,8 @@ _MANY_LABELS = 8
 _MANY_SPIKES = 20
 """So many times of spikes are not whole numbers of seconds by chance."""
 
+_LONG_HOURS, _RARE_HZ = 12.0, 0.02
+"""A longer recording of units with a lower rate is noted: perhaps it is not in s."""
 
 _COLUMNS = ("unit_id", "n_spikes", "xyz_um", "area", "probe", "quality")
 
@@ -276,6 +278,7 @@ def spiking_responses(
             "times are seconds: divide milliseconds by 1000, numbers of samples by the "
             "sampling rate",
         )
+    _note_rare(spikes, notes)
     if observed is None:
         since, length = spikes.times - span[0], np.full(n_units, seconds)
         n_spikes = units.n_spikes
@@ -300,6 +303,18 @@ def spiking_responses(
     file = MemoryRows(path, times, spikes.stamps)
     kept = None if observed is None else observed.select(chosen)
     return spike_signal(file, offsets, *span, notes, kept), units.select(chosen)
+
+
+def _note_rare(spikes: UnsortedSpikes, notes: Notes) -> None:
+    """Warn of few spikes in a long time, which is perhaps not in seconds."""
+    seconds = float(np.ptp(spikes.times))
+    rate_hz = len(spikes.times) / max(1, len(np.unique(spikes.unit))) / max(1.0, seconds)
+    if seconds / 3600 > _LONG_HOURS and rate_hz < _RARE_HZ:
+        notes.warn(
+            "rare_spikes",
+            f"spikes of {seconds / 3600:.3g} hours, with {rate_hz:.2g} spikes per second and "
+            "unit: are the times in milliseconds or samples, not in seconds?",
+        )
 
 
 def as_units(chosen: SpikingUnits, responses: Signal, notes: Notes, source: str) -> Units:

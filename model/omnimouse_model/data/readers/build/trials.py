@@ -22,6 +22,7 @@ from omnimouse_model.data.readers.build.notes import (
 )
 from omnimouse_model.data.stimulus import (
     BLANK_TIER,
+    COMMON_TIERS,
     MEAN_GRAY,
     Stimulus,
     Trials,
@@ -36,6 +37,8 @@ from omnimouse_model.storage.files import bad_file
 _LONGEST_STEP = 1.5
 """A pause longer than this many median frame steps divides a video."""
 _TIERS = ("tier", "split", "stimulus_set")
+_TIER_NAMES = {"training": "train", "val": "validation", "valid": "validation", "testing": "test"}
+"""Other names of tiers, in lower case."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -538,12 +541,36 @@ def trial_intervals(
             key: _scaled(values, scale) if key.endswith(EVENT_ENDS) else values
             for key, values in columns.items()
         }
+    columns = _with_known_tiers(name, columns, notes)
     trials = PresentationIntervals(on, off, columns).take(rows)
     trials = trials.take(_without_repeats(name, trials, notes))
     on, off = trials.on, _completed(name, trials.on, trials.off, clock.recording.stop, notes)
     # A session with a video ends a trial where the next one begins; this is its length.
     fields = {"duration_s": (off - on).tolist(), **trials.columns}
     return PresentationIntervals(on, _without_overlap(name, on, off, notes), fields)
+
+
+def _with_known_tiers(
+    name: str, columns: Mapping[str, Sequence[Any]], notes: Notes
+) -> Mapping[str, Sequence[Any]]:
+    """Return columns in which tiers of other spellings, such as Val, have their names."""
+    found: dict[str, Sequence[Any]] = {}
+    read_as: dict[str, str] = {}
+    for column in _TIERS:
+        for value in {value for value in columns.get(column, ()) if isinstance(value, str)}:
+            tier = value.strip().lower()
+            tier = _TIER_NAMES.get(tier, tier)
+            if tier in COMMON_TIERS and tier != value:
+                read_as[value] = tier
+        if column in columns:
+            found[column] = [
+                read_as.get(value, value) if isinstance(value, str) else value
+                for value in columns[column]
+            ]
+    if read_as:
+        names = ", ".join(f"{value!r} as {tier}" for value, tier in sorted(read_as.items()))
+        notes.assume("tier_names", f"{name}: tiers are read by their usual names: {names}")
+    return {**columns, **found}
 
 
 def _scale(name: str, on: np.ndarray, clock: TrialClock, notes: Notes) -> float:

@@ -7,7 +7,6 @@ regions are further neurons. Which of the two, their clocks decide (`responses`)
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,8 +51,6 @@ if TYPE_CHECKING:
 
 LOOKED_FOR = ("*.nwb", "*.nwb.zarr")
 _MARKS = frozenset({"nwb_version", "neurodata_type"})
-_TIERS = {"val": "validation"}
-"""Names of the split of the Neural Latents Benchmark -> tiers."""
 _VERSION = re.compile(r"(?:NWB[-_ ]?)?(\d+)\.(\d+)(?:\.\d+)?[-_.]?([a-z]*)", re.I)
 
 _ORDER = (
@@ -151,9 +148,6 @@ def read(place: Path | RemoteFile, options: ReadOptions) -> Session:
         _note_alternatives(chosen, series, notes)
         read_from = [str(one.group.name) for one in series]
     intervals = read_intervals(nwb, responses)
-    if has_spikes and "split" in intervals.columns:
-        split = [_TIERS.get(str(name), name) for name in intervals.columns["split"]]
-        intervals = replace(intervals, columns={**intervals.columns, "split": split})
     stimulus = read_stimulus(nwb, intervals, responses)
     if has_spikes and stimulus is None:
         intervals = with_tiers(intervals, options, notes)

@@ -326,8 +326,8 @@ def _timed(nwb: NwbFile, series: Series, options: ReadOptions) -> _Timed:
     if n_regions > MAX_COLUMNS:
         raise nwb.wrong(group, f"has {n_regions:,} regions; at most {MAX_COLUMNS:,}")
     dataset = nwb.file.dataset(f"{group.name}/data")
-    if dataset.dtype.kind not in "fiu":
-        raise nwb.wrong(group, f"holds {dataset.dtype}, not numbers")
+    if dataset.dtype.kind not in "fiub":
+        raise nwb.wrong(group, f"has data of {dataset.dtype}, not numbers")
     clock = clock_in_seconds(nwb, series, n_samples, options.rate_hz)
     check_extent(nwb.file.path, str(group.name), n_samples, clock.rate_hz)
     return _Timed(series, n_samples, n_regions, is_transposed, clock)

@@ -325,8 +325,6 @@ _NOT_COLUMNS = re.compile(
 """Columns that are read for another purpose, or not at all."""
 _HELD_OUT = "heldout"
 """Column of the Neural Latents Benchmark."""
-_LONG_HOURS, _RARE_HZ = 12.0, 0.02
-"""A longer recording of units with a lower rate is noted: perhaps it is not in s."""
 
 
 def units_tables(nwb: NwbFile) -> list["h5py.Group"]:
@@ -407,15 +405,6 @@ def _check_unit_of_times(nwb: NwbFile, spikes: UnsortedSpikes) -> None:
         spans = Notes().attempt(str(table.name), _extent_of, nwb, table)
         if spans is not None:
             refuse_milliseconds(nwb.file.path, own, spans, str(table.name))
-    hours = (own.stop - own.start) / 3600
-    rate_hz = len(spikes.times) / max(1, len(np.unique(spikes.unit)))
-    rate_hz /= max(1.0, own.stop - own.start)
-    if hours > _LONG_HOURS and rate_hz < _RARE_HZ:
-        nwb.notes.warn(
-            "rare_spikes",
-            f"spikes of {hours:.3g} hours, with {rate_hz:.2g} spikes per second and "
-            "unit: are the times in milliseconds or samples, not in seconds?",
-        )
 
 
 def _extent_of(nwb: NwbFile, table: "h5py.Group") -> Interval | None:

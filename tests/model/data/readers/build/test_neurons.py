@@ -129,6 +129,13 @@ def test_a_copy_of_a_session_reads_a_table_that_changed(tmp_path):
         assert again.units.properties["cc"][0] == value
 
 
+def test_rows_of_empty_cells_are_no_units(arrays, tmp_path):
+    path = tmp_path / "units.csv"
+    path.write_text("unit_id,cc\r\n100,0.5\r\n,\r\n , \r\n", newline="")
+    session = om.open_session(arrays, unit_tables=path)
+    assert session.units.properties["cc"][0] == 0.5
+
+
 def test_an_analysis_opens_without_a_table_that_was_moved(tmp_path):
     np.savez(tmp_path / "a.npz", **session_arrays())
     options = {"unit_tables": str(tmp_path / "moved.csv")}
@@ -153,11 +160,13 @@ def test_an_analysis_opens_without_a_table_that_was_moved(tmp_path):
         ("session,scan_idx,unit_id\n1,1,100\n1,2,100", "no row of session 17797-4-7"),
         ("unit_id," + "c," * 1_000_000, "1,000,002 columns"),
         ("", "no column unit_id"),
+        (b"PK\x03\x04\x14\xff", "is a workbook of Excel or an archive"),
+        ("unit_id,cc\n100,1\n".encode("utf-16"), "is text in UTF-16"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(arrays, tmp_path, text, words):
     path = tmp_path / "units.csv"
-    path.write_text(text)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     check_refusal(arrays, words, unit_tables=path)
 
 

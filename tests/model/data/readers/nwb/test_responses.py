@@ -422,6 +422,12 @@ CLOCKS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 }
 
 
+def test_truth_values_are_numbers(path):
+    data = values_of(write_nwb(path), f"{FIRST}/data") > 0.5
+    edit(path, {f"{FIRST}/data": data})
+    np.testing.assert_array_equal(open_session(path).responses.data, data.astype(np.float32))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("changes", "values", "notes"), CLOCKS.values(), ids=CLOCKS)
 def test_odd_clocks_are_read_with_a_note(path, changes, values, notes):
