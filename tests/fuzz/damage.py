@@ -456,7 +456,7 @@ def _any_file(draw: Random, root: Path, endings: tuple[str, ...] = ()) -> Path:
     if not files:
         left = root / "left" if root.is_dir() else root
         if left.is_symlink() or left.exists():
-            left.unlink()
+            _remove(left)
         left.write_bytes(b"nothing")
         return left
     return draw.choice(files)
