@@ -93,7 +93,6 @@ class Laboratory(HasBackgroundTask):
         self._pictures: dict[str, tuple[Picture, float]] = {}
         self._running = self.chosen
         self._reopened: dict[str, ExperimentEntry] = {}
-        self._work = PausableJob()
         self._task = BackgroundTask(self._run, self._take, execution)
         client.state.events.session.connect(self._on_session)
         client.state.events.predictor_name.connect(self._on_model)
@@ -414,11 +413,6 @@ class Laboratory(HasBackgroundTask):
                 ]
             )
 
-    def stop(self) -> None:
-        """Stop the experiment; the same one goes on where it was."""
-        self._work.stop()
-        self._task.stop()
-
     def write(self, path: Path) -> list[Path]:
         """Write the chosen result: a table (.csv, .parquet), or pictures of a search.
 
@@ -442,11 +436,6 @@ class Laboratory(HasBackgroundTask):
             columns = self._experiment_columns(session)
         return [write_table(table_path(path), columns, self.definitions())]
 
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Stop the experiment and end the thread."""
-        self._work.stop()
-        self._task.close(timeout_s)
-
     # -- internal ---------------------------------------------------------------------
     def _job(self, name: str, repeats: int) -> LabJob:
         state, source = self._client.state, self._client.predictor
@@ -461,16 +450,14 @@ class Laboratory(HasBackgroundTask):
             source,
             state.device,
             self.folder,
-            self._work,
+            self._task.job,
         )
 
     def _start(self, jobs: Sequence[LabJob], seconds: float | None = None) -> None:
-        # A new job per run, because a stopped one stays stopped.
-        self._work.stop()
-        self._work = PausableJob(lambda: self._client.results.is_predicting)
-        jobs = [replace(job, work=self._work) for job in jobs]
+        work = PausableJob(lambda: self._client.results.is_predicting)
+        jobs = [replace(job, work=work) for job in jobs]
         self._running, self._stopped = jobs[-1].name, None
-        self._task.start(jobs, loading_text(seconds))
+        self._task.start(jobs, loading_text(seconds), work)
 
     def _experiment_columns(self, session: Session) -> dict[str, np.ndarray]:
         result = self.result
@@ -497,7 +484,7 @@ class Laboratory(HasBackgroundTask):
         self.changed.emit()
 
     def _on_stopped(self, job: LabJob) -> None:
-        if job.work is self._work:  # no newer run
+        if job.work is self._task.job:  # no newer run
             self._stopped = job
             self.changed.emit()
 

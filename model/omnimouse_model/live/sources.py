@@ -122,7 +122,6 @@ class Sources(HasBackgroundTask):
         self.found: dict[Question, Finding] = {}
         self.folder = cache_dir() / "sources"
         self._client, self._load, self._post = client, load, execution.post
-        self._work = PausableJob()
         # The quick model stays loaded: its next answer begins at once.
         self._held: tuple[Session, Predictor] | None = None
         self._holding = ExitStack()
@@ -312,19 +311,17 @@ class Sources(HasBackgroundTask):
         if self.problem or session is None or source is None:
             self._task.fail(ValueError(self.problem))
             return
-        self._work.stop()
-        # A new job per run, because a stopped one stays stopped.
-        self._work = PausableJob(lambda: self._client.results.is_predicting)
+        work = PausableJob(lambda: self._client.results.is_predicting)
         arguments, path = self._arguments(session), self._path(session)
         n_groups = self._size(session)[0]
         job = SourcesJob(
-            self.question, session, source, self.state.device, path, self._work, arguments, n_groups
+            self.question, session, source, self.state.device, path, work, arguments, n_groups
         )
         self._latest = job
         # Of a question that goes on, only a part of the time is known.
         goes_on = path is not None and path.exists()
         seconds = None if goes_on else self._seconds(session)
-        self._task.start([job], loading_text(seconds))
+        self._task.start([job], loading_text(seconds), work)
 
     def reopen(self, names: Sequence[str], *, is_chosen: bool, names_groups: bool = False) -> None:
         """Read results as in `kept`; `error` names those that are no longer there.
@@ -341,7 +338,7 @@ class Sources(HasBackgroundTask):
             question = questions.get("".join(Path(name).suffixes[-2:]))
             if session is not None and question is not None:
                 path = self.folder / name
-                jobs.append(SourcesJob(question, session, source, device, path, self._work))
+                jobs.append(SourcesJob(question, session, source, device, path, self._task.job))
         self._reopened = {job.question: job for job in jobs}
         if jobs:
             self.question = jobs[-1].question
@@ -354,11 +351,6 @@ class Sources(HasBackgroundTask):
         if session is not None and session is not self._warmed and not self._warm.is_busy:
             self._warmed = session
             self._warm.start(session, "Loading the model")
-
-    def stop(self) -> None:
-        """Stop the analysis; the next run of the same question continues it."""
-        self._work.stop()
-        self._task.stop()
 
     def write(self, path: Path, *, of_figure: bool = False) -> list[Path]:
         """Write the table of the result (.csv, .parquet); return the written files.
@@ -380,7 +372,6 @@ class Sources(HasBackgroundTask):
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop and end the thread."""
         self._is_closed = True
-        self._work.stop()
         self._task.close(timeout_s)
         self._warm.close(timeout_s)
         # A thread that still loads a model closes it itself, see `_quick`.
@@ -600,7 +591,7 @@ class Sources(HasBackgroundTask):
 
     def _show(self, job: SourcesJob, result: Finding) -> None:
         # A part that arrives after a stop is part of what is known.
-        if job.work is self._work:
+        if job.work is self._task.job:
             self._take((job, result))
 
     def _run(

@@ -185,7 +185,6 @@ class Sweeps:
         self.running: Path | None = None
         self.progress = SweepProgress(0, 0)
         self._client, self._load, self._post = client, load, execution.post
-        self._work = PausableJob()
         self._paces: dict[PaceKey, float] = {}
         self._runner = BackgroundTask(self._run, self._take_result, execution)
         self._reader = BackgroundTask(_read_folder, self._take_entries, execution)
@@ -203,7 +202,7 @@ class Sweeps:
     @property
     def is_paused(self) -> bool:
         """Whether the running sweep waits for `resume`."""
-        return self.is_busy and self._work.is_paused
+        return self.is_busy and self._runner.job.is_paused
 
     @property
     def error(self) -> Exception | None:
@@ -320,17 +319,16 @@ class Sweeps:
 
     def pause(self) -> None:
         """Pause the sweep after the current prediction."""
-        self._work.pause(True)
+        self._runner.job.pause(True)
         self.changed.emit()
 
     def resume(self) -> None:
         """Continue a paused sweep."""
-        self._work.pause(False)
+        self._runner.job.pause(False)
         self.changed.emit()
 
     def cancel(self) -> None:
         """Cancel the sweep; its rows stay saved, and `continue_saved` continues it."""
-        self._work.stop()
         self._runner.stop()
         self.running = None
         self.changed.emit()
@@ -374,7 +372,6 @@ class Sweeps:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop the running sweep, which `continue_saved` can continue later."""
-        self._work.stop()
         for task in self._tasks:
             task.close(timeout_s)
 
@@ -387,13 +384,13 @@ class Sweeps:
         session: Session | None,
         source: str | Predictor,
     ) -> None:
-        # A new job per run: late messages of an earlier run are recognised by it.
-        self._work = PausableJob(lambda: self._client.results.is_predicting)
+        # Late messages of an earlier run are recognised by its job.
+        work = PausableJob(lambda: self._client.results.is_predicting)
         self.running, self.progress = path, SweepProgress(0, 0)
         is_on_screen = is_same_predictor(source, self._client.predictor)
         key = self._pace_key if is_on_screen and session is not None else None
-        job = SweepJob(plan, path, about, source, session, self._work, key)
-        self._runner.start(job, "loading the model")
+        job = SweepJob(plan, path, about, source, session, work, key)
+        self._runner.start(job, "loading the model", work)
 
     def _fail(self, message: str) -> None:
         self._runner.fail(ValueError(message))
@@ -419,7 +416,7 @@ class Sweeps:
         return state.predictor_name, state.device, recording
 
     def _take_progress(self, job: SweepJob, progress: SweepProgress) -> None:
-        if job.work is self._work and not job.work.is_stopped:
+        if job.work is self._runner.job and not job.work.is_stopped:
             self.progress = progress
             if progress.left_s is not None and job.pace_key is not None:
                 each_s = progress.left_s / (progress.total - progress.done)

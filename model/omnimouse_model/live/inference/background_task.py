@@ -143,6 +143,8 @@ class BackgroundTask(Generic[Request, Result]):
         Finished share (0-1), None if not known.
     error
         Error of the newest start, None without one.
+    job
+        Job of the newest start, which is stopped with it.
     """
 
     changed = Signal()
@@ -156,6 +158,7 @@ class BackgroundTask(Generic[Request, Result]):
         self.message = ""
         self.share: float | None = None
         self.error: Exception | None = None
+        self.job = PausableJob()
         self._work, self._take, self._post = work, take, execution.post
         self._engine = Engine(self._run, execution)
         self._lock = threading.Lock()
@@ -166,9 +169,11 @@ class BackgroundTask(Generic[Request, Result]):
         """Whether the task runs."""
         return bool(self.message)
 
-    def start(self, request: Request, message: str) -> None:
+    def start(self, request: Request, message: str, job: PausableJob | None = None) -> None:
         """Start the work; an unfinished previous start is cancelled."""
         self._cancel()
+        # A new job per run, because a stopped one stays stopped.
+        self.job = job or PausableJob()
         self.message, self.share, self.error = message, None, None
         self.changed.emit()
         # The lock, because the engine's thread may begin as soon as the previous start
@@ -202,9 +207,11 @@ class BackgroundTask(Generic[Request, Result]):
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop at the next step and end the thread."""
+        self.job.stop()
         self._engine.close(timeout_s)
 
     def _cancel(self) -> None:
+        self.job.stop()
         self._engine.cancel()
         # Answers that were posted and not delivered yet are ignored.
         self._newest = _NO_REQUEST
