@@ -379,6 +379,19 @@ def test_numbers_of_frames_that_are_none_are_left_out(tmp_path, frames):
     assert "timeStamps.csv is left out" in left_out(folder, rate_hz=20.0)
 
 
+@pytest.mark.parametrize(("ids", "words"), [(IDS, None), (np.array(IDS) + 0.5, "not whole")])
+def test_ids_of_regions_may_be_floats_of_whole_numbers(tmp_path, ids, words):
+    folder = write_minian(tmp_path / "minian")
+    for name in "CS":
+        shutil.rmtree(folder / f"{name}.zarr/unit_id")
+        values = np.asarray(ids, np.float64)
+        zarr.open_group(folder / f"{name}.zarr").create_array("unit_id", data=values)
+    if words is not None:
+        check_refusal(folder, f"unit_id.*{words}")
+        return
+    np.testing.assert_array_equal(open_session(folder).units.unit_id, IDS)
+
+
 def test_masks_of_other_regions_are_left_out(tmp_path):
     folder = write_minian(tmp_path / "minian")
     (folder / "A.zarr").rename(tmp_path / "A.zarr")

@@ -26,6 +26,7 @@ from omnimouse_model.data.readers.build.spiking_units import (
 )
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.intervals import read_observed, read_spans
+from omnimouse_model.data.readers.nwb.units import areas_of_rows
 from omnimouse_model.data.signal import Signal
 
 if TYPE_CHECKING:
@@ -432,8 +433,7 @@ def _units(
         probe = np.full(n, "0") if probe is None else probe
         nwb.notes.assume("unit_depths", "depths of units are the column depth, in µm")
     if area is None:
-        own = columns.get("location", columns.get("brain_area"))
-        area = own if own is not None and own.dtype.kind == "U" else None
+        area = areas_of_rows(nwb, table, n)
     return SpikingUnits(
         unit_id=ids,
         n_spikes=np.bincount(spikes.unit, minlength=n),

@@ -32,6 +32,8 @@ _NO_QUALITY = ("rejected", "is_rejected")
 """Columns that mark cells, best first, and columns that mark other regions."""
 _TRUE = frozenset({"1", "true", "yes", "accepted", "cell", "soma"})
 _NO_AREA = frozenset({"unknown", "none", "na", "n/a", "n.a.", "unspecified"})
+_AREA_COLUMNS = ("location", "brain_area", "brain_region", "area")
+"""Columns of texts with the area of each row, best first; numbers may be sizes."""
 _MASKS = ("pixel_mask", "image_mask", "voxel_mask")
 # Beginning of a unit's name -> factor to µm.
 _MICRONS = {"micro": 1.0, "um": 1.0, "µm": 1.0, "milli": 1e3, "mm": 1e3, "met": 1e6}
@@ -56,6 +58,8 @@ class PlaneUnits:
         int64 (n,) ids of the table.
     location
         Brain area of the plane as stored, "" if unknown.
+    area
+        str (n,) areas as the table of regions states them, or None.
     table, imaging_plane
         Full names of the table and of its imaging plane, "" if unknown.
     image_size
@@ -79,6 +83,7 @@ class PlaneUnits:
     xyz_um: np.ndarray
     roi: Roi
     specimen_id: np.ndarray | None = None
+    area: np.ndarray | None = None
 
 
 def read_units(
@@ -120,6 +125,7 @@ def read_units(
     if specimens is not None:
         specimens = np.where(np.isfinite(specimens), specimens, -1)[rows].astype(np.int64)
     location, xyz = _place(nwb, plane, centre)
+    areas = None if table is None else areas_of_rows(nwb, table, len(ids))
     return PlaneUnits(
         columns=columns,
         unit_id=ids[rows],
@@ -131,7 +137,20 @@ def read_units(
         xyz_um=xyz,
         roi=roi,
         specimen_id=specimens,
+        area=None if areas is None else areas[rows],
     )
+
+
+def areas_of_rows(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray | None:
+    """Return the areas str (n,) of the n rows of a table, "" if unknown; None without them."""
+    stored = {name.lower(): name for name in nwb.names(table)}
+    for column in _AREA_COLUMNS:
+        texts = nwb.texts(table, stored[column], n) if column in stored else None
+        names = [text.strip() for text in texts or ()]
+        names = ["" if name.lower() in _NO_AREA else name for name in names]
+        if any(names):
+            return np.array(names, np.str_)
+    return None
 
 
 def _table_rows(
@@ -414,11 +433,18 @@ def units_of_planes(planes: list[PlaneUnits], responses: Signal, notes: Notes) -
     # Locations outside the table keep their stored names.
     names = [AREAS.get(plane.location, plane.location) for plane in planes]
     area = None
-    if any(names):
+    tables = [plane.table for plane in planes if plane.area is not None]
+    if any(names) or tables:
         area = np.repeat(np.array(names, np.str_), counts)
         stored = ", ".join(dict.fromkeys(p.location for p in planes if p.location))
-        notes.assume("area_names", f"areas are the planes' locations ({stored})")
-    if len(names) > 1 and not all(names):
+        where = f"those of the regions in {', '.join(dict.fromkeys(tables))}" if tables else ""
+        planes_say = f"the planes' locations ({stored})" if len(tables) < len(planes) else ""
+        notes.assume("area_names", f"areas are {' and '.join(filter(None, (where, planes_say)))}")
+    if tables:
+        own = [n if p.area is None else p.area for p, n in zip(planes, names, strict=True)]
+        every = np.concatenate([np.broadcast_to(a, n) for a, n in zip(own, counts, strict=True)])
+        area = np.array([AREAS.get(name, name) for name in every.tolist()], np.str_)
+    if len(names) > 1 and not all(names) and len(tables) < len(planes):
         notes.warn("no_areas", "some planes do not say which area they cover")
     roi = Roi.joined([plane.roi for plane in planes])
     n_empty = int((np.diff(roi.offsets) == 0).sum())

@@ -154,6 +154,21 @@ def test_marks_of_cells(path, column, values, cells):
     check_session(path, {"units.unit_id": [10 + cell for cell in cells]})
 
 
+@pytest.mark.parametrize("column", ["brain_area", "Location", "area"])
+def test_areas_of_regions_come_before_that_of_their_plane(path, column):
+    names = ["VISp", "VISl", "unknown", "CA1", "VISp"]
+    written(path, "", **{f"{TABLE}/{column}": [name.encode() for name in names]})
+    check_session(
+        path, {"units.area": ["V1", "LM", "", "CA1", "V1"]}, {"area_names": "of the regions in"}
+    )
+
+
+def test_sizes_of_regions_are_no_areas(path):
+    areas = open_session(write_nwb(path)).units.area
+    written(path, "", **{f"{TABLE}/area": [31.0, 25.0, 40.0, 12.0, 9.0]})
+    check_session(path, {"units.area": areas.tolist()})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("ids", "expected"),
