@@ -154,7 +154,7 @@ def _reader_of(path: Path) -> str | None:
 
 logger = logging.getLogger(__name__)
 
-_NPY = b"\x93NUMPY"
+_NPY, _MATLAB = b"\x93NUMPY", b"MATLAB "
 _SUITE2P = ("F.npy", "Fneu.npy", "spks.npy", "stat.npy", "ops.npy", "iscell.npy")
 # Sessions that this process opened for pickled windows: an LRU cache.
 _CACHED = 8
@@ -510,6 +510,11 @@ def _of_file(path: Path) -> tuple[str, str]:
         return (
             "is HDF5, but not NWB: it has neither nwb_version nor neurodata_type",
             "save its arrays with numpy.savez(responses=…, rate_hz=…), or as NWB",
+        )
+    if begin.startswith(_MATLAB):
+        return (
+            "is a file of MATLAB, but not of suite2p (F or spks), CNMF-E or EXTRACT",
+            "save its traces with numpy.savez(path, responses=…, rate_hz=…), or as NWB",
         )
     if begin.startswith(_NPY) and path.name in _SUITE2P:
         return f"is suite2p's {path.name}", "give the folder above it"

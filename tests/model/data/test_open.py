@@ -28,6 +28,10 @@ def _text(path: Path) -> None:
     path.write_text("a note")
 
 
+def _matlab(path: Path) -> None:
+    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM")
+
+
 def _page(path: Path) -> None:
     path.write_text("<!DOCTYPE html><html>403 Forbidden</html>")
 
@@ -62,6 +66,7 @@ def _kilosort(path: Path) -> None:
         ("a.h5", _hdf5, "a.h5 is HDF5, but not NWB"),
         ("a.npy", _array, "a.npy is one array (a matrix of traces can"),
         ("F.npy", _array, "F.npy is suite2p's F.npy"),
+        ("a.mat", _matlab, "a.mat is a file of MATLAB, but not of suite2p"),
         ("a.csv", _text, "a.csv is not a recording"),
         ("empty", Path.mkdir, "empty is empty"),
         ("empty", _mac, "empty is empty"),

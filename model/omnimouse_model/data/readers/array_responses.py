@@ -310,9 +310,9 @@ def frame_responses(arrays: NamedArrays) -> Signal:
     if swaps:
         values = values.T
     start = arrays.number("start_s") or 0.0
-    # Responses must be able to hold NaN.
-    if values.dtype.kind != "f":
-        values = values.astype(np.float32)
+    # Responses must be able to hold NaN, and no store has wider numbers than float64.
+    if values.dtype.kind != "f" or values.dtype.itemsize > 8:
+        values = values.astype(np.float32 if values.dtype.kind != "f" else np.float64)
     note_interpolation(rate, arrays.notes)
     rows = arrays.rows("responses", values, is_transposed=swaps)
     signal = Signal.of_rows("responses", rows, rate, start, mode="linear")

@@ -87,12 +87,25 @@ def read_sequence(root: Path, name: str, notes: Notes) -> tuple[Signal, Mapping[
     if end < start:
         raise wrong(path, "end_time", f"no time before start_time {start}", end)
     file = _samples(folder, meta, notes)
+    # So many samples that the rate can only be the seconds between them.
+    if rate < 1 and abs(file.shape[0] * rate - (end - start)) < _SAME_SPAN * (end - start):
+        notes.warn(
+            "converted_rate",
+            f"{folder.name}: sampling_rate {rate:g} is read as seconds between samples, "
+            f"{1 / rate:.4g} Hz, because {file.shape[0]:,} samples last from start_time to "
+            "end_time",
+        )
+        rate = 1 / rate
     signal = Signal(name, file, rate, start, end, _phase_shifts(root, folder, meta))
     columns = "units" if name == "responses" else "channels"
     check_some(path, signal.n_columns, f"{columns} of {name}")
     check_some(path, signal.n_samples, f"samples of {name}")
     _check_timestamps(signal, folder, notes)
     return _within_data(signal, notes), meta
+
+
+_SAME_SPAN = 0.05
+"""Relative difference of two statements on the length that is none."""
 
 
 def _samples(folder: Path, meta: Mapping[str, Any], notes: Notes) -> ArrayFile:

@@ -217,7 +217,8 @@ def _minian_ids(file: ZarrFile, n_regions: int) -> np.ndarray:
     require(ids, file.path.parent, expected, (n_regions,), part=_REGION)
     # pandas makes floats of whole numbers where some are missing.
     if not (ids == np.round(ids)).all():
-        raise wrong(file.path.parent, _REGION, f"holds numbers that are not whole; {expected} expected")
+        found = f"holds numbers that are not whole; {expected} expected"
+        raise wrong(file.path.parent, _REGION, found)
     return ids.astype(np.int64)
 
 

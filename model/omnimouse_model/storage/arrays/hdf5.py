@@ -588,7 +588,9 @@ class Hdf5Rows:
         self._is_transposed = is_transposed
         self._dataset: Any = None
         stored = dataset.dtype
-        self._is_plain = gain == 1.0 and offset == 0.0 and stored.kind == "f"
+        # Wider numbers than float64 fit into no store.
+        is_float = stored.kind == "f" and stored.itemsize <= 8
+        self._is_plain = is_float and gain == 1.0 and offset == 0.0
         self.dtype: np.dtype[Any] = stored if self._is_plain else np.dtype(np.float32)
         shape = dataset.shape[::-1] if is_transposed else dataset.shape
         n_columns = int(shape[1]) if len(shape) == 2 else 1

@@ -291,6 +291,14 @@ def test_areas_may_be_numbers_and_filled_up_with_spaces(stored, names):
     check_session(session_arrays(area=stored), {"units.area": names}, {"left_out_stream": None})
 
 
+def test_responses_wider_than_any_store_are_read_as_float64(tmp_path):
+    wide = np.random.default_rng(0).random((600, 4)).astype(np.longdouble)
+    np.savez(tmp_path / "a.npz", responses=wide, rate_hz=30.0)
+    responses = open_session(tmp_path / "a.npz").responses
+    assert responses.dtype == np.float64
+    np.testing.assert_array_equal(responses.data, wide.astype(np.float64))
+
+
 @pytest.mark.parametrize("n_channels", [1, 4])
 def test_frames_may_have_an_alpha_or_a_single_channel(n_channels):
     gray = session_arrays()["video"]

@@ -412,6 +412,13 @@ def test_an_end_far_beyond_the_data_is_cut_to_them(folder, end_s, read_s, code, 
     check_session(folder, {"responses.end_declared": read_s}, notes)
 
 
+def test_seconds_between_samples_are_no_rate(folder):
+    rate = open_session(folder).responses.rate_hz
+    edit_yaml(folder / META, sampling_rate=1 / rate)
+    hz = {"responses.rate_hz": pytest.approx(rate)}
+    check_session(folder, hz, {"converted_rate": "seconds between samples"})
+
+
 @pytest.mark.parametrize("scale", [1 / 255, 2.0, -1.0])
 def test_gray_values_of_another_range_are_noted_never_scaled(tmp_path, scale):
     root = write_folder(tmp_path / "s", frame_dtype="float32")
