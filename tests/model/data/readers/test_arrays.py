@@ -309,6 +309,25 @@ def test_frames_may_have_an_alpha_or_a_single_channel(n_channels):
     np.testing.assert_array_equal(frames, shown)
 
 
+def test_missing_pixels_do_not_count_for_the_range_of_gray():
+    video = session_arrays()["video"].astype(np.float32)
+    video[:, 0] = np.nan
+    notes = {"not_finite": "mean gray", "gray_range": None}
+    check_session(session_arrays(video=video), {}, notes)
+
+
+def test_spikes_from_the_start_of_each_trial_are_refused_as_such():
+    times = np.sort(np.random.default_rng(0).random(600) * 2)
+    arrays = {"spike_times": times, "spike_unit": np.arange(600) % 3}
+    check_refusal(arrays, "not from the start of each trial")
+
+
+def test_trials_that_stop_as_they_start_are_told():
+    stop = session_arrays()["trial_start"]
+    arrays = session_arrays(trial_stop=stop, video=None, video_rate_hz=None)
+    check_session(arrays, {}, {"empty_trials": "3 of 3 trials stop as they start"})
+
+
 def test_frames_that_lie_on_their_side_are_told():
     video = np.zeros((900, 64, 36), np.uint8)
     check_session(session_arrays(video=video), {}, {"frame_axes": "64 × 36"})

@@ -488,6 +488,8 @@ def check_overlap(session: Session) -> None:
     if own.stop - own.start < WINDOW_S + 1:
         rate_hz = session.responses.rate_hz
         hint = f"is the rate of the responses, {rate_hz:.4g} Hz, right?"
+        if session.responses.has_events:
+            hint = "are spikes in seconds of the recording, and not from the start of each trial?"
     spans = ", ".join(
         f"{name} {interval.start:.1f}–{interval.stop:.1f} s" for name, interval in intervals.items()
     ).replace("responses", "responses cover", 1)
@@ -507,8 +509,10 @@ def _note_values(stimulus: Stimulus, notes: Notes) -> None:
         step = max(1, n_slots // _SAMPLED_FRAMES)
         for slot in range(first, first + n_slots, step):
             frame = stimulus.frame(slot)
-            is_finite &= bool(np.isfinite(frame).all())
-            low, high = min(low, float(frame.min())), max(high, float(frame.max()))
+            known = frame[np.isfinite(frame)]
+            is_finite &= known.size == frame.size
+            if known.size:
+                low, high = min(low, float(known.min())), max(high, float(known.max()))
     n_unknown = int(np.isnan(stimulus.trials.blank_value[~has_frames]).sum())
     if n_unknown:
         notes.assume("no_gray", f"{n_unknown} blank trials name no gray level; mean gray")
@@ -521,7 +525,7 @@ def _note_values(stimulus: Stimulus, notes: Notes) -> None:
             "gray_range", f"stimulus reaches from {low:g} to {high:g}; the model expects 0–255"
         )
     # Values are never rescaled: a dark video can also stay below 1.
-    elif high <= 1 and trials:
+    elif low <= high <= 1:
         notes.warn(
             "gray_range",
             "the frames of the video that were looked at have gray values of 0 to 1; "

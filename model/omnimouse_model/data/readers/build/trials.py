@@ -675,6 +675,11 @@ def _without_repeats(name: str, trials: PresentationIntervals, notes: Notes) -> 
 
 def _completed(name: str, on: np.ndarray, off: np.ndarray, end: float, notes: Notes) -> np.ndarray:
     """Return the stops of sorted trials, those that are missing or wrong replaced."""
+    if n_empty := int((off == on).sum()):
+        notes.warn(
+            "empty_trials",
+            f"{name}: {n_empty:,} of {len(on):,} trials stop as they start: no window lies in them",
+        )
     is_missing, is_early = ~np.isfinite(off), off < on
     wrong = is_missing | is_early
     if not wrong.any():
