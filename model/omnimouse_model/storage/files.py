@@ -463,7 +463,7 @@ def read_text(path: Path, limit: int, inside: Path | None = None) -> str:
     data = read_bytes(path, limit, inside)
     for begin, kind in _NO_TEXT.items():
         if data.startswith(begin):
-            raise bad_file(path, "bad_text", f"is {kind}, and no UTF-8 text", "save it as UTF-8")
+            raise bad_file(path, "bad_text", f"is {kind}, not UTF-8 text", "save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
