@@ -159,6 +159,12 @@ def test_no_text_of_any_panel_is_cut(dock):
     assert not cut
 
 
+def bring_up_in_small_window(dock: OmniMouseDock, title: str) -> None:
+    dock.main_window.resize(*SMALL)
+    wait_for_rest(dock, SMALL)
+    dock.bring_up(title)
+
+
 BUSY = {
     "Neuron": ("neuron_info", "Receptive field: 50 %, about 12 min left"),
     "Laboratory": ("laboratory", "23 of 120 videos · about 12 min left"),
@@ -171,9 +177,7 @@ BUSY = {
 def test_progress_is_whole_in_a_small_window(dock, title, monkeypatch):
     part, message = BUSY[title]
     task = getattr(dock.controller, part)._task
-    dock.main_window.resize(*SMALL)
-    wait_for_rest(dock, SMALL)
-    dock.bring_up(title)
+    bring_up_in_small_window(dock, title)
     with monkeypatch.context() as patch:
         patch.setattr(task, "message", message)
         patch.setattr(task, "share", 0.5)
@@ -187,9 +191,7 @@ def test_progress_is_whole_in_a_small_window(dock, title, monkeypatch):
 def test_a_sweep_that_waits_cuts_no_text_in_a_small_window(dock, tmp_path):
     sweeps = dock.controller.sweeps
     sweeps.folder = tmp_path
-    dock.main_window.resize(*SMALL)
-    wait_for_rest(dock, SMALL)
-    dock.bring_up("Context")
+    bring_up_in_small_window(dock, "Context")
     sweeps.start(SweepPlan(neurons=(0, 16), video=(True, False), seeds=(0, 1)))
     sweeps.pause()
     wait_for(lambda: "points" in sweeps.message, "the sweep")
@@ -202,45 +204,37 @@ def test_a_sweep_that_waits_cuts_no_text_in_a_small_window(dock, tmp_path):
 EXPECTED = "at least 12 min, as this processor is busy, for a recording like the demo's"
 
 
+UNSAID = "where the recording 90009-1-1 of neurons_of is"
+
+
 @pytest.mark.parametrize(
-    ("left_s", "told"), [(700.0, "about 12 min left"), (None, f"in all {EXPECTED}")]
+    ("runs", "left_s", "told"),
+    [
+        (True, 700.0, "about 12 min left"),
+        (True, None, f"in all {EXPECTED}"),
+        (False, None, "omnimouse finetune … --out my_mouse"),
+    ],
 )
-def test_the_line_of_a_fine_tuning_is_whole_in_a_small_window(
-    dock, monkeypatch, tmp_path, left_s, told
+def test_what_a_fine_tuning_says_is_whole_in_a_small_window(
+    dock, monkeypatch, tmp_path, runs, left_s, told
 ):
     finetuning, session = dock.controller.finetuning, dock.controller.state.session
-    dock.main_window.resize(*SMALL)
-    wait_for_rest(dock, SMALL)
-    dock.bring_up("Fine-tuning")
-    finetuning._start_from(FinetuneRequest("demo", session, tmp_path, expected=EXPECTED))
+    bring_up_in_small_window(dock, "Fine-tuning")
+    more = {"expected": EXPECTED} if runs else {"unsaid": UNSAID}
+    finetuning._start_from(FinetuneRequest("demo", session, tmp_path / "my_mouse", **more))
     with monkeypatch.context() as patch:
-        for name, value in {"message": STARTING, "share": 0.5}.items():
-            patch.setattr(finetuning._task, name, value)
-        patch.setattr(finetuning, "stage", STARTING)
-        patch.setattr(finetuning, "_left_s", left_s)
+        if runs:
+            for name, value in {"message": STARTING, "share": 0.5}.items():
+                patch.setattr(finetuning._task, name, value)
+            patch.setattr(finetuning, "stage", STARTING)
+            patch.setattr(finetuning, "_left_s", left_s)
+        else:
+            finetuning.step = 90
         finetuning.changed.emit()
         settle(0.5)
         cut = cut_texts(dock, "Fine-tuning")
         labels = dock.panels["Fine-tuning"].findChildren(QLabel)
         assert any(told in one.text() for one in labels)
-    finetuning.clear()
-    assert not cut
-
-
-def test_how_a_stopped_fine_tuning_goes_on_is_whole_in_a_small_window(dock, tmp_path):
-    finetuning, session = dock.controller.finetuning, dock.controller.state.session
-    dock.main_window.resize(*SMALL)
-    wait_for_rest(dock, SMALL)
-    dock.bring_up("Fine-tuning")
-    unsaid = "where the recording 90009-1-1 of neurons_of is"
-    request = FinetuneRequest("demo", session, tmp_path / "my_mouse", unsaid=unsaid)
-    finetuning._start_from(request)
-    finetuning.step = 90
-    finetuning.changed.emit()
-    settle(0.5)
-    cut = cut_texts(dock, "Fine-tuning")
-    labels = dock.panels["Fine-tuning"].findChildren(QLabel)
-    assert any("omnimouse finetune … --out my_mouse" in one.text() for one in labels)
     finetuning.clear()
     assert not cut
 
@@ -252,9 +246,7 @@ LONG_MARK = "r = 0.43 in this window, of all 1,000 targets"
     "problem", [OTHER, IN_WINDOW, "no target has a score in this window", LONG_MARK]
 )
 def test_the_reason_for_no_mark_is_whole_in_a_small_window(dock, monkeypatch, problem):
-    dock.main_window.resize(*SMALL)
-    wait_for_rest(dock, SMALL)
-    dock.bring_up("Context")
+    bring_up_in_small_window(dock, "Context")
     view = dock.panels["Context"].view
     with monkeypatch.context() as patch:
         patch.setattr(ContextView, "mark", f"No ★: {problem}")
@@ -297,9 +289,7 @@ def test_averages_over_trials_and_curves_of_context_are_in_view_in_a_small_windo
 
 @pytest.mark.parametrize("by", ["state", "score", "area"])
 def test_brush_colours_and_their_legend_are_in_view_in_a_small_window(dock, by):
-    dock.main_window.resize(*SMALL)
-    wait_for_rest(dock, SMALL)
-    dock.bring_up("Brush and view")
+    bring_up_in_small_window(dock, "Brush and view")
     dock.controller.colouring.choose(by)
     settle(0.3)
     area, view = dock.brush.scroll_area, dock.brush.view
@@ -309,10 +299,8 @@ def test_brush_colours_and_their_legend_are_in_view_in_a_small_window(dock, by):
 
 
 def test_a_part_of_a_neuron_is_in_view_in_a_small_window(dock):
-    dock.main_window.resize(*SMALL)
-    wait_for_rest(dock, SMALL)
     dock.controller.selection.select([2])
-    dock.bring_up("Neuron")
+    bring_up_in_small_window(dock, "Neuron")
     view = dock.panels["Neuron"].view
     facts = dock.controller.neuron_info
     wait_for(lambda: facts.current is not None and facts.current.is_complete, "the neuron")
@@ -326,9 +314,7 @@ def test_a_part_of_a_neuron_is_in_view_in_a_small_window(dock):
 def test_a_matrix_of_four_areas_is_in_view_in_a_small_window(dock, tmp_path):
     sources = dock.controller.sources
     sources.folder = tmp_path
-    dock.main_window.resize(*SMALL)
-    wait_for_rest(dock, SMALL)
-    dock.bring_up("Sources")
+    bring_up_in_small_window(dock, "Sources")
     sources.set(windows=8, question="areas", targets="selected")
     sources.start()
     wait_for(lambda: not sources.is_busy and sources.result is not None, "the areas")

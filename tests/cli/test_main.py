@@ -65,6 +65,7 @@ def failing(monkeypatch):
     ("error", "status", "words"),
     [
         (ValueError("mask is empty"), 1, "mask is empty"),
+        (SessionFormatError("a", "code", "No data.", "Copy them."), 1, "No data. (Copy them.)"),
         (WorkerError("no scheduler"), 1, "omnimouse: no scheduler"),
         (TypeError("two\nlines"), 1, "internal error (TypeError: two lines)"),
         (KeyboardInterrupt(), 130, "stopped"),
@@ -153,12 +154,6 @@ def test_a_process_that_answers_instead_prints_to_standard_output(monkeypatch, c
     assert json.loads(capfd.readouterr().out)["rows"]
 
 
-def test_debug_shows_where(failing):
-    failing(TypeError("two"))
-    with pytest.raises(TypeError):
-        cli.main(["info", "demo", "--debug"])
-
-
 def test_an_interrupt_that_an_import_swallows_or_replaces_ends_the_command(
     failing, monkeypatch, capsys
 ):
@@ -243,19 +238,6 @@ def test_a_server_is_allowed_before_and_after_the_command(capsys, monkeypatch, o
         status, lines = end_of(capsys, *words)
         assert (status, len(lines)) == (1, 1)
         assert os.environ[VARIABLE] == "a.example"
-
-
-@pytest.fixture
-def broken_info(monkeypatch):
-    """`omnimouse info` meets a recording that cannot be read."""
-
-    @click.command()
-    def command() -> None:
-        raise SessionFormatError("a12", "no_responses", "No responses.", "Copy them.")
-
-    module = ModuleType("omnimouse_app.cli.info")
-    module.command = command
-    monkeypatch.setitem(sys.modules, "omnimouse_app.cli.info", module)
 
 
 def run(*words: object) -> int:
@@ -353,16 +335,10 @@ def test_a_signal_ends_at_once_until_there_is_something_to_save(number):
     assert signal.getsignal(number) is before
 
 
-@pytest.mark.usefixtures("broken_info")
-def test_bad_input_ends_with_one_clear_line(capsys):
-    assert run("info") == 1
-    assert capsys.readouterr().err == "omnimouse: No responses. (Copy them.)\n"
-
-
-@pytest.mark.usefixtures("broken_info")
 @pytest.mark.parametrize("words", [["--debug", "info"], ["info", "--debug"]])
-def test_debug_shows_the_traceback(words):
-    with pytest.raises(SessionFormatError):
+def test_debug_shows_the_traceback(failing, words):
+    failing(TypeError("two"))
+    with pytest.raises(TypeError):
         main(words)
 
 

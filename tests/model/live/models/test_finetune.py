@@ -85,6 +85,14 @@ def run_to(finetuning: Finetuning, script: ScriptedFinetuning, step: int) -> Non
     finetuning.changed.disconnect(told.set)
 
 
+def run_and_stop(finetuning: Finetuning, script: ScriptedFinetuning) -> None:
+    """Begin a run of ten steps, and stop it after three."""
+    finetuning.start(steps=10)
+    run_to(finetuning, script, 3)
+    finetuning.stop()
+    assert finetuning.wait(PATIENCE_S)
+
+
 def processes() -> list[BaseProcess]:
     everyone = multiprocessing.active_children()
     return [one for one in everyone if one.name == "omnimouse-finetune"]
@@ -208,11 +216,8 @@ def test_the_current_weights_are_those_of_a_step_of_the_run(
     controller, finetuning, script, mouse_folder, is_saved
 ):
     view = FinetuneView.of(controller)
-    finetuning.start(steps=10)
+    run_and_stop(finetuning, script)
     assert finetuning.request.expected
-    run_to(finetuning, script, 3)
-    finetuning.stop()
-    assert finetuning.wait(PATIENCE_S)
     if is_saved:
         finetuning.clear()
         controller.model.choose(mouse_folder / "base.safetensors")
@@ -228,10 +233,7 @@ def test_the_current_weights_are_those_of_a_step_of_the_run(
 
 
 def test_the_time_of_a_whole_run_is_not_told_when_it_goes_on(finetuning, script):
-    finetuning.start(steps=10)
-    run_to(finetuning, script, 3)
-    finetuning.stop()
-    assert finetuning.wait(PATIENCE_S)
+    run_and_stop(finetuning, script)
     finetuning.resume()
     assert " · in all " not in finetuning.message
 
@@ -264,10 +266,7 @@ def test_a_baseline_answers_while_the_model_is_trained(controller, finetuning, s
 
 def test_a_stopped_run_goes_on_though_a_baseline_is_on_screen(controller, finetuning, script):
     name = controller.state.predictor_name
-    finetuning.start(steps=10)
-    run_to(finetuning, script, 3)
-    finetuning.stop()
-    assert finetuning.wait(PATIENCE_S)
+    run_and_stop(finetuning, script)
     assert controller.state.predictor_name == FALLBACK
     finetuning.start(steps=10)
     assert finetuning.request.model == name
@@ -280,10 +279,7 @@ def test_a_restart_keeps_the_model_in_whose_place_a_baseline_answers(
     controller, finetuning, script, tmp_path, mouse_folder
 ):
     name = controller.state.predictor_name
-    finetuning.start(steps=10)
-    run_to(finetuning, script, 3)
-    finetuning.stop()
-    assert finetuning.wait(PATIENCE_S)
+    run_and_stop(finetuning, script)
     controller.close()
     with closing(Controller(load=load_in_process, session_file=tmp_path / "live.json")) as later:
         later.finetuning.folder = tmp_path / "models"
@@ -383,10 +379,7 @@ def test_a_stopped_run_stays_when_a_finished_result_is_chosen(
     controller, finetuning, script, mouse_folder, tmp_path
 ):
     out = run_finetune(mouse_folder, tmp_path / "mine", steps=2)
-    finetuning.start(steps=10)
-    run_to(finetuning, script, 3)
-    finetuning.stop()
-    assert finetuning.wait(PATIENCE_S)
+    run_and_stop(finetuning, script)
     request, losses = finetuning.request, list(finetuning.losses)
     controller.model.choose(out)
     assert finetuning._reader.wait(PATIENCE_S)
