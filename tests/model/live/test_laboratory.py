@@ -22,7 +22,7 @@ from omnimouse_model.live.report import report_of_screen
 from omnimouse_widgets.report.page import report_page
 from omnimouse_widgets.views.context.view import live_lines
 from omnimouse_widgets.views.laboratory import LaboratoryView, run_text
-from omnimouse_widgets.views.record import press
+from omnimouse_widgets.views.record import ShowPanel, press, record
 from tests.model.lab.energy_neurons import EnergyNeurons
 from tests.predictors import open_controller
 from tests.small_sessions import write_session
@@ -319,13 +319,17 @@ def test_a_found_input_becomes_a_what_if_edit(searching, name, tmp_path):
     laboratory.start()
     assert laboratory.error is None
     found = laboratory.exciting
+    assert "colour" not in record(view)
+    shown = record(view)["content"].pixels
+    np.testing.assert_array_equal(shown[..., 0], found.videos[0, 0])
     assert run_text(laboratory).startswith("Measured: ")
     is_still = (found.videos[0] == found.videos[0, :1]).all()
     assert bool(is_still) != search.is_video
     sign = -1 if search.is_inhibiting else 1
     assert sign * (found.best_response - found.courses[0, 0]) >= 0
     searching.stimulus_edits.put(Blank())
-    press(view, "what_if")
+    assert press(view, "what_if") == ShowPanel("What if")
+    assert record(view)["what_if"].label == "As recorded"
     (edit,) = searching.stimulus_edits.edits
     shown = searching.stimulus_edits.window.frames_u8
     np.testing.assert_array_equal(shown, found.videos[0])
@@ -333,7 +337,12 @@ def test_a_found_input_becomes_a_what_if_edit(searching, name, tmp_path):
     assert searching.results.what_if.description == edit.label
     searching.editor.undo()
     assert searching.stimulus_edits.edits == (Blank(),)
-    assert {path.suffix for path in laboratory.write(tmp_path)} >= {".npz"}
+    for _ in range(2):  # the second press takes it back
+        press(view, "what_if")
+    assert searching.stimulus_edits.edits == ()
+    saved = press(view, "files")
+    suffixes = {path.suffix for path in saved.write(tmp_path / saved.name)}
+    assert suffixes >= {".npz"} | (set() if search.is_video else {".png"})
 
 
 @pytest.mark.slow

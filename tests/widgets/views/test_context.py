@@ -66,6 +66,13 @@ def assert_drawn(view, sweep, line=0):
         assert found.is_open == bool(line)
 
 
+def paint_task(controller):
+    """Eight targets, 16 visible neurons, and all others hidden."""
+    controller.editor.paint(range(40), HIDDEN)
+    controller.editor.paint(range(8), TARGET)
+    controller.editor.paint(range(20, 36), VISIBLE)
+
+
 def fill(view, **texts):
     for name, text in texts.items():
         view.form.set(name, text)
@@ -161,9 +168,7 @@ def test_only_a_panel_in_sight_asks_for_curves(view, controller):
 
 
 def test_a_sweep_asks_what_the_mask_or_the_form_says(view, controller, session):
-    controller.editor.paint(range(40), HIDDEN)
-    controller.editor.paint(range(8), TARGET)
-    controller.editor.paint(range(20, 36), VISIBLE)
+    paint_task(controller)
     plan = view.form.read().plan(controller.state)
     assert plan.asked == "target neurons from visible neurons"
     assert plan.targets.indices(session).tolist() == list(range(8))
@@ -248,9 +253,7 @@ def test_an_open_form_asks_for_targets_and_pool_once_for_a_mask(view, controller
 
 
 def test_what_is_chosen_in_the_form_stays_when_a_stroke_empties_the_pool(view, controller):
-    controller.editor.paint(range(40), HIDDEN)
-    controller.editor.paint(range(8), TARGET)
-    controller.editor.paint(range(20, 36), VISIBLE)
+    paint_task(controller)
     fill(view, targets="selected")
     controller.editor.paint(range(40), TARGET)
     settings = view.form.read()
@@ -272,9 +275,7 @@ def test_the_numbers_of_neurons_follow_the_pool_until_the_user_types(view, contr
 
 
 def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
-    controller.editor.paint(range(40), HIDDEN)
-    controller.editor.paint(range(8), TARGET)
-    controller.editor.paint(range(20, 36), VISIBLE)
+    paint_task(controller)
     assert "★ this mask: r" in view.mark
     ask = {"neurons": (0, 8), "max_windows": 1, "centred": False}
     controller.sweeps.start(SweepPlan(**ask), "held out")

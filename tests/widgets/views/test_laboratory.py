@@ -8,7 +8,6 @@ import pyarrow.parquet
 import pytest
 
 from omnimouse_model.errors import ExportError
-from omnimouse_model.live import laboratory_jobs
 from omnimouse_widgets.views.laboratory import NO_NEURON, NO_RESULT, NOT_RUN, LaboratoryView
 from omnimouse_widgets.views.neuron import NeuronView
 from omnimouse_widgets.views.neurons import NeuronsView
@@ -19,7 +18,6 @@ from omnimouse_widgets.views.record import (
     Message,
     Polar,
     Row,
-    ShowPanel,
     choose,
     press,
     record,
@@ -28,7 +26,6 @@ from tests.model.lab.energy_neurons import EnergyNeurons, energy_controller
 from tests.model.live.test_laboratory import AreaCodes, with_areas
 from tests.predictors import open_controller
 from tests.small_sessions import write_session
-from tests.toy_predictors import FramePredictor
 from tests.widgets.views.test_neuron import follow
 
 
@@ -152,28 +149,6 @@ def test_what_cannot_run_is_told_and_tables_are_saved(view, controller, tmp_path
     assert second == f"model: {result.predictor_id}"
     with pytest.raises(ValueError, match="by name"):
         press(view, "python")
-
-
-@pytest.mark.slow
-def test_a_found_image_is_shown_in_place_of_the_video(session, monkeypatch, tmp_path):
-    monkeypatch.setattr(laboratory_jobs, "STEPS", 2)
-    with open_controller(session, FramePredictor()) as controller:
-        controller.selection.select([3])
-        view = LaboratoryView.of(controller)
-        choose(view, "experiment", "exciting")
-        assert record(view)["what_if"].refusal == NO_RESULT
-        assert "colour" not in record(view)
-        press(view, "run")
-        found = controller.laboratory.exciting
-        shown = record(view)["content"].pixels
-        np.testing.assert_array_equal(shown[..., 0], found.videos[0, 0])
-        assert press(view, "what_if") == ShowPanel("What if")
-        np.testing.assert_array_equal(controller.stimulus_edits.window.frames_u8, found.videos[0])
-        assert record(view)["what_if"].label == "As recorded"
-        press(view, "what_if")
-        assert controller.stimulus_edits.edits == ()
-        saved = press(view, "files")
-        assert "exciting.png" in [path.name for path in saved.write(tmp_path / saved.name)]
 
 
 def test_the_labels_of_a_decoding_are_a_matrix(session):

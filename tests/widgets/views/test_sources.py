@@ -47,6 +47,15 @@ def view(controller, session, tmp_path):
     return SourcesView.of(controller)
 
 
+def run(view, controller, neurons=None, **choices):
+    """Select neurons if they are given, choose by name, and run."""
+    if neurons is not None:
+        controller.selection.select(neurons)
+    for name, value in choices.items():
+        choose(view, name, value)
+    press(view, "run")
+
+
 def test_before_a_run_the_panel_says_what_to_do(view, controller):
     assert record(view)["content"] == Message("content", "Sources", NOT_RUN)
     controller.selection.select([])
@@ -113,8 +122,7 @@ def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
 
 
 def test_a_table_has_all_numbers_and_exports_write_them(view, controller, tmp_path):
-    controller.selection.select([3, 30])
-    press(view, "run")
+    run(view, controller, [3, 30])
     choose(view, "page", "table")
     table = record(view)["content"]
     assert isinstance(table, LongTable)
@@ -152,9 +160,7 @@ def test_a_table_has_all_numbers_and_exports_write_them(view, controller, tmp_pa
 def test_painted_neurons_are_targets_and_a_source(view, controller):
     controller.editor.paint([5, 6], VISIBLE)
     controller.editor.paint([0, 1], TARGET)
-    choose(view, "targets", "of the mask")
-    choose(view, "group", True)
-    press(view, "run")
+    run(view, controller, targets="of the mask", group=True)
     found = controller.sources.found["sources"]
     assert found.names[-1] == "visible neurons"
     assert 0 in found.neurons
@@ -201,14 +207,12 @@ def test_a_group_without_neurons_or_with_the_name_of_a_source_is_refused(view, c
 
 
 def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, controller):
-    controller.selection.select([0])
-    press(view, "run")
+    run(view, controller, [0])
     press(view, "colour")
     scale = controller.colouring.scale
     assert controller.state.colour_by == "source"
     assert scale.categories == ("behaviour", "own past", "same area", "other areas")
-    choose(view, "question", "informants")
-    press(view, "run")
+    run(view, controller, question="informants")
     press(view, "colour")
     scale = controller.colouring.scale
     assert np.isnan(scale.values[0])
@@ -231,22 +235,19 @@ def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, con
 
 
 def test_a_neuron_of_which_nothing_is_predictable_has_no_colour(view, controller):
-    choose(view, "targets", "all")
-    press(view, "run")
+    run(view, controller, targets="all")
     press(view, "colour")
     total = controller.sources.found["sources"].total()
     is_open = total.low <= 0
     assert (is_open & (total.value > 0)).any()
     np.testing.assert_array_equal(np.isfinite(controller.colouring.scale.values), ~is_open)
     controller.selection.select(np.flatnonzero(is_open)[:2].tolist())
-    choose(view, "targets", "selected")
-    press(view, "run")
+    run(view, controller, targets="selected")
     assert controller.colouring.message == UNPREDICTABLE
 
 
 def test_the_matrix_of_areas_has_its_intervals(view, controller):
-    choose(view, "question", "areas")
-    press(view, "run")
+    run(view, controller, question="areas")
     matrix = record(view)["content"]
     assert isinstance(matrix, Matrix)
     assert matrix.rows == ("LM", "V1")
@@ -286,42 +287,36 @@ def test_a_stopped_question_goes_on_where_it_was(view, controller):
 
 
 def test_what_an_older_version_kept_is_replaced(view, controller, tmp_path):
-    controller.selection.select([3])
-    press(view, "run")
+    run(view, controller, [3])
     (kept,) = tmp_path.glob("*.sources.jsonl")
     kept.write_text(kept.read_text().replace('"n_planned": 1', '"n_planned": 2'))
     press(view, "run")
     assert om.SourceScores.open(kept).is_complete
 
 
-def test_informants_are_shown_before_their_values(view, controller):
-    controller.selection.select([3])
-    choose(view, "question", "informants")
-    shown = []
-
-    def look():
-        shown.append(record(view)["content"])
-
-    controller.sources.measured.connect(look)
-    press(view, "run")
-    controller.sources.measured.disconnect(look)
-    assert shown[0].across == "rank of the informant"
-    assert len(shown[0].lines[0].y) == 16
-    assert shown[-1].across == "visible neurons"
-
-
-def test_informants_without_values_have_only_their_figure(view, controller):
-    controller.selection.select([3])
-    choose(view, "question", "informants")
-    view.set(page="values")
+def informants_while_measured(view, controller):
+    """Records of the panel, in which informants are looked for."""
     seen = []
 
     def look():
         seen.append(record(view))
 
     controller.sources.measured.connect(look)
-    press(view, "run")
+    run(view, controller, [3], question="informants")
     controller.sources.measured.disconnect(look)
+    return seen
+
+
+def test_informants_are_shown_before_their_values(view, controller):
+    shown = [found["content"] for found in informants_while_measured(view, controller)]
+    assert shown[0].across == "rank of the informant"
+    assert len(shown[0].lines[0].y) == 16
+    assert shown[-1].across == "visible neurons"
+
+
+def test_informants_without_values_have_only_their_figure(view, controller):
+    view.set(page="values")
+    seen = informants_while_measured(view, controller)
     for found, has_values in ((seen[0], False), (seen[-1], True)):
         refused = {one.name: bool(one.refusal) for one in found["export"].actions}
         assert isinstance(found["content"], Curves) != has_values
@@ -330,9 +325,7 @@ def test_informants_without_values_have_only_their_figure(view, controller):
 
 
 def test_the_points_of_the_curve_of_informants_are_a_file(view, controller, tmp_path):
-    controller.selection.select([3])
-    choose(view, "question", "informants")
-    press(view, "run")
+    run(view, controller, [3], question="informants")
     (path,) = press(view, "values").write(tmp_path / "curve.csv")
     lines = path.read_text().splitlines()
     assert lines[0].startswith("choice,n_visible,value,low,high,n_targets")
@@ -368,8 +361,7 @@ def test_the_least_number_of_windows_says_so(view):
 
 
 def test_a_question_that_is_answered_has_no_time_of_a_run(view, controller):
-    controller.selection.select([3])
-    press(view, "run")
+    run(view, controller, [3])
     assert record(view)["cost"].text == "Measured: 15 masks × 12 windows"
     kept = controller.sources.kept
     controller.loader.open_now(controller.state.session)
@@ -389,18 +381,15 @@ def test_a_model_that_is_to_be_fitted_says_what_to_do(view, controller):
 
 
 def test_another_recording_has_no_result(view, controller, session):
-    controller.selection.select([3])
-    press(view, "run")
+    run(view, controller, [3])
     assert controller.sources.found
     controller.loader.open_now(om.open_session(dict(np.load(session.path)) | {"id": "other"}))
     assert not controller.sources.found
 
 
 def test_a_report_has_what_was_found(view, controller, tmp_path):
-    controller.selection.select([3])
-    press(view, "run")
-    choose(view, "question", "areas")
-    press(view, "run")
+    run(view, controller, [3])
+    run(view, controller, question="areas")
     controller.requests.wait(30.0)
     page = write_page(report_of_screen(controller), tmp_path / "report.html").read_text()
     found = page.partition("What drives a neuron")[2]
@@ -410,13 +399,8 @@ def test_a_report_has_what_was_found(view, controller, tmp_path):
 
 
 def test_a_result_of_the_chosen_model_leaves_with_it(view, controller):
-    controller.selection.select([3])
-    choose(view, "model", "chosen")
-    choose(view, "question", "informants")
-    press(view, "run")
-    choose(view, "model", "quick")
-    choose(view, "question", "sources")
-    press(view, "run")
+    run(view, controller, [3], model="chosen", question="informants")
+    run(view, controller, model="quick", question="sources")
     found = controller.sources.found
     assert {name: one.predictor for name, one in found.items()} == {
         "informants": "echo",
@@ -507,8 +491,7 @@ def test_the_expected_time_is_not_that_of_a_question_that_went_on(view, controll
         seconds[0] += 10
 
     controller.sources.measured.connect(wait)
-    choose(view, "targets", "area LM")
-    press(view, "run")
+    run(view, controller, targets="area LM")
     choose(view, "targets", "area V1")  # as many groups
     expected = record(view)["cost"].text
     choose(view, "targets", "area LM")
@@ -521,8 +504,7 @@ def test_the_expected_time_is_not_that_of_a_question_that_went_on(view, controll
 
 
 def test_a_picture_needs_a_figure(view, controller):
-    controller.selection.select([3])
-    press(view, "run")
+    run(view, controller, [3])
     picture = press(view, "png")
     assert picture.content == "content"
     assert picture.description.startswith(f"session: {controller.state.session.id}\n")

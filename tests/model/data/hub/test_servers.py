@@ -156,26 +156,20 @@ def test_a_server_that_does_not_answer_in_time_is_one_line(api, monkeypatch):
     assert check_refusal(ADDRESS, "cannot be found").code == "unreadable"
 
 
+PLACES = ("http://10.0.0.1/blob", "https://example.org/blob", "file:///etc/passwd", "http://[", 7)
+
+
 @pytest.mark.parametrize(
-    "place",
-    ["http://10.0.0.1/blob", "https://example.org/blob", "file:///etc/passwd", "http://[", 7],
+    ("asset", "answer", "code", "words"),
+    [
+        *((f"{ASSET}/", {"contentUrl": [p]}, "outside", "not at the archive") for p in PLACES),
+        ("", b'{"results": 5}', "missing_file", "files that begin so: none"),
+        ("", {"results": [{"path": PATH, "asset_id": "../../x"}]}, "unreadable", "has no id"),
+    ],
 )
-def test_content_on_another_server_is_refused(api, place):
-    about = f"/api/dandisets/{ID}/versions/{VERSION}/assets/{ASSET}/"
-    api.answers[about] = {"contentUrl": [place]}
-    error = check_refusal(ADDRESS, "not at the archive")
-    assert error.code == "outside"
-
-
-def test_files_that_are_no_list_are_refused(api):
-    api.answers[f"/api/dandisets/{ID}/versions/{VERSION}/assets/"] = b'{"results": 5}'
-    assert check_refusal(ADDRESS, "files that begin so: none").code == "missing_file"
-
-
-def test_an_id_that_is_none_is_refused(api):
-    assets = f"/api/dandisets/{ID}/versions/{VERSION}/assets/"
-    api.answers[assets] = {"results": [{"path": PATH, "asset_id": "../../secret"}]}
-    assert check_refusal(ADDRESS, "has no id").code == "unreadable"
+def test_answers_that_lead_to_no_file_of_the_archive_are_refused(api, asset, answer, code, words):
+    api.answers[f"/api/dandisets/{ID}/versions/{VERSION}/assets/{asset}"] = answer
+    assert check_refusal(ADDRESS, words).code == code
 
 
 @pytest.mark.parametrize("name", [f"dandi:{ID}", f"dandi:{ID}@new/{PATH}", f"dandi:{ID}/"])
@@ -307,37 +301,24 @@ def test_other_names_are_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
+    ("change", "code", "words"),
     [
-        ("raise ConnectionError('no route')", "interrupted"),
-        ("raise OSError(28, 'No space left on device')", "no_space"),
-        ("raise ValueError('unknown eid')", "not_found"),
-        ("raise RuntimeError('odd')", "damaged"),
-        ("import os; os._exit(1)", "interrupted"),
+        (lambda one: one.write("raise ConnectionError('no route')"), "interrupted", ""),
+        (lambda one: one.write("raise OSError(28, 'No space left')"), "no_space", ""),
+        (lambda one: one.write("raise ValueError('unknown eid')"), "not_found", ""),
+        (lambda one: one.write("raise RuntimeError('odd')"), "damaged", ""),
+        (lambda one: one.write("import os; os._exit(1)"), "interrupted", ""),
+        (lambda one: one.write(without_account=True), "gated", r"/signup.*username="),
+        (lambda one: shutil.rmtree(one.served / "alf/probe00"), "not_found", "no sorted spikes"),
+        (lambda one: (one.package / "api.py").unlink(), "missing_package", r"app\[ibl\]"),
     ],
 )
 @pytest.mark.process
-def test_errors_of_the_client_are_typed(client, tmp_path, error, code):
-    client.write(error)
-    with pytest.raises(FetchError) as caught:
+def test_errors_of_the_client_are_typed(client, tmp_path, change, code, words):
+    change(client)
+    with pytest.raises(FetchError, match=words) as caught:
         om.fetch_session(f"ibl:{EID}", tmp_path / "cache")
     assert caught.value.code == code
-
-
-@pytest.mark.process
-def test_a_session_without_spikes_is_not_found(client, tmp_path):
-    shutil.rmtree(client.served / "alf" / "probe00")
-    with pytest.raises(FetchError, match="no sorted spikes") as caught:
-        om.fetch_session(f"ibl:{EID}", tmp_path / "cache")
-    assert caught.value.code == "not_found"
-
-
-@pytest.mark.process
-def test_a_missing_client_is_named(client, tmp_path):
-    (client.package / "api.py").unlink()
-    with pytest.raises(FetchError, match=r"omnimouse-app\[ibl\]") as caught:
-        om.fetch_session(f"ibl:{EID}", tmp_path / "cache")
-    assert caught.value.code == "missing_package"
 
 
 @pytest.mark.process
@@ -346,14 +327,6 @@ def test_an_address_opens_as_a_session(client, tmp_path, monkeypatch):
     session = om.open_session(f"ibl:{EID}")
     assert session.path.is_relative_to(tmp_path / "cache")
     assert session.id == "mouse_1_2024-05-06_001"
-
-
-@pytest.mark.process
-def test_a_missing_account_is_told_with_the_way_to_make_one(client, tmp_path):
-    client.write(without_account=True)
-    with pytest.raises(FetchError, match=r"/signup.*username=") as caught:
-        om.fetch_session(f"ibl:{EID}", tmp_path / "cache")
-    assert caught.value.code == "gated"
 
 
 @pytest.mark.parametrize(

@@ -210,11 +210,18 @@ class ForesightCall:
         raise StoppedError
 
 
-def test_it_works_when_idle_and_stops_for_a_request(engines):
+@pytest.fixture
+def idle(engines):
+    """A call whose idle work for the request "first" has begun, its engine, and the answers."""
     call = ForesightCall()
     engine, answers = engines(call)
     send(engine, "first", answers.append)
     assert call.began.acquire(timeout=TIMEOUT)
+    return call, engine, answers
+
+
+def test_it_works_when_idle_and_stops_for_a_request(idle):
+    call, engine, answers = idle
     assert engine.wait(TIMEOUT), "idle work must not count as busy"
     send(engine, "second", answers.append)
     assert call.gave_way.acquire(timeout=TIMEOUT)
@@ -225,11 +232,8 @@ def test_it_works_when_idle_and_stops_for_a_request(engines):
     assert [a.kind for a in answers] == ["stage", "done", "stage"] * 2
 
 
-def test_idle_work_waits_for_a_call_of_the_user_and_goes_on_after_it(engines):
-    call = ForesightCall()
-    engine, answers = engines(call)
-    send(engine, "first", answers.append)
-    assert call.began.acquire(timeout=TIMEOUT)
+def test_idle_work_waits_for_a_call_of_the_user_and_goes_on_after_it(idle):
+    call, *_ = idle
     # A library function that was called without a job.
     with shown_job(None):
         assert call.gave_way.acquire(timeout=TIMEOUT)
@@ -261,11 +265,8 @@ def test_idle_work_is_for_the_last_request_of_each_caller(engines):
     assert stages_of(mine)[-1] == "b, refined"
 
 
-def test_a_cancel_and_closing_stop_idle_work(engines):
-    call = ForesightCall()
-    engine, answers = engines(call)
-    send(engine, "first", answers.append)
-    assert call.began.acquire(timeout=TIMEOUT)
+def test_a_cancel_and_closing_stop_idle_work(idle):
+    call, engine, answers = idle
     engine.cancel()
     assert call.gave_way.acquire(timeout=TIMEOUT)
     send(engine, "second", answers.append)
@@ -274,16 +275,13 @@ def test_a_cancel_and_closing_stop_idle_work(engines):
     assert call.gave_way.acquire(timeout=TIMEOUT)
 
 
-def test_a_dropped_request_ends_and_idle_work_of_others_goes_on(engines):
-    call = ForesightCall()
-    engine, mine = engines(call)
+def test_a_dropped_request_ends_and_idle_work_of_others_goes_on(idle):
+    call, engine, _ = idle
     others: list[Answer] = []
-    send(engine, "live", mine.append)
-    assert call.began.acquire(timeout=TIMEOUT)
     number = send(engine, "span", others.append)
     assert call.gave_way.acquire(timeout=TIMEOUT)
     assert call.began.acquire(timeout=TIMEOUT)  # idle work of the span
     engine.drop(number)
     assert call.gave_way.acquire(timeout=TIMEOUT)
     assert call.began.acquire(timeout=TIMEOUT)
-    assert call.looked == ["live", "span", "live"]
+    assert call.looked == ["first", "span", "first"]
