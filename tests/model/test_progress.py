@@ -106,7 +106,8 @@ def seconds_left(shares, at_s, begun_s=0.0):
     """Seconds left that are told when these shares of the work are done at these times."""
     now_s, told = begun_s, []
     time_left = TimeLeft(lambda: now_s)
-    for share, now_s in zip(shares, at_s, strict=True):
+    for share, at in zip(shares, at_s, strict=True):
+        now_s = at
         told.append(time_left.seconds(share))
     return told
 

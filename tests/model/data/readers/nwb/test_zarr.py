@@ -34,6 +34,10 @@ def folder(recording, tmp_path):
     return write_as_zarr(recording, tmp_path / "a.nwb.zarr")
 
 
+def change(path, **fields):
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
 def series_of(folder):
     """The folder of the responses' values."""
     (place,) = [
@@ -73,9 +77,7 @@ def test_rows_read_in_another_process_are_the_same(folder):
 
 @pytest.mark.parametrize("codec", ["pickle", "json2", "categorize"])
 def test_arrays_of_objects_are_left_out_and_named(folder, codec):
-    path = folder / "intervals/trials/tier/.zarray"
-    about = json.loads(path.read_text())
-    path.write_text(json.dumps({**about, "filters": [{"id": codec}]}))
+    change(folder / "intervals/trials/tier/.zarray", filters=[{"id": codec}])
     session = open_session(folder)
     notes = {note.code: note.message for note in session.assumptions}
     assert "/intervals/trials/tier" in notes["objects_left_out"]
@@ -89,9 +91,7 @@ def test_consolidated_metadata_are_not_trusted(folder):
 
 
 def test_responses_with_an_unknown_codec_are_refused_by_name(folder):
-    path = series_of(folder) / ".zarray"
-    about = json.loads(path.read_text())
-    path.write_text(json.dumps({**about, "compressor": {"id": "run_code"}}))
+    change(series_of(folder) / ".zarray", compressor={"id": "run_code"})
     assert "run_code" in str(check_refusal(folder))
 
 
@@ -103,10 +103,8 @@ def test_a_link_to_another_file_is_named_and_not_followed(folder, tmp_path):
 
 
 def test_links_in_circles_end(folder):
-    shown = folder / "stimulus/presentation/shown"
-    about = json.loads((shown / ".zattrs").read_text())
-    about["zarr_link"] = [{"name": "indexed_timeseries", "path": "/x", "source": "."}]
-    (shown / ".zattrs").write_text(json.dumps(about))
+    link = {"name": "indexed_timeseries", "path": "/x", "source": "."}
+    change(folder / "stimulus/presentation/shown/.zattrs", zarr_link=[link])
     add_link(folder, "x", "x")
     assert "too many links" in str(open_session(folder).warnings)
 
