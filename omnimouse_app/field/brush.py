@@ -16,6 +16,7 @@ from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygo
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.mask.editor import CODE_NAMES, MaskEditor
 from omnimouse_model.live.neurons.planes import Planes, Selection
 from omnimouse_model.live.state import LiveState
@@ -43,7 +44,7 @@ _CLICK = 4.0
 """Maximum movement of the pointer during a click, in screen pixels."""
 
 
-class Brush:
+class Brush(OfController):
     """Pointer tools of the field, with the radius of the brush.
 
     There are three tools. *brush*: a drag paints the neurons that it touches. *lasso*:

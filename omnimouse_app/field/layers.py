@@ -32,6 +32,7 @@ from omnimouse_app.field.layer_kinds import (
 )
 from omnimouse_app.field.points_3d import SpaceView
 from omnimouse_model.data.session import Session
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Planes
 from omnimouse_model.live.results import Results
@@ -65,7 +66,7 @@ _SLOW_FRAME_MS = 50
 _SETTLED_MS = 400
 
 
-class FieldLayers(QObject):
+class FieldLayers(QObject, OfController):
     """Keep the layers of one viewer up to date with one live state.
 
     Parameters

@@ -5,7 +5,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from textwrap import fill
-from typing import Any, Self
+from typing import Any
 
 from napari.layers import Labels
 from psygnal import SignalInstance
@@ -21,7 +21,7 @@ from omnimouse_app.window.memory import paused_collection
 from omnimouse_app.window.openable import is_openable
 from omnimouse_model.inference.client import load_in_worker
 from omnimouse_model.inference.registry import load_in_process
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import Controller, OfController
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.neurons.colour_by import Colouring
@@ -99,17 +99,15 @@ class Instrument(QObject):
         elif controller is None:
             self.controller.model.choose(preferred_model(self.controller), is_default=True)
         made = self.controller
-        self.brush = Brush(made.state, made.editor, made.selection, made.planes, viewer)
+        self.brush = Brush.of(made, viewer=viewer)
         last = self.controller.store.load().brush_radius
         self.brush.radius = settings.brush_radius or last or FIRST_RADIUS
-        self.layers = FieldLayers(
-            viewer, made.state, made.results, made.colouring, made.planes, self.brush, self
-        )
+        self.layers = FieldLayers.of(made, viewer=viewer, brush=self.brush, parent=self)
         self.layers.layer_made.connect(self._bind_keys)
         self.layers.show_session()
         self.controller.loader.before_show = import_for_layers
         self.controller.loader.on_read = field_of
-        self._hint = FirstHint.of(viewer, made)
+        self._hint = FirstHint.of(made, viewer=viewer)
         self._viewer = viewer
         # The title that the window had before, and the one of this instrument.
         self._first_title = self._title = viewer.title
@@ -278,7 +276,7 @@ _FONT_POINTS, _LETTER_PX = 9, 9.0
 """Size of the text, and width of a wide letter of it."""
 
 
-class FirstHint:
+class FirstHint(OfController):
     """Hint for a user who has not used the application before.
 
     Parameters
@@ -314,12 +312,6 @@ class FirstHint:
                 signal.connect(self._follow)
             self._canvas.events.size.connect(self._follow)
             self._follow()
-
-    @classmethod
-    def of(cls, viewer: Any, controller: Controller) -> Self:
-        """Return the hint of a controller."""
-        c = controller
-        return cls(viewer, c.state, c.results, c.baseline, c.editor, c.colouring, c.store)
 
     def _signals(self) -> tuple[SignalInstance, ...]:
         return (

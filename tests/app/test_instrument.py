@@ -35,7 +35,7 @@ def viewer():
 
 @pytest.fixture
 def hint(viewer, controller):
-    made = FirstHint.of(viewer, controller)
+    made = FirstHint.of(controller, viewer=viewer)
     yield made
     made.close()
 
@@ -69,7 +69,7 @@ def test_it_covers_no_depth_of_a_recording_from_probes(viewer, tmp_path):
     path = tmp_path / "probes.npz"
     np.savez(path, **spiking_arrays(SpikingSpec(n_trials=8)))
     with open_controller(open_session(path), NoisyPredictor()) as controller:
-        hint, shown = FirstHint.of(viewer, controller), viewer.canvas.overlays.text
+        hint, shown = FirstHint.of(controller, viewer=viewer), viewer.canvas.overlays.text
         height, width = viewer.canvas.size = (325, 520)
         assert shown.position == "bottom_right"
         # The field is a square in the middle, and the depths are on the left in it.
@@ -81,12 +81,12 @@ def test_it_covers_no_depth_of_a_recording_from_probes(viewer, tmp_path):
 def test_a_later_start_and_another_text_stay_as_they_are(viewer, controller, monkeypatch):
     shown = viewer.canvas.overlays.text
     shown.text, shown.visible = "frame 3", True
-    FirstHint.of(viewer, controller).close()
+    FirstHint.of(controller, viewer=viewer).close()
     assert (shown.text, shown.visible) == ("frame 3", True)
     last = replace(controller.store.load(), session="mouse")
     monkeypatch.setattr(StateStore, "load", lambda _: last)
     viewer = ViewerModel()
-    FirstHint.of(viewer, controller)
+    FirstHint.of(controller, viewer=viewer)
     assert not viewer.canvas.overlays.text.visible
 
 

@@ -6,7 +6,9 @@ default they arrive on the engine's thread. The controller has no behaviour of i
 
 import atexit
 import threading
+from inspect import Parameter, signature
 from pathlib import Path
+from typing import Any, Self
 from weakref import WeakSet
 
 from omnimouse_model.inference.client import load_in_worker
@@ -217,3 +219,20 @@ def _close_all() -> None:
     """
     for controller in list(_OPEN):
         controller.close(_EXIT_S)
+
+
+class OfController:
+    """Class whose objects are made from the parts of a controller that they use.
+
+    A parameter without a default has the name of its part: `state` is
+    `controller.state`. No object holds the controller itself.
+    """
+
+    @classmethod
+    def of(cls, controller: Controller, **others: Any) -> Self:
+        """Return the object of a controller; `others` are parameters that are no parts."""
+        parameters = signature(cls).parameters.values()
+        parts = [one.name for one in parameters if one.default is Parameter.empty]
+        return cls(
+            **{name: getattr(controller, name) for name in parts if name not in others}, **others
+        )

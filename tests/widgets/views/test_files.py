@@ -18,7 +18,7 @@ def test_a_file_is_written_with_progress_until_it_is_stopped(controller, tmp_pat
         tell("Report: scores", 0.5)
         return b"page"
 
-    view = FilesView.of(controller, {"report": lambda kind: make})
+    view = FilesView.of(controller, makers={"report": lambda kind: make})
     view.export.set("content", "report")
     asked, path = press(view, "save"), tmp_path / "report.html"
     assert isinstance(asked, WriteFile)
@@ -34,7 +34,7 @@ def test_a_file_is_written_with_progress_until_it_is_stopped(controller, tmp_pat
 
 
 def test_what_could_not_be_written_is_said(controller, tmp_path):
-    view = FilesView.of(controller, {})
+    view = FilesView.of(controller, makers={})
     asked = press(view, "save")
     assert isinstance(asked, WriteFile)
     asked.begin(tmp_path / "absent" / "neurons.csv")

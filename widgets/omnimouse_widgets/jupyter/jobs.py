@@ -421,7 +421,7 @@ class Files(RecordPart):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._exports = controller.exports
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        view = FilesView.of(controller, {"report": partial(report_maker, controller)})
+        view = FilesView.of(controller, makers={"report": partial(report_maker, controller)})
         super().__init__(view, controller, **traits)
         self._link(self._exports.changed, self._send_written)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Self, cast
+from typing import Final, cast
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorSpec
 from omnimouse_model.evaluation.results import BehaviorScore
 from omnimouse_model.evaluation.running_score import decode_scores
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.pins import Pins
@@ -60,7 +60,7 @@ UNSCORED: Final = (
 )
 
 
-class BehaviorView:
+class BehaviorView(OfController):
     """Curves of recorded and decoded behaviour, with the cursor that a press moves."""
 
     name = "behavior"
@@ -75,17 +75,6 @@ class BehaviorView:
     ) -> None:
         self._state, self._results, self._editor = state, results, editor
         self._navigation, self._pins = navigation, pins
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(
-            controller.state,
-            controller.results,
-            controller.editor,
-            controller.navigation,
-            controller.pins,
-        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: choice, rows, and the cursor, which moves more often."""

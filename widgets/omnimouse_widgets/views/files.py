@@ -7,11 +7,11 @@ so that the main panel stays short.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.project.exports import Exports, MakeContent
 from omnimouse_model.live.session_loader import SessionLoader
 from omnimouse_model.live.state import LiveState
@@ -160,14 +160,14 @@ class ExportSettings:
     )
 
 
-class FilesView:
+class FilesView(OfController):
     """Forms of the reader's options and of exports.
 
     Parameters
     ----------
     makers
-        Content -> function of the kind of file, which takes what is on screen and
-        returns what makes the bytes.
+        Further contents, which a front end draws -> function of the kind of file, which
+        takes what is on screen and returns what makes the bytes.
 
     Attributes
     ----------
@@ -185,17 +185,10 @@ class FilesView:
         makers: Mapping[str, Maker],
     ) -> None:
         self._state, self._loader, self._exports = state, loader, exports
-        self.makers = makers
+        self.makers = {"table": exports.maker, "arrays": exports.maker, **makers}
         self.reading = Form(ReadSettings, lambda: state.session)
         self.rate = Form(RateSettings)
         self.export = Form(ExportSettings, lambda: self)
-
-    @classmethod
-    def of(cls, controller: Controller, makers: Mapping[str, Maker]) -> Self:
-        """Return the view of a controller; `makers` adds contents that a front end draws."""
-        maker = controller.exports.maker
-        every = {"table": maker, "arrays": maker, **makers}
-        return cls(controller.state, controller.loader, controller.exports, every)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: options of the reader, missing rate, and exports."""

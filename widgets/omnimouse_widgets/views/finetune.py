@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.models.finetune import (
     STEPS,
     FinetunedModel,
@@ -95,7 +95,7 @@ class FinetuneSettings:
     )
 
 
-class FinetuneView:
+class FinetuneView(OfController):
     """Offer of a fine-tuning with its form, and the latest run with its curves."""
 
     name = "finetune"
@@ -113,11 +113,6 @@ class FinetuneView:
             self._options = options
             self._form.show(settings_of(options, FinetuneSettings))
         return self._form
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(controller.finetuning, controller.state, controller.results)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: title, form or progress, curves, and actions."""

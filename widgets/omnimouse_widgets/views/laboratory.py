@@ -1,8 +1,8 @@
 """Panel *Laboratory*: experiments on the chosen model, and what they found."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -11,7 +11,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import fit_video
 from omnimouse_model.lab.experiments import TUNED, ExperimentResult
 from omnimouse_model.live.analysis_file import MAX_REPEATS
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.inference.background_task import cost_text
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.laboratory_jobs import (
@@ -23,9 +23,10 @@ from omnimouse_model.live.laboratory_jobs import (
 )
 from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
 from omnimouse_model.live.navigation import frame_at_sample, frame_rate
+from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.results import Results
-from omnimouse_model.live.state import ColourBy, LiveState
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.progress import duration_text
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import (
@@ -83,17 +84,17 @@ CONFUSION: Final = "Share of the neurons of each true {label} (row) per predicte
 _ELLIPSE_POINTS: Final = 48
 
 
-class LaboratoryView:
+class LaboratoryView(OfController):
     """Experiments on the chosen model: choice, run, result of one neuron and of all.
 
     Parameters
     ----------
-    laboratory, edits
+    laboratory, stimulus_edits
         Experiments, and the edits among which a found input is shown.
-    state, results, info
+    state, results, neuron_info
         What is on screen, and the neuron in focus.
-    colour_by
-        Choose the quantity that colours the neurons.
+    colouring
+        Chooses the quantity that colours the neurons.
     """
 
     name = "laboratory"
@@ -101,26 +102,14 @@ class LaboratoryView:
     def __init__(
         self,
         laboratory: Laboratory,
-        edits: StimulusEdits,
+        stimulus_edits: StimulusEdits,
         state: LiveState,
         results: Results,
-        info: NeuronInfo,
-        colour_by: Callable[[ColourBy], object],
+        neuron_info: NeuronInfo,
+        colouring: Colouring,
     ) -> None:
-        self._laboratory, self._edits, self._info = laboratory, edits, info
-        self._state, self._results, self._colour_by = state, results, colour_by
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(
-            controller.laboratory,
-            controller.stimulus_edits,
-            controller.state,
-            controller.results,
-            controller.neuron_info,
-            controller.colouring.choose,
-        )
+        self._laboratory, self._edits, self._info = laboratory, stimulus_edits, neuron_info
+        self._state, self._results, self._colour_by = state, results, colouring.choose
 
     def blocks(self) -> Sequence[Block]:
         """Return choice and run, the plot, and what was found with its actions."""

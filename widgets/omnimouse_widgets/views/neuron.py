@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 from psygnal import Signal
@@ -26,7 +26,7 @@ from omnimouse_model.evaluation.repeats import (
     align_prediction,
     ceiling_problem,
 )
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
@@ -135,7 +135,7 @@ SOURCES = {
 }
 
 
-class NeuronView:
+class NeuronView(OfController):
     """Properties of the neuron in focus, computed from the recording while it is in sight.
 
     Attributes
@@ -158,25 +158,12 @@ class NeuronView:
         laboratory: Laboratory,
         navigation: Navigation,
         selection: Selection,
-        averages: TrialAverages,
+        trial_averages: TrialAverages,
     ) -> None:
         self._facts, self._state, self._results = neuron_info, state, results
         self._experiments, self._navigation = laboratory, navigation
-        self._selection, self._averages = selection, averages
+        self._selection, self._averages = selection, trial_averages
         self._part, self.clip = "", 0
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(
-            controller.neuron_info,
-            controller.state,
-            controller.results,
-            controller.laboratory,
-            controller.navigation,
-            controller.selection,
-            controller.trial_averages,
-        )
 
     def show_part(self, name: str) -> None:
         """Show another part of what is known of the neuron, or "" for the first."""

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.direction_tuning import RECORDED, p_text
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.neurons.colour_by import Colouring
@@ -226,7 +226,7 @@ class TableSettings:
     )
 
 
-class NeuronsView:
+class NeuronsView(OfController):
     """Table of the neurons that pass a filter, in the order of a column.
 
     Attributes
@@ -259,18 +259,6 @@ class NeuronsView:
         self._version = 0
         self._columns: tuple[list[object], Mapping[str, np.ndarray]] = ([], {})
         self._arranged: tuple[object, object, np.ndarray] = None, None, np.empty(0, np.int64)
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(
-            controller.state,
-            controller.results,
-            controller.editor,
-            controller.selection,
-            controller.laboratory,
-            controller.colouring,
-        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: filter, actions, table, and the selected rows."""

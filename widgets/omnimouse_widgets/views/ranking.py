@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 import numpy as np
 from psygnal import Signal
@@ -16,7 +16,7 @@ from omnimouse_model.analysis.ranking.curve_table import (
     PretrainCurve,
 )
 from omnimouse_model.analysis.ranking.rank_table import SUFFIX, RankTable
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.models.ranking import RankingContent, RankingOnScreen
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.views.record import (
@@ -79,7 +79,7 @@ _DRAWN: Final = 40
 """Number of points of a fitted line."""
 
 
-class RankingView:
+class RankingView(OfController):
     """Results file of a ranking: which recordings to train on for a new one.
 
     Parameters
@@ -103,11 +103,6 @@ class RankingView:
         self.view: Page = "matrix"
         self.axis: Axis = "k"
         self.heldout = ""
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(controller.ranking, controller.state)
 
     def set(self, **options: str) -> None:
         """Set `view`, `axis` or `heldout`."""

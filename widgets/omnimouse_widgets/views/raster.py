@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Final, Literal, Self, cast
+from typing import Final, Literal, cast
 
 import numpy as np
 from psygnal import SignalInstance
 
 from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
@@ -104,7 +104,7 @@ TIP: Final = (
 ORDER_TIP: Final = "Order of the rows, from top to bottom"
 
 
-class RasterView:
+class RasterView(OfController):
     """Values of neurons by samples, with the mask over them, and how they are shown.
 
     Attributes
@@ -146,18 +146,6 @@ class RasterView:
         # Of the cell under the pointer, and the session that has it.
         self._pointer_text, self._pointed_in = "", state.session
         self._rows_of: Session | None = None
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(
-            controller.state,
-            controller.results,
-            controller.editor,
-            controller.neuron_order,
-            controller.selection,
-            controller.navigation,
-        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: tools, choices with the state of the raster, and the cells."""

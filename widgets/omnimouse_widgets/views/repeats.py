@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from omnimouse_model.evaluation.repeats import (
     ceiling_problem,
     most_frequent_status,
 )
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
@@ -58,7 +58,7 @@ MAX_TICKS: Final = 10
 _AVERAGE: Final = "#E69F00"
 
 
-class RepeatsView:
+class RepeatsView(OfController):
     """Rasters of all repeats; a press moves the window to that time.
 
     Repeat k begins at k times the length of a clip and its gap on the horizontal axis.
@@ -66,14 +66,9 @@ class RepeatsView:
 
     name = "repeats"
 
-    def __init__(self, clips: RepeatsOnScreen, state: LiveState) -> None:
-        self._clips, self._state = clips, state
+    def __init__(self, repeats: RepeatsOnScreen, state: LiveState) -> None:
+        self._clips, self._state = repeats, state
         self._plot: tuple[ClipRepeats | None, Plot] = (None, Message("repeats", LABEL, ""))
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(controller.repeats, controller.state)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record, which is one block."""

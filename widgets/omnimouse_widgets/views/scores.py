@@ -6,12 +6,12 @@ The file is long because a panel is one file: its content, actions and texts.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, Literal, Self, cast, get_args
+from typing import Final, Literal, cast, get_args
 
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.neurons.colour_by import PREDICTORS, Colouring
 from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.neurons.quantities import QUANTITIES
@@ -320,7 +320,7 @@ def summary_text(
     return " · ".join(told)
 
 
-class ScoresView:
+class ScoresView(OfController):
     """Histogram of the scores, and scatter plot of scores against a quantity.
 
     Presses and drags in both plots select neurons; both show the selected ones in white.
@@ -358,18 +358,6 @@ class ScoresView:
         self._shown: tuple[ScoreDistribution, SecondQuantity] = (
             spread(np.empty(0, np.int64), np.empty(0)),
             SecondQuantity("", np.empty(0)),
-        )
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(
-            controller.state,
-            controller.results,
-            controller.baseline,
-            controller.selection,
-            controller.colouring,
-            controller.pins,
         )
 
     def blocks(self) -> Sequence[Block]:

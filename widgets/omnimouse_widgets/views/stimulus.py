@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.navigation import Navigation, Playback, frame_at_sample, sample_at_frame
 from omnimouse_model.live.state import LiveState
@@ -68,7 +68,7 @@ PAINT_FRAMES: Final = "Paint frames"
 """Name of the undo step of a stroke over frames."""
 
 
-class StimulusView:
+class StimulusView(OfController):
     """Video with its playback.
 
     Attributes
@@ -82,11 +82,6 @@ class StimulusView:
     def __init__(self, state: LiveState, navigation: Navigation, editor: MaskEditor) -> None:
         self._state, self._navigation, self._editor = state, navigation, editor
         self.playback = Playback(state, navigation)
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(controller.state, controller.navigation, controller.editor)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: frame and strip, and the bar below them."""

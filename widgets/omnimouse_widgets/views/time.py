@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 
 from omnimouse_model.data.recording import Overview, cached, part_name
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
 from omnimouse_model.live.state import LiveState
@@ -56,18 +56,13 @@ STIMULUS: Final = "stimulus"
 """Name of the lane of stimuli, in which repeats are marked."""
 
 
-class TimeView:
+class TimeView(OfController):
     """Lanes of the session on the left; on the right, steps of the window and trials."""
 
     name = "time"
 
     def __init__(self, state: LiveState, navigation: Navigation, repeats: RepeatsOnScreen) -> None:
         self._state, self._navigation, self._repeats = state, navigation, repeats
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(controller.state, controller.navigation, controller.repeats)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: lanes and window; steps, trial and letters of tiers."""

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, Self, cast
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.stitching import SpanPrediction
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.pin import LIVE, Pin, PinResult, SpanChoice, shown_span, span_choices
 from omnimouse_model.live.pins import Pins
@@ -98,7 +98,7 @@ LARGE: Final = "predictions are drawn as large as the recording, to compare shap
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
+class Shown(OfController):
     """What rows are made of: state, results of model and baseline, pinned conditions."""
 
     state: LiveState
@@ -106,25 +106,22 @@ class Shown:
     baseline: Results
     pins: Pins
 
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return these parts of a controller."""
-        return cls(controller.state, controller.results, controller.baseline, controller.pins)
 
-
-class TracesView:
+class TracesView(OfController):
     """Rows of the selected neurons, with pinned conditions, span and scales above."""
 
     name = "traces"
 
-    def __init__(self, shown: Shown, navigation: Navigation) -> None:
-        self._shown, self._navigation = shown, navigation
-        self._state, self._pins = shown.state, shown.pins
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(Shown.of(controller), controller.navigation)
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        baseline: Results,
+        pins: Pins,
+        navigation: Navigation,
+    ) -> None:
+        self._shown = Shown(state, results, baseline, pins)
+        self._state, self._pins, self._navigation = state, pins, navigation
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: bar, legends, rows, what is being predicted, and cursor."""

@@ -1,13 +1,13 @@
 """Panel *Trials*: the table of trials, and averages around their onsets by condition."""
 
 from collections.abc import Sequence
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 
 from omnimouse_model.analysis.peri_event import ConditionAverage, PeriEventResponses
 from omnimouse_model.data.recording import part_name
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.neurons.repeats import TrialAverages
@@ -47,32 +47,21 @@ TICK_S: Final = 0.5
 """Distance of the ticks of the time axis in seconds."""
 
 
-class TrialsView:
+class TrialsView(OfController):
     """List of trials on the left; on the right, averages of the neuron in focus."""
 
     name = "trials"
 
     def __init__(
         self,
-        averages: TrialAverages,
+        trial_averages: TrialAverages,
         navigation: Navigation,
         neuron_info: NeuronInfo,
         state: LiveState,
         results: Results,
     ) -> None:
-        self._averages, self._navigation, self._info = averages, navigation, neuron_info
-        self._state, self._results = state, results
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(
-            controller.trial_averages,
-            controller.navigation,
-            controller.neuron_info,
-            controller.state,
-            controller.results,
-        )
+        self._averages, self._navigation = trial_averages, navigation
+        self._info, self._state, self._results = neuron_info, state, results
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: current trial, list, and averages beside them."""

@@ -9,7 +9,7 @@ The file is long because a panel is one file: its content, actions, form and tex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, Self, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from psygnal import SignalInstance
@@ -31,7 +31,7 @@ from omnimouse_model.analysis.stimulus_edits import (
 )
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorEdit, Edit, WindowSpec
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
 from omnimouse_model.live.navigation import Navigation, frame_at_sample
@@ -226,7 +226,7 @@ class EditSettings:
     )
 
 
-class WhatIfView:
+class WhatIfView(OfController):
     """Edits, both frames, both predictions, and the most changed neurons.
 
     Attributes
@@ -241,27 +241,15 @@ class WhatIfView:
         self,
         state: LiveState,
         results: Results,
-        edits: StimulusEdits,
+        stimulus_edits: StimulusEdits,
         laboratory: Laboratory,
         navigation: Navigation,
         selection: Selection,
     ) -> None:
-        self._state, self._results, self._edits = state, results, edits
+        self._state, self._results, self._edits = state, results, stimulus_edits
         self._laboratory, self._navigation, self._selection = laboratory, navigation, selection
         self._part, self._channel = "all", ""
         self.form = Form(EditSettings, lambda: self)
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(
-            controller.state,
-            controller.results,
-            controller.stimulus_edits,
-            controller.laboratory,
-            controller.navigation,
-            controller.selection,
-        )
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: edits, settings, frames and neurons, and predictions."""

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from omnimouse_model.analysis.clock_check import AlignmentReport
 from omnimouse_model.inference.families import baseline_names
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.models.choice import ModelChoice
 from omnimouse_model.live.results import Results
@@ -53,7 +54,7 @@ OTHER_WINDOWS: Final = (
 OTHER_RESPONSES: Final = "No common score: traces against spike counts."
 
 
-class AdvancedSection(QWidget):
+class AdvancedSection(QWidget, OfController):
     """Fields for cuts, the span of context latents, and the guard of targets."""
 
     def __init__(self, state: LiveState, editor: MaskEditor, loader: SessionLoader) -> None:
@@ -171,7 +172,7 @@ class AdvancedSection(QWidget):
         show_text(self.warning, "" if mask.guarded else f"⚠ {UNGUARDED}")
 
 
-class BaselineSection(QWidget):
+class BaselineSection(QWidget, OfController):
     """Choice of a baseline, and the mean scores of baseline and model as text."""
 
     def __init__(
@@ -261,7 +262,7 @@ def _mean_score(results: Results) -> str:
     return f"{np.nanmean(results.scores):z.2f}"
 
 
-class ClockCheckSection(QWidget):
+class ClockCheckSection(QWidget, OfController):
     """Button to check, stop or hide; lags with confidence, and warnings, as text."""
 
     def __init__(self, state: LiveState, clock_check: ClockCheck) -> None:

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.mask.presets import (
     name_and_region,
@@ -64,7 +65,7 @@ from omnimouse_widgets.views.text.model import (
 COLOURS = {"visible": palette.VISIBLE, "target": palette.TARGET, "hidden": palette.HIDDEN}
 
 
-class TaskSection(QWidget):
+class TaskSection(QWidget, OfController):
     """Choices of mask preset, visible video and use of behaviour."""
 
     def __init__(self, state: LiveState, results: Results, editor: MaskEditor) -> None:
@@ -187,7 +188,7 @@ class FieldBrush(Protocol):
     radius_changed: Any
 
 
-class BrushSection(QWidget):
+class BrushSection(QWidget, OfController):
     """Settings of strokes on the field; `field` adds its tool and radius.
 
     Attributes

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QInputDialog, QWidget
 from omnimouse_model.data.hub.exchange import CHECKPOINTS
 from omnimouse_model.inference.families import fit_names
 from omnimouse_model.inference.registry import must_be_fetched, predictor_names
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.inference.workers import WorkerWatch
 from omnimouse_model.live.mask.editor import MaskEditor
@@ -96,7 +97,7 @@ class Patience(QTimer):
             self.start()
 
 
-class ModelSection(QWidget):
+class ModelSection(QWidget, OfController):
     """Predictor and device choice, and freshness of the displayed prediction.
 
     Attributes

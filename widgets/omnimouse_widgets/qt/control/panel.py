@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import Controller, OfController
 from omnimouse_model.live.session_loader import FolderIndex, SessionLoader, with_model
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.state_store import StateStore
@@ -71,7 +71,7 @@ SAMPLE_LABELS: Final = {
 NOTES_STYLE = "QToolButton { border: none; padding: 0px; }"
 
 
-class RecordingSection(QWidget):
+class RecordingSection(QWidget, OfController):
     """Name, contents and notes of the recording, and a button to open another one.
 
     The section asks for the sampling rate of the responses if the files lack it. It
@@ -312,26 +312,15 @@ class Sections:
         """Return the sections of a controller."""
         c = controller
         traces = partial(figure_maker, c.state, c.exports, partial(TracesView.of, c))
-        files = FilesView.of(c, {"figure": traces, "report": partial(report_maker, c)})
+        files = FilesView.of(c, makers={"figure": traces, "report": partial(report_maker, c)})
         return cls(
-            RecordingSection(c.state, c.loader, c.recordings, c.store, files),
-            AnalysisSection(c.state, c.exports, c.project, files),
-            ModelSection(
-                c.state,
-                c.results,
-                c.baseline,
-                c.editor,
-                c.model,
-                c.downloads,
-                c.colouring,
-                c.finetuning,
-                c.requests,
-                c.workers,
-            ),
-            TaskSection(c.state, c.results, c.editor),
-            BaselineSection(c.state, c.results, c.baseline, c.model),
-            ClockCheckSection(c.state, c.clock_check),
-            AdvancedSection(c.state, c.editor, c.loader),
+            RecordingSection.of(c, files=files),
+            AnalysisSection.of(c, files=files),
+            ModelSection.of(c),
+            TaskSection.of(c),
+            BaselineSection.of(c),
+            ClockCheckSection.of(c),
+            AdvancedSection.of(c),
         )
 
 
@@ -462,7 +451,7 @@ class BrushPanel(ScrolledColumn):
         c = controller
         return cls(
             shortcuts.key_actions(c),
-            BrushSection(c.state, c.editor, c.painted_region, brush),
+            BrushSection.of(c, field=brush),
             MaskCountsSection(c.state),
-            ViewSection(c.state, c.results, c.selection, c.colouring, c.planes),
+            ViewSection.of(c),
         )

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
 
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.analysis_file import SUFFIX
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.project.exports import Exports, MakeContent
 from omnimouse_model.live.project.project import Project
 from omnimouse_model.live.project.saved_screen import plain_name
@@ -42,7 +43,7 @@ TOOLTIP = (
 KEY = "Ctrl+S in a panel of OmniMouse; on the canvas it saves layers of napari"
 
 
-class AnalysisSection(QWidget):
+class AnalysisSection(QWidget, OfController):
     """Analysis name and save status, file menu, errors and differences on opening.
 
     Progress and result of an export replace the name until dismissed, so that no

@@ -7,6 +7,7 @@ from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QApplication, QCheckBox, QVBoxLayout, QWidget
 
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Planes, Selection
 from omnimouse_model.live.neurons.quantities import Quantity, Scale
@@ -46,7 +47,7 @@ PLACES = (
 )
 
 
-class ViewSection(QWidget):
+class ViewSection(QWidget, OfController):
     """Controls for display, selection and colours of the neurons, with a legend.
 
     Attributes

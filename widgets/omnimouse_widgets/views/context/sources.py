@@ -6,7 +6,7 @@ table.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 import numpy as np
 from psygnal import Signal
@@ -17,8 +17,9 @@ from omnimouse_model.analysis.sources.errors import Found, areas_of, estimate_te
 from omnimouse_model.analysis.sources.informants import Informants
 from omnimouse_model.analysis.sources.sources import KINDS, SourceScores, source_label
 from omnimouse_model.display import count, interval_text
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.inference.workers import WorkerWatch
+from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.results import NOT_FITTED, Results
 from omnimouse_model.live.sources import (
@@ -110,7 +111,7 @@ UP: Final = "explained"
 """Variance that is explained; `share` is the name of one of the three values."""
 
 
-class SourcesView:
+class SourcesView(OfController):
     """What drives a neuron: question, targets, run, figure and table.
 
     Parameters
@@ -118,8 +119,8 @@ class SourcesView:
     sources, results, selection
         The analyses, what the chosen model answered, and the neurons that a press on a bar
         selects.
-    colour_by
-        Choose the quantity that colours the neurons.
+    colouring
+        Chooses the quantity that colours the neurons.
     workers
         Processes of the models, which tell how far a fit is.
 
@@ -139,28 +140,17 @@ class SourcesView:
         sources: Sources,
         results: Results,
         selection: Selection,
-        colour_by: Callable[[ColourBy], object],
+        colouring: Colouring,
         workers: WorkerWatch,
     ) -> None:
         self._results, self._workers = results, workers
-        self._sources, self._selection, self._colour_by = sources, selection, colour_by
+        self._sources, self._selection, self._colour_by = sources, selection, colouring.choose
         self.page: Page = "figure"
         self.kind: AreaKind = "beyond"
         self.sorted_by, self.is_descending = "v(all)", True
         # What the rows of the table were made of, and the rows.
         self._rows: tuple[tuple[object, ...], tuple[dict[str, np.ndarray], np.ndarray]] | None
         self._rows, self._version = None, 0
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(
-            controller.sources,
-            controller.results,
-            controller.selection,
-            controller.colouring.choose,
-            controller.workers,
-        )
 
     def set(self, **options: str) -> None:
         """Set `page` or `kind`."""

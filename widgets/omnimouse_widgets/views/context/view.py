@@ -8,7 +8,7 @@ The file is long because a panel is one file: its content, actions, form and tex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal, Self, cast
+from typing import Final, Literal, cast
 
 import numpy as np
 from psygnal import Signal
@@ -18,7 +18,7 @@ from omnimouse_model.analysis.sweep.live_sweep import TierCurves, is_of_mask
 from omnimouse_model.analysis.sweep.table import ContextSweep, SavedSweep, columns_together
 from omnimouse_model.display import count
 from omnimouse_model.evaluation.tier_score import PRELIMINARY
-from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.current_point import (
     SELECTED_SWEEP,
     WINDOW_SWEEP,
@@ -83,7 +83,7 @@ NO_RESPONSES: Final = "This model reads no neurons: curves are flat"
 NOT_LIVE: Final = "Switch Live on, or draw a saved sweep"
 
 
-class ContextView:
+class ContextView(OfController):
     """Live curves, a form for background sweeps, and saved sweeps.
 
     Attributes
@@ -119,11 +119,6 @@ class ContextView:
         self._saved: Path | None = None
         self._unconfirmed: Path | None = None
         self._plots: tuple[list[object], tuple[Curves, ...]] = ([], ())
-
-    @classmethod
-    def of(cls, controller: Controller) -> Self:
-        """Return the view of a controller."""
-        return cls(controller.state, controller.results, controller.sweeps, controller.requests)
 
     def blocks(self) -> Sequence[Block]:
         """Return the record: controls, plots or form, mark, texts, and saved sweeps."""
