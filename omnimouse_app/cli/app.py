@@ -6,13 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import (
-    device_option,
-    folder_option,
-    reading_options,
-    require_source_code,
-    session_folder,
-)
+from omnimouse_app.cli import inputs
 from omnimouse_app.cli.terminal import echo
 from omnimouse_model.storage.write import writing
 
@@ -27,13 +21,13 @@ if TYPE_CHECKING:
     help="Name of a predictor, or a checkpoint. [default: the model in Preferences, "
     "else the last one, else demo]",
 )
-@device_option
+@inputs.device_option
 @click.option(
     "--scheduler",
     metavar="ADDRESS",
     help="Compute on a worker of a Dask scheduler: tls://…, or one on this machine.",
 )
-@reading_options
+@inputs.reading_options
 def command(
     session: str | None,
     model: str | None,
@@ -96,7 +90,7 @@ def _check(session: str, reading: dict[str, Any]) -> Path | str:
         read_analysis(Path(session))  # raises the error of an invalid file
         return Path(session)
     # A folder of sessions is valid, too: the window then lists them.
-    place = session_folder(session)
+    place = inputs.session_folder(session)
     if not is_session(place) and not holds_sessions(place):
         open_session(place, **reading)  # raises the error of this path
     return place
@@ -108,18 +102,18 @@ if TYPE_CHECKING:
 
 
 @click.command("demo")
-@folder_option(
+@inputs.folder_option(
     "--headless",
     "out",
     help="Write a report with pictures into this folder; needs no display.",
 )
-@folder_option(
+@inputs.folder_option(
     "--notebook",
     "pictures",
     help="Write pictures of the notebook widgets into this folder instead.",
 )
 @click.option("--model", default="demo", help="Name of a predictor, or a checkpoint.")
-@device_option
+@inputs.device_option
 def demo(
     out: Path | None,
     pictures: Path | None,
@@ -154,11 +148,11 @@ def demo(
 
 def _demo_session() -> Path | str:
     echo("Demo recording (the first run simulates it, in less than a minute) …")
-    return session_folder("demo")
+    return inputs.session_folder("demo")
 
 
 def _write_pictures(out: Path, model: str) -> None:
-    require_source_code()
+    inputs.require_source_code()
     from omnimouse_app.window.screen import scratch_settings
 
     # Simulated before the server starts, so that no page waits for it.

@@ -8,23 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import (
-    DEMO_SESSIONS,
-    OutputPath,
-    json_option,
-    named_session,
-    reading_options,
-)
-from omnimouse_app.cli.terminal import (
-    Progress,
-    Row,
-    StopSignal,
-    echo,
-    emit,
-    exit_stopped,
-    interruptible,
-    n_bytes,
-)
+from omnimouse_app.cli import inputs, terminal
 from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:
@@ -49,8 +33,8 @@ MAX_NAMES = 12
     default=True,
     help="Read the whole store and compare it with the source.",
 )
-@json_option
-@reading_options
+@inputs.json_option
+@inputs.reading_options
 def command(
     source: str,
     store: str,
@@ -75,19 +59,19 @@ def command(
     _refuse_collection(source)
     target = Path(store)
     try:
-        session = named_session(source, **reading)
+        session = inputs.named_session(source, **reading)
         target = _target(store, session)
-        with interruptible() as stop, Progress() as progress:
+        with terminal.interruptible() as stop, terminal.Progress() as progress:
             seconds = _convert(session, target, codec, verify, stop, progress)
     except KeyboardInterrupt:
         # The store is written under this name and renamed when it is complete.
         part = target.with_name(f"{target.name}.part")
         if not part.exists():
-            exit_stopped("nothing was written yet")
-        exit_stopped(f"the written part is saved in {part}; the same command continues")
+            terminal.exit_stopped("nothing was written yet")
+        terminal.exit_stopped(f"the written part is saved in {part}; the same command continues")
     row = _row(session, target, codec) | {"seconds": seconds or 0.0, "verified": verify}
     if seconds is None:
-        echo(
+        terminal.echo(
             f"{target} is complete: it contains this session, nothing was written",
             err=True,
         )
@@ -98,7 +82,7 @@ def command(
             f"{target}: {row['value']:z,.1f} MiB ({row['responses_mib']:z,.1f} MiB of "
             f"responses), {row['seconds']:z.1f} s{check}"
         )
-        emit([row], as_json=as_json, text=text)
+        terminal.emit([row], as_json=as_json, text=text)
 
 
 def _convert(
@@ -106,8 +90,8 @@ def _convert(
     target: Path,
     codec: "Codec",
     verify: bool,
-    stop: StopSignal,
-    progress: Progress,
+    stop: terminal.StopSignal,
+    progress: terminal.Progress,
 ) -> float | None:
     """Write and compare; return the seconds of writing, None if it was complete.
 
@@ -154,7 +138,7 @@ def _refuse_collection(source: str) -> None:
     from omnimouse_model.data.session_index import holds_sessions, names_in
 
     # `./demo` would be a folder; the bare name is the simulated session.
-    if source in DEMO_SESSIONS or not holds_sessions(source):
+    if source in inputs.DEMO_SESSIONS or not holds_sessions(source):
         return
     names = names_in(source)
     n_others = len(names) - MAX_NAMES
@@ -171,7 +155,7 @@ def _row(session: "Session", store: Path, codec: "Codec") -> dict[str, Any]:
     n_rows, n_neurons = RecordedRows(session.responses).shape
     return {
         "name": "store",
-        "value": n_bytes(store) / 2**20,
+        "value": terminal.n_bytes(store) / 2**20,
         "unit": "MiB",
         "path": str(store),
         "codec": codec,
@@ -197,7 +181,7 @@ def _convert_checkpoint(source: str, target: Path, as_json: bool) -> None:
     if target.exists():
         raise FileExistsError(f"{target} exists: choose another name")
     start_s = time.perf_counter()
-    with interruptible():
+    with terminal.interruptible():
         converted(Path(source), target)
     row = {
         "name": "checkpoint",
@@ -207,7 +191,7 @@ def _convert_checkpoint(source: str, target: Path, as_json: bool) -> None:
         "seconds": time.perf_counter() - start_s,
     }
     text = f"{target}: {row['value']:z,.1f} MiB, {row['seconds']:z.1f} s"
-    emit([row], as_json=as_json, text=text)
+    terminal.emit([row], as_json=as_json, text=text)
 
 
 # -- `omnimouse convert-weights`: published weights of a baseline as a checkpoint -----
@@ -217,7 +201,7 @@ _SHOWN = 12
 
 @click.command("convert-weights")
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("target", type=OutputPath())
+@click.argument("target", type=inputs.OutputPath())
 @click.option("--family", required=True, metavar="KEY", help="Family of the weights.")
 @click.option(
     "--about",
@@ -227,7 +211,7 @@ _SHOWN = 12
 @click.option(
     "--part", metavar="NAME", help="Mapping that has the weights; by default the largest."
 )
-@json_option
+@inputs.json_option
 def convert_weights(
     source: Path, target: Path, family: str, about: Path | None, part: str | None, as_json: bool
 ) -> None:
@@ -255,7 +239,7 @@ def convert_weights(
         known = ", ".join(families())
         raise ValueError(f"--family is {family[:80]!r}; the installed families are {known}")
     start_s = time.perf_counter()
-    with interruptible():
+    with terminal.interruptible():
         found = read_published(source, part)
         stated = {} if about is None else read_json(about)
         if not isinstance(stated, dict):
@@ -296,9 +280,9 @@ def convert_weights(
         named = ", ".join(found.placeholders[:_SHOWN])
         n_others = len(found.placeholders) - _SHOWN
         more = f" and {n_others} more" if n_others > 0 else ""
-        echo(f"not imported: {named}{more}", err=True)
+        terminal.echo(f"not imported: {named}{more}", err=True)
     text = f"{path}: {row['tensors']} tensors of {family}, {row['value']:z,.1f} MiB"
-    emit([row], as_json=as_json, text=text)
+    terminal.emit([row], as_json=as_json, text=text)
 
 
 if TYPE_CHECKING:
@@ -313,7 +297,7 @@ COLUMNS = ("name", "value", "unit")
 @click.option("--list", "as_list", is_flag=True, help="List the files without downloading them.")
 @click.option("--login", is_flag=True, help="Save a read token, as `hf auth login` does.")
 @click.option("--trust", multiple=True, help="Save a HOST[:PORT] to which servers may redirect.")
-@json_option
+@inputs.json_option
 def fetch(
     name: str | None,
     to: Path | None,
@@ -338,7 +322,7 @@ def fetch(
     if trust:
         from omnimouse_model.storage.web import trust_hosts
 
-        echo(f"trusted hosts are in {trust_hosts(trust)}", err=True)
+        terminal.echo(f"trusted hosts are in {trust_hosts(trust)}", err=True)
     # After a login alone there is nothing else to do.
     if name is None and (login or trust) and not as_list:
         return
@@ -347,7 +331,7 @@ def fetch(
             "Name what to download, for example omnimouse-5M; --list shows the names."
         )
     try:
-        with interruptible():
+        with terminal.interruptible():
             if name is None:
                 _list_all(as_json)
             elif as_list:
@@ -355,7 +339,7 @@ def fetch(
             else:
                 _fetch(name, to, as_json)
     except KeyboardInterrupt:
-        exit_stopped(_progress_saved("" if as_list else name or "", to))
+        terminal.exit_stopped(_progress_saved("" if as_list else name or "", to))
 
 
 def _progress_saved(name: str, to: Path | None) -> str:
@@ -371,14 +355,14 @@ def _progress_saved(name: str, to: Path | None) -> str:
 
 
 def _fetch(name: str, to: Path | None, as_json: bool) -> None:
-    with Progress() as progress:
+    with terminal.Progress() as progress:
         path = _fetched(name, to, progress)
-    mib = n_bytes(path) / 2**20
+    mib = terminal.n_bytes(path) / 2**20
     row = {"name": name, "value": mib, "unit": "MiB", "path": str(path)}
-    emit([row], as_json=as_json, text=f"{path}: {mib:z,.1f} MiB")
+    terminal.emit([row], as_json=as_json, text=f"{path}: {mib:z,.1f} MiB")
 
 
-def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
+def _fetched(name: str, to: Path | None, progress: terminal.Progress) -> Path:
     from omnimouse_model.data.hub.fetch import require_place
     from omnimouse_model.data.hub.servers import ibl_session_name
     from omnimouse_model.data.open import fetch_session
@@ -421,7 +405,7 @@ def _log_in() -> None:
     # Hidden input, and no option: a token on the command line would be in the shell's
     # history.
     save_token(click.prompt("Read token of the hub", hide_input=True))
-    echo("saved where `hf auth login` saves it", err=True)
+    terminal.echo("saved where `hf auth login` saves it", err=True)
 
 
 def _list_all(as_json: bool) -> None:
@@ -436,18 +420,20 @@ def _list_all(as_json: bool) -> None:
     from omnimouse_model.data.hub.fetch import list_files
 
     if not as_json:  # the names are known without a connection
-        echo(f"Checkpoints: {', '.join(CHECKPOINTS)}")
+        terminal.echo(f"Checkpoints: {', '.join(CHECKPOINTS)}")
     files = list_files(HubPlace("dataset", DATASET, RECORDINGS))
-    recordings: list[Row] = [
+    recordings: list[terminal.Row] = [
         {"name": name, "value": file.size / 2**20, "unit": "MiB"}
         for file in files.files
         if (name := short_name(file.path))
     ]
     title = f"{len(recordings)} recordings of {files.place}, {_licence(files)}:"
-    models: list[Row] = [{"name": name, "value": None, "unit": "MiB"} for name in CHECKPOINTS]
+    models: list[terminal.Row] = [
+        {"name": name, "value": None, "unit": "MiB"} for name in CHECKPOINTS
+    ]
     # The table shows recordings only: the line above names the checkpoints.
     rows = [*models, *recordings] if as_json else recordings
-    emit(rows, as_json=as_json, title=title, columns=COLUMNS)
+    terminal.emit(rows, as_json=as_json, title=title, columns=COLUMNS)
 
 
 def _list_files(name: str, as_json: bool) -> None:
@@ -464,7 +450,7 @@ def _list_files(name: str, as_json: bool) -> None:
         for file in files.files
     ]
     title = f"{files.place} at {files.commit[:12]}, {_licence(files)}"
-    emit(rows, as_json=as_json, title=title, columns=COLUMNS)
+    terminal.emit(rows, as_json=as_json, title=title, columns=COLUMNS)
 
 
 def _licence(files: "Listing") -> str:

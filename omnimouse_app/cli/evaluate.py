@@ -9,28 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from omnimouse_app.cli.inputs import (
-    device_option,
-    file_option,
-    format_options,
-    max_windows_option,
-    metric_option,
-    named_session,
-    reading_options,
-    scheduler_option,
-    sessions_option,
-)
-from omnimouse_app.cli.terminal import (
-    STOPPED,
-    Progress,
-    StopSignal,
-    echo,
-    emit,
-    interruptible,
-    interval,
-    markdown_table,
-    table,
-)
+from omnimouse_app.cli import inputs, terminal
 
 if TYPE_CHECKING:
     from omnimouse_app.cli.evaluation_tables import Layout
@@ -69,7 +48,7 @@ def _held_out(
 
     asked = CONDITIONS if "all" in held_out else tuple(dict.fromkeys(held_out))
     rows: list[Row] = []
-    with interruptible() as stop, Progress() as progress:
+    with terminal.interruptible() as stop, terminal.Progress() as progress:
         predictors = [load_predictor(name, device=settings["device"]) for name in models]
         limit = settings["max_windows"]
         for predictor, session, tier in product(predictors, sessions, settings["tiers"]):
@@ -87,7 +66,7 @@ def _bits(
     tier: str,
     asked: Sequence[str],
     max_windows: int | None,
-    progress: Progress,
+    progress: terminal.Progress,
     check: Any,
 ) -> list[Row]:
     """Return the rows of hidden spikes."""
@@ -139,14 +118,14 @@ def _spike_blocks(rows: Sequence[Row]) -> list[str]:
             "bits per spike over the mean rate of each neuron: mean over neurons with "
             "spikes, and of all neurons together; 95 % over trials"
         )
-        blocks.append(table([_bits_cells(row) for row in bits]))
+        blocks.append(terminal.table([_bits_cells(row) for row in bits]))
     decoded = [row for row in rows if row["name"] == "decoded_label"]
     if decoded:
         blocks.append(
             "decoded labels of trials: share of correct ones, 95 % over trials; chance "
             "is the share of the most frequent label"
         )
-        blocks.append(table([_label_cells(row) for row in decoded]))
+        blocks.append(terminal.table([_label_cells(row) for row in decoded]))
     refused = [row for row in rows if row.get("refusal")]
     blocks += [
         f"- {row['session']}, {row.get('column', row['strategy'])}: {row['refusal']}"
@@ -183,7 +162,7 @@ def _label_cells(row: Row) -> Row:
 def _interval(row: Row, prefix: str) -> str:
     low, high = row.get(f"{prefix}ci_low"), row.get(f"{prefix}ci_high")
     if low is not None and high is not None:
-        return interval(low, high)
+        return terminal.interval(low, high)
     return "–" if row["value"] is None else "too few trials for an interval"
 
 
@@ -197,7 +176,7 @@ def _interval(row: Row, prefix: str) -> str:
     show_default="demo",
     help="Predictor to score: a name, a checkpoint file or folder. May be repeated.",
 )
-@sessions_option
+@inputs.sessions_option
 @click.option(
     "--strategy",
     "strategies",
@@ -217,11 +196,11 @@ def _interval(row: Row, prefix: str) -> str:
     is_flag=True,
     help="Score as in the competition: whole videos without their first 50 frames.",
 )
-@file_option(
+@inputs.file_option(
     "--submission",
     help="With --sensorium2023 and one model: write its submission file.",
 )
-@file_option(
+@inputs.file_option(
     "--ensemble",
     makes_folders=True,
     help="Score the mean of all --model too, and write it to this .ensemble.json.",
@@ -241,18 +220,18 @@ def _interval(row: Row, prefix: str) -> str:
     help="Score each kind of stimulus, each tier, or stimuli in and out of the "
     "training distribution.",
 )
-@metric_option
-@max_windows_option
-@file_option(
+@inputs.metric_option
+@inputs.max_windows_option
+@inputs.file_option(
     "--out",
     makes_folders=True,
     help="Results file; results that it contains are not computed again.",
 )
-@scheduler_option("windows")
-@file_option("--parquet", help="Write the scores of every neuron, too.")
-@device_option
-@format_options
-@reading_options
+@inputs.scheduler_option("windows")
+@inputs.file_option("--parquet", help="Write the scores of every neuron, too.")
+@inputs.device_option
+@inputs.format_options
+@inputs.reading_options
 def command(
     models: tuple[str, ...],
     sessions: tuple[str, ...],
@@ -284,7 +263,7 @@ def command(
     from omnimouse_model.inference.families import baseline_names
 
     # Sessions are opened first: a wrong path is reported before a model is loaded.
-    recordings = [named_session(name, **reading) for name in sessions]
+    recordings = [inputs.named_session(name, **reading) for name in sessions]
     device, failure, was_stopped = settings["device"], "", False
     # A model that is named twice, or is a baseline as well, is scored once.
     own = list(dict.fromkeys(models))
@@ -326,7 +305,7 @@ def command(
             from omnimouse_model.evaluation.results import write_neurons
 
             write_neurons(_joined(results), parquet)
-        layout = markdown_table if as_markdown else table
+        layout = terminal.markdown_table if as_markdown else terminal.table
         blocks = _blocks(results, recordings, layout)
         rows = [row for scores in results.values() for row in scores.rows()]
         if is_paper and not stop.is_received:
@@ -335,10 +314,10 @@ def command(
             blocks.append(_members(results, members))
         failure = _silent_model(_joined(results), set(baseline_names()).difference(models))
         was_stopped = stop.is_received
-    emit(rows, as_json=as_json, text="\n\n".join(blocks))
+    terminal.emit(rows, as_json=as_json, text="\n\n".join(blocks))
     if was_stopped:
-        echo("stopped; the same command with --out continues", err=True)
-        sys.exit(STOPPED)
+        terminal.echo("stopped; the same command with --out continues", err=True)
+        sys.exit(terminal.STOPPED)
     # Exit status 1, so that scripts notice.
     if failure:
         raise click.ClickException(failure)
@@ -360,12 +339,12 @@ def _evaluate(
     conditions: Sequence[str],
     out: Path | None,
     settings: dict[str, Any],
-) -> "tuple[dict[str, Scores], StopSignal]":
+) -> "tuple[dict[str, Scores], terminal.StopSignal]":
     """Return the scores by tier, and the signal that may have ended the evaluation."""
     from omnimouse_model.analysis.evaluate import evaluate_all
 
     is_saved = out is not None or settings["scheduler"] is not None
-    with interruptible() as stop, Progress() as progress:
+    with terminal.interruptible() as stop, terminal.Progress() as progress:
         # With something to save, Ctrl-C ends after the current step instead of at once.
         stop.has_results = is_saved
         results = evaluate_all(
@@ -514,7 +493,7 @@ def _competition(
         rows += [row | about for score in scores for row in _json_rows(score)]
         if scores:
             title = f"Sensorium 2023, tier {tier}, {predictor.predictor_id}"
-            blocks += [title, table(competition_rows(scores))]
+            blocks += [title, terminal.table(competition_rows(scores))]
     return rows, blocks
 
 

@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import (
-    DEMO_SESSIONS,
-    device_option,
-    file_option,
-    json_option,
-    reading_options,
-    session_folder,
-)
+from omnimouse_app.cli import inputs
 from omnimouse_app.cli.terminal import STOPPED, Progress, echo, emit, interruptible, shorten, table
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.progress import CallbackJob
@@ -43,7 +36,7 @@ SORTED_BY = ("path", "id", "animal", "format", "neurons", "minutes", "problems")
 
 @click.command("info")
 @click.argument("path")
-@json_option
+@inputs.json_option
 @click.option(
     "--sort",
     "column",
@@ -56,7 +49,7 @@ SORTED_BY = ("path", "id", "animal", "format", "neurons", "minutes", "problems")
     is_flag=True,
     help="Estimate the lags between the streams of a session, and check its clocks.",
 )
-@reading_options
+@inputs.reading_options
 def command(path: str, as_json: bool, column: str, check: bool, reading: dict[str, Any]) -> None:
     """Describe the session, checkpoint or folder of sessions at PATH.
 
@@ -68,17 +61,17 @@ def command(path: str, as_json: bool, column: str, check: bool, reading: dict[st
     from omnimouse_model.data.hub.exchange import hub_place
 
     # A local file has precedence over a name on the hub.
-    is_local = path in DEMO_SESSIONS or Path(path).exists()
+    is_local = path in inputs.DEMO_SESSIONS or Path(path).exists()
     from omnimouse_model.inference.families import builders
 
     if path in builders() and not is_local:
         row = predictor_row(path)
-    elif path not in DEMO_SESSIONS and is_checkpoint(Path(path)):
+    elif path not in inputs.DEMO_SESSIONS and is_checkpoint(Path(path)):
         row = checkpoint_row(Path(path))
     elif not is_local and (place := hub_place(path)) and place.kind == "model":
         row = checkpoint_row(_fetched(path))
     else:
-        folder = session_folder(path)
+        folder = inputs.session_folder(path)
         if isinstance(folder, Path) and is_collection(folder):
             if check:
                 raise click.UsageError(
@@ -442,7 +435,7 @@ if TYPE_CHECKING:
 
 @click.command("report")
 @click.argument("analysis", type=click.Path(path_type=Path))
-@file_option("--out", help="The page. [default: beside the analysis, with its name]")
+@inputs.file_option("--out", help="The page. [default: beside the analysis, with its name]")
 @click.option(
     "--recording", default="", show_default=False, help="Place of the recording, if it was moved."
 )
@@ -461,7 +454,7 @@ if TYPE_CHECKING:
     show_default=False,
     help="Leave out scores and curves over the whole tier, which take minutes.",
 )
-@device_option
+@inputs.device_option
 def report(
     analysis: Path,
     out: Path | None,

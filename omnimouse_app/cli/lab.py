@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import (
-    Option,
-    device_option,
-    file_option,
-    folder_option,
-    json_option,
-    named_session,
-    reading_options,
-    scheduler_option,
-    threads_option,
-)
+from omnimouse_app.cli import inputs
 from omnimouse_app.cli.terminal import echo, emit, stoppable
 
 if TYPE_CHECKING:
@@ -135,16 +125,16 @@ def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
     @click.option("--model", default="twin-demo", help="Predictor.")
     @click.option("--session", default="demo", help="A session.")
     @click.option("--seed", type=int, default=0)
-    @device_option
-    @threads_option()
-    @json_option
-    @reading_options
+    @inputs.device_option
+    @inputs.threads_option()
+    @inputs.json_option
+    @inputs.reading_options
     @wraps(run)
     def with_run(session: str, reading: dict[str, Any], **options: Any) -> None:
         from omnimouse_model.inference.registry import load_predictor
 
         shared = {name: options.pop(name) for name in _SHARED if name in options}
-        recording = named_session(session, **reading)
+        recording = inputs.named_session(session, **reading)
         predictor = load_predictor(shared["model"], device=shared["device"])
         run(Run(recording=recording, predictor=predictor, **shared), **options)
 
@@ -152,15 +142,17 @@ def experiment_options(run: Callable[..., None]) -> Callable[..., None]:
 
 
 _SHARED = ("model", "device", "seed", "as_json", "out", "results", "scheduler")
-table_option = file_option("--out", help="Write a table of the neurons here (.csv or .parquet).")
+table_option = inputs.file_option(
+    "--out", help="Write a table of the neurons here (.csv or .parquet)."
+)
 
 
-def measured(repeats: int, help: str) -> Option:
+def measured(repeats: int, help: str) -> inputs.Option:
     """Return the options of experiments that show their videos several times."""
     options = (
-        scheduler_option("videos"),
+        inputs.scheduler_option("videos"),
         table_option,
-        folder_option(
+        inputs.folder_option(
             "--results",
             help="Keep the responses here (.zarr); a stopped experiment goes on there.",
         ),
@@ -431,7 +423,7 @@ def recorded(
 # -- most exciting inputs and barcodes ------------------------------------------------
 @command.command("exciting", short_help="The input to which neurons respond most.")
 @click.argument("neurons", metavar="UNITS...", nargs=-1, type=int, required=True)
-@folder_option("--out", required=True, help="Write pictures and arrays here.")
+@inputs.folder_option("--out", required=True, help="Write pictures and arrays here.")
 @click.option("--video", "is_video", is_flag=True, help="A video, not an image.")
 @click.option("--inhibiting", is_flag=True, help="The weakest response instead.")
 @click.option("--steps", default=20, type=click.IntRange(min=1))

@@ -5,15 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import (
-    OutputPath,
-    device_option,
-    json_option,
-    named_session,
-    reading_options,
-    scheduler_option,
-    threads_option,
-)
+from omnimouse_app.cli import inputs
 from omnimouse_app.cli.terminal import Progress, emit, exit_stopped, interruptible, n_bytes
 
 if TYPE_CHECKING:
@@ -39,16 +31,16 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--out",
-    type=OutputPath(),
+    type=inputs.OutputPath(),
     required=True,
     help="File of predictions, .zarr or .nwb; an unfinished one is continued.",
 )
 @click.option("--tier", help="Windows of this tier.  [default: the whole recording]")
-@scheduler_option("windows")
-@device_option
-@threads_option()
-@json_option
-@reading_options
+@inputs.scheduler_option("windows")
+@inputs.device_option
+@inputs.threads_option()
+@inputs.json_option
+@inputs.reading_options
 def command(
     session: str,
     model: str,
@@ -76,7 +68,7 @@ def command(
         unfinished_path,
     )
 
-    recording = named_session(session, **reading)
+    recording = inputs.named_session(session, **reading)
     mask = named_mask(mask_name, recording)
     with interruptible() as stop, Progress() as progress:
         # What is finished is saved, so a signal must not raise an exception.

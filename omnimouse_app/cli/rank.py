@@ -8,24 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from omnimouse_app.cli.inputs import (
-    device_option,
-    file_option,
-    format_options,
-    max_windows_option,
-    scheduler_option,
-    threads_option,
-)
-from omnimouse_app.cli.terminal import (
-    SAVED,
-    decimals,
-    echo,
-    emit,
-    interval,
-    markdown_table,
-    stoppable,
-    table,
-)
+from omnimouse_app.cli import inputs, terminal
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.ranking.core_runs import Criterion
@@ -59,7 +42,7 @@ _ORDERS = ("ranked", "random", "reverse")
     type=click.Path(path_type=Path, exists=True),
     help="Held-out session or folder of them. May be repeated.",
 )
-@file_option(
+@inputs.file_option(
     "--results",
     required=True,
     makes_folders=True,
@@ -72,7 +55,7 @@ _ORDERS = ("ranked", "random", "reverse")
     "intra-region (neural data transformers), or the name of a strategy (any family).",
 )
 @click.option("--metric", help="Metric of a strategy, as in `omnimouse evaluate`.")
-@max_windows_option
+@inputs.max_windows_option
 @click.option(
     "--seed",
     "seeds",
@@ -117,12 +100,12 @@ _ORDERS = ("ranked", "random", "reverse")
     default=3,
     help="Number of random orders.",
 )
-@scheduler_option("models")
-@device_option
-@threads_option()
-@file_option("--csv", help="Write the rows of --json as CSV, without warnings.")
-@file_option("--figure", help="Write matrix and curves as a page (.html).")
-@format_options
+@inputs.scheduler_option("models")
+@inputs.device_option
+@inputs.threads_option()
+@inputs.file_option("--csv", help="Write the rows of --json as CSV, without warnings.")
+@inputs.file_option("--figure", help="Write matrix and curves as a page (.html).")
+@inputs.format_options
 @click.pass_context
 def command(
     context: click.Context,
@@ -157,8 +140,8 @@ def command(
     if figure is not None:
         _write_page(ranking, curve, figure)
     for note in dict.fromkeys((*ranking.warnings, *(curve.warnings if curve else ()))):
-        echo(f"Note: {note}", err=True)
-    emit(rows, as_json=as_json, text=report(ranking, curve, as_markdown=as_markdown))
+        terminal.echo(f"Note: {note}", err=True)
+    terminal.emit(rows, as_json=as_json, text=report(ranking, curve, as_markdown=as_markdown))
 
 
 def _refuse_study(context: click.Context, names: AbstractSet[str]) -> None:
@@ -224,7 +207,7 @@ def _computed(
         "results": results,
         "scheduler": scheduler,
     }
-    with stoppable(SAVED.format(results), saves=True) as job:
+    with terminal.stoppable(terminal.SAVED.format(results), saves=True) as job:
         ranking = rank_sessions(factory, sessions, heldout, criterion, job=job, **shared)
         if not with_curve:
             return ranking, None
@@ -300,7 +283,7 @@ def report(
     ranking: "RankTable", curve: "PretrainCurve | None", *, as_markdown: bool = False
 ) -> str:
     """Return the matrix, then the best gains, the curves and the fits as tables."""
-    layout: Callable[..., str] = markdown_table if as_markdown else table
+    layout: Callable[..., str] = terminal.markdown_table if as_markdown else terminal.table
     n_seeds = len(ranking.seeds)
     blocks = [
         f"{ranking.metric}, {ranking.unit}: mean over {n_seeds} seed"
@@ -332,7 +315,7 @@ def _matrix(ranking: "RankTable") -> list[dict[str, object]]:
     return [
         {"session": ranking.sessions[row], "trials": ranking.trials[row]}
         | {
-            name: f"{decimals(float(mean[row, column]))} ({ranks[row, column]})"
+            name: f"{terminal.decimals(float(mean[row, column]))} ({ranks[row, column]})"
             for column, name in enumerate(ranking.heldout)
         }
         for row in ranking.mean_order
@@ -343,17 +326,17 @@ def _curve_rows(curve: "PretrainCurve") -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for heldout, values in curve.baseline.items():
         base = {"heldout": heldout, "order": "from scratch"}
-        rows.append({**base, "value": decimals(sum(values) / len(values))})
+        rows.append({**base, "value": terminal.decimals(sum(values) / len(values))})
         rows += [
             {
                 "heldout": heldout,
                 "order": mean.order,
-                "value": decimals(mean.mean),
-                "sd": decimals(mean.sd),
+                "value": terminal.decimals(mean.mean),
+                "sd": terminal.decimals(mean.sd),
                 "n": mean.n,
                 "k": mean.k,
                 "trials": round(mean.trials),
-                "gain": decimals(mean.gain, signed=True),
+                "gain": terminal.decimals(mean.gain, signed=True),
                 "percent": round(mean.gain_percent, 1),
             }
             for mean in curve.means()
@@ -367,11 +350,11 @@ def _fit_rows(curve: "PretrainCurve") -> list[dict[str, object]]:
         {
             "heldout": fit.heldout,
             "order": fit.order,
-            "slope": None if fit.line is None else decimals(fit.line.slope, signed=True),
-            "slope, 95 %": interval(*fit.slope),
-            "predicted": decimals(fit.predicted),
-            "predicted, 95 %": interval(*fit.interval),
-            "measured": decimals(fit.measured),
+            "slope": None if fit.line is None else terminal.decimals(fit.line.slope, signed=True),
+            "slope, 95 %": terminal.interval(*fit.slope),
+            "predicted": terminal.decimals(fit.predicted),
+            "predicted, 95 %": terminal.interval(*fit.interval),
+            "measured": terminal.decimals(fit.measured),
         }
         for fit in curve.fits()
     ]

@@ -8,27 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import (
-    device_option,
-    file_option,
-    json_option,
-    max_windows_option,
-    named_session,
-    reading_options,
-    scheduler_option,
-    threads_option,
-)
-from omnimouse_app.cli.terminal import (
-    STOPPED,
-    Progress,
-    decimals,
-    echo,
-    emit,
-    exit_stopped,
-    interruptible,
-    interval,
-    table,
-)
+from omnimouse_app.cli import inputs, terminal
 from omnimouse_model.display import count
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.progress import Job
@@ -72,19 +52,19 @@ def common_options(pieces: str) -> Callable[[Callable[..., None]], Callable[...,
             help="'demo', 'unseen', 'spikes', 'unseen-spikes' or a session's folder; as SESSION.",
         ),
         click.option("--tier", default="test", help="A held-out tier."),
-        max_windows_option,
+        inputs.max_windows_option,
         click.option("--seed", type=click.IntRange(min=0), default=0),
-        file_option(
+        inputs.file_option(
             "--out",
             makes_folders=True,
             help="Results file; an analysis that it contains continues.",
         ),
-        file_option("--csv", help="Write the table, too."),
-        scheduler_option(pieces),
-        device_option,
-        threads_option(),
-        json_option,
-        reading_options,
+        inputs.file_option("--csv", help="Write the table, too."),
+        inputs.scheduler_option(pieces),
+        inputs.device_option,
+        inputs.threads_option(),
+        inputs.json_option,
+        inputs.reading_options,
     )
     return lambda command: reduce(lambda one, option: option(one), reversed(options), command)
 
@@ -119,7 +99,7 @@ def command(names: tuple[str, ...], csv: Path | None, as_json: bool, **settings:
     ]
     text = _title(found, count(len(found.neurons), "target"))
     reasons = [f"- {name}: left out, {reason}" for name, reason in found.refused.items()]
-    shown = table([_shown_row(found, name) for name in found.names])
+    shown = terminal.table([_shown_row(found, name) for name in found.names])
     total = f"All sources together: {_estimate(found.mean_total())}, as {UNIT}. {NO_CAUSE}"
     _finish(
         found, rows + per_neuron, "\n".join([text, shown, total, *reasons]), csv, as_json, settings
@@ -158,7 +138,7 @@ def informants(csv: Path | None, as_json: bool, **settings: Any) -> None:
         {"name": "informant", "value": row["adds"], "unit": UNIT, **row} for row in ranked
     ]
     pairs = zip(found.counts, found.curve(), found.random_curve(), strict=True)
-    shown = table(
+    shown = terminal.table(
         [
             {"visible": n, "informants": _estimate(one), "random": _estimate(other)}
             for n, one, other in pairs
@@ -170,7 +150,7 @@ def informants(csv: Path | None, as_json: bool, **settings: Any) -> None:
     _finish(
         found,
         curve + best,
-        "\n".join([text, shown, everyone, table(names)]),
+        "\n".join([text, shown, everyone, terminal.table(names)]),
         csv,
         as_json,
         settings,
@@ -208,7 +188,7 @@ def areas(csv: Path | None, as_json: bool, **settings: Any) -> None:
         title = f"beyond {' and '.join(plan.inputs)}" if kind == "beyond" else kind
         blocks.append(f"{title}; source in rows, target in columns")
         blocks.append(
-            table(
+            terminal.table(
                 [
                     {"from": source}
                     | {target: _estimate(found.of(kind, source, target)) for target in plan.labels}
@@ -226,8 +206,8 @@ def _run(run: Callable[..., Any], settings: dict[str, Any]) -> Any:
     place, name = settings["place"], settings["name"]
     if place is not None and name is not None:
         raise click.UsageError("Name one recording: SESSION or --session.")
-    session = named_session(place or name or "demo", **settings["reading"])
-    with interruptible() as stop, Progress() as progress:
+    session = inputs.named_session(place or name or "demo", **settings["reading"])
+    with terminal.interruptible() as stop, terminal.Progress() as progress:
         stop.has_results = True
         job: Job = stop.job(progress)
         try:
@@ -235,7 +215,7 @@ def _run(run: Callable[..., Any], settings: dict[str, Any]) -> Any:
                 job, predictor=settings["model"], session=session, results=settings["out"], **rest
             )
         except StoppedError:
-            exit_stopped("nothing is measured yet.")
+            terminal.exit_stopped("nothing is measured yet.")
 
 
 _OWN = ("model", "place", "name", "out", "reading")
@@ -252,14 +232,14 @@ def _finish(
     """Write and print a result; end with the status of a stop if it is not complete."""
     if csv is not None:
         found.write_csv(csv)
-    emit(rows, as_json=as_json, text=text)
+    terminal.emit(rows, as_json=as_json, text=text)
     if not found.is_complete:
         out = settings["out"]
         end = "With --out FILE the same command could continue."
         if out is not None:
             end = f"What is finished is in {out}; the same command continues."
-        echo(f"Stopped before the end. {end}", err=True)
-        sys.exit(STOPPED)
+        terminal.echo(f"Stopped before the end. {end}", err=True)
+        sys.exit(terminal.STOPPED)
 
 
 def _mean_rows(found: "SourceScores") -> Iterator[Row]:
@@ -289,8 +269,8 @@ def _shown_row(found: "SourceScores", name: str) -> Row:
 
 def _estimate(one: "Estimate") -> str:
     """Return a value with its interval."""
-    text = decimals(one.value)
-    return f"{text} ({interval(one.low, one.high)})" if one.low == one.low else text
+    text = terminal.decimals(one.value)
+    return f"{text} ({terminal.interval(one.low, one.high)})" if one.low == one.low else text
 
 
 def _title(found: "Found", what: str) -> str:

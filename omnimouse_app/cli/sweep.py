@@ -8,32 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import (
-    device_option,
-    file_option,
-    format_options,
-    json_option,
-    max_windows_option,
-    metric_option,
-    named_session,
-    reading_options,
-    scheduler_option,
-    sessions_option,
-    threads_option,
-)
-from omnimouse_app.cli.terminal import (
-    SAVED,
-    STOPPED,
-    Progress,
-    decimals,
-    echo,
-    emit,
-    interruptible,
-    interval,
-    markdown_table,
-    stoppable,
-    table,
-)
+from omnimouse_app.cli import inputs, terminal
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.sweep.contexts import Context
@@ -74,7 +49,7 @@ def switches(ctx: click.Context, param: click.Parameter, value: str) -> tuple[bo
     default="demo",
     help="Name of a predictor, a checkpoint file or folder.",
 )
-@sessions_option
+@inputs.sessions_option
 @click.option(
     "--neurons",
     metavar="N,N,…",
@@ -108,15 +83,17 @@ def switches(ctx: click.Context, param: click.Parameter, value: str) -> tuple[bo
     help="Draws of neurons; error bars are over draws.",
 )
 @click.option("--tier", default="test", help="A held-out tier.")
-@metric_option
-@max_windows_option
-@file_option("--out", makes_folders=True, help="Results file; a sweep that it contains continues.")
-@file_option("--csv", help="Write the rows as a table, too.")
-@scheduler_option("rows")
-@device_option
-@threads_option()
-@json_option
-@reading_options
+@inputs.metric_option
+@inputs.max_windows_option
+@inputs.file_option(
+    "--out", makes_folders=True, help="Results file; a sweep that it contains continues."
+)
+@inputs.file_option("--csv", help="Write the rows as a table, too.")
+@inputs.scheduler_option("rows")
+@inputs.device_option
+@inputs.threads_option()
+@inputs.json_option
+@inputs.reading_options
 def command(
     model: str,
     sessions: tuple[str, ...],
@@ -141,8 +118,8 @@ def command(
         raise click.UsageError(
             "Give --neurons or --history; --neurons 0 is the score without either."
         )
-    recordings = [named_session(name, **reading) for name in sessions]
-    with interruptible() as stop, Progress() as progress:
+    recordings = [inputs.named_session(name, **reading) for name in sessions]
+    with terminal.interruptible() as stop, terminal.Progress() as progress:
         # A stopped sweep returns its finished rows, so a signal must not raise an
         # exception.
         stop.has_results = True
@@ -160,10 +137,10 @@ def command(
             raise click.BadParameter(str(error), param_hint="'--history'") from None
     if csv is not None:
         sweep.write_csv(csv)
-    emit(json_rows(sweep), as_json=as_json, text="\n\n".join(report(sweep)))
+    terminal.emit(json_rows(sweep), as_json=as_json, text="\n\n".join(report(sweep)))
     if not sweep.is_complete:
-        echo(_stopped(sweep, out), err=True)
-        sys.exit(STOPPED)
+        terminal.echo(_stopped(sweep, out), err=True)
+        sys.exit(terminal.STOPPED)
     # Exit status 1, so that scripts notice.
     if all(row.refusal for row in sweep.rows):
         raise click.ClickException(f"Nothing was scored: {sweep.rows[0].refusal}")
@@ -234,7 +211,7 @@ def report(sweep: "ContextSweep") -> list[str]:
     blocks = [block for part in parts for block in _blocks(part, metric.unit)]
     if len(parts) > 1:
         blocks.append(f"Mean of {len(parts)} sessions, weighted by their targets")
-        blocks.append(table(_response_rows(sweep)))
+        blocks.append(terminal.table(_response_rows(sweep)))
     reasons = dict.fromkeys(row.refusal for row in sweep.rows if row.refusal)
     if reasons:
         blocks.append("\n".join(f"- –: {reason}" for reason in reasons))
@@ -251,16 +228,16 @@ def _blocks(part: "ContextSweep", unit: str) -> Iterator[str]:
         f"{unit} {spread}\n"
         f"{windows} windows, {draws} draws of {targets:,} targets"
     )
-    yield table(_response_rows(part))
+    yield terminal.table(_response_rows(part))
     if gains := _gain_rows(part):
         yield (
             f"Session {part.sessions[0]}: gain over the smallest context, of the same draws"
             + (", with the 95 % interval over draws" if draws > 1 else "")
         )
-        yield table(gains)
+        yield terminal.table(gains)
     if part.channels:
         yield f"Session {part.sessions[0]}: decoded behaviour, correlation"
-        yield table(_decoded_rows(part))
+        yield terminal.table(_decoded_rows(part))
 
 
 def _response_rows(sweep: "ContextSweep") -> list[Row]:
@@ -305,12 +282,12 @@ def _inputs(context: "Context") -> str:
 
 
 def _score(point: "Point") -> str:
-    text = decimals(point.score)
+    text = terminal.decimals(point.score)
     # Several draws have a standard error, a single draw an interval over time.
     if point.sem == point.sem:
         return f"{text} ± {point.sem:z.3f}"
     if point.ci_low == point.ci_low:
-        return f"{text} ({interval(point.ci_low, point.ci_high)})"
+        return f"{text} ({terminal.interval(point.ci_low, point.ci_high)})"
     return text
 
 
@@ -337,8 +314,8 @@ AXES = ("sessions", "neuron_samples", "trials", "compute", "parameters")
     help="With --train: folder of the simulated mice; missing ones are generated. "
     "[default: the cache]",
 )
-@device_option
-@threads_option(help="With --train: CPU threads.")
+@inputs.device_option
+@inputs.threads_option(help="With --train: CPU threads.")
 @click.option(
     "--x",
     "axis",
@@ -353,9 +330,9 @@ AXES = ("sessions", "neuron_samples", "trials", "compute", "parameters")
     default="score",
     help="Vertical axis: the quantity that is fitted.",
 )
-@file_option("--csv", help="Write the figure's data: points and fitted curves.")
-@file_option("--figure", help="Write the figure as a self-contained page (.html).")
-@format_options
+@inputs.file_option("--csv", help="Write the figure's data: points and fitted curves.")
+@inputs.file_option("--figure", help="Write the figure as a self-contained page (.html).")
+@inputs.format_options
 def scaling(
     results: Path,
     plan: str | None,
@@ -387,7 +364,7 @@ def scaling(
         write_figure(curves, csv)
     if figure is not None:
         _write_page(curves, figure)
-    emit(
+    terminal.emit(
         fit_rows(curves),
         as_json=as_json,
         text=scaling_report(curves, as_markdown=as_markdown),
@@ -399,7 +376,7 @@ def _train(plan: str, results: Path, mice: Path | None, device: str) -> None:
     from omnimouse_model.analysis.scaling_study import plan_path, read_plan, run_study
     from omnimouse_model.predict.devices import resolve_device
 
-    with stoppable(SAVED.format(results), saves=True) as job:
+    with terminal.stoppable(terminal.SAVED.format(results), saves=True) as job:
         place = str(resolve_device(device))
         run_study(read_plan(plan_path(plan)), results, mice=mice, device=place, job=job)
 
@@ -422,7 +399,7 @@ def _fitted_curves(
     if not curves:
         raise click.ClickException(f"No run in {results} states its {axis} and {quantity}.")
     for entry in messages:
-        echo(f"Note: {entry.message}", err=True)
+        terminal.echo(f"Note: {entry.message}", err=True)
     return curves
 
 
@@ -438,7 +415,7 @@ def _write_page(curves: "Sequence[ScalingCurve]", path: Path) -> None:
 
 def scaling_report(curves: "Sequence[ScalingCurve]", *, as_markdown: bool = False) -> str:
     """Return the mean of each size, one line per fit, and reasons for missing fits."""
-    layout = markdown_table if as_markdown else table
+    layout = terminal.markdown_table if as_markdown else terminal.table
     means = _means(curves)
     reasons = dict.fromkeys(curve.refusal for curve in curves if curve.refusal)
     blocks = [
@@ -482,7 +459,7 @@ def _fit_row(curve: "ScalingCurve") -> dict[str, object]:
         "prefers": curve.preferred or None,
         # The line is fitted without the largest size, which it should predict.
         "largest": None if far is None else far.measured,
-        "line predicts": None if far is None else interval(far.low, far.high),
+        "line predicts": None if far is None else terminal.interval(far.low, far.high),
     }
 
 
@@ -497,4 +474,4 @@ def _exponent(law: "PowerLaw | None") -> str | None:
 
 
 def _span(pair: tuple[float, float] | None) -> str | None:
-    return None if pair is None else interval(*pair)
+    return None if pair is None else terminal.interval(*pair)

@@ -11,26 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import (
-    OutputPath,
-    device_option,
-    folder_option,
-    json_option,
-    named_session,
-    options_text,
-    reading_options,
-    threads_option,
-)
-from omnimouse_app.cli.terminal import (
-    STOPPED,
-    Progress,
-    TrainingProgress,
-    duration,
-    echo,
-    emit,
-    exit_stopped,
-    interruptible,
-)
+from omnimouse_app.cli import inputs, terminal
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.storage.files import real_path
 
@@ -40,7 +21,7 @@ if TYPE_CHECKING:
     from omnimouse_model.predict.predictor import Predictor
     from omnimouse_model.training.distributed import Team
 
-run_option = folder_option(
+run_option = inputs.folder_option(
     "--out",
     required=True,
     help="Folder of the run and its result; a run that it contains continues.",
@@ -74,11 +55,11 @@ run_option = folder_option(
     help="Batches per step, instead of the config's.",
 )
 @click.option("--compile", "is_compiled", is_flag=True, help="Compile the blocks of the network.")
-@device_option
-@threads_option()
+@inputs.device_option
+@inputs.threads_option()
 @click.option(
     "--export",
-    type=OutputPath(),
+    type=inputs.OutputPath(),
     help="Write the weights here at the end: a .safetensors file, or a folder for the "
     "format of the released models.",
 )
@@ -112,13 +93,13 @@ def command(
     if export is not None and family.export is None:
         raise click.BadParameter(f"{family.title} has no export: use the weights in --out.")
     plan = _with_choices(plan, places)
-    with interruptible() as stop, ExitStack() as locks:
+    with terminal.interruptible() as stop, ExitStack() as locks:
         team = locks.enter_context(joined(local_device(resolve_device(device))))
         # Until the results are written, which are read from the run.
         if team.is_main:
             locks.enter_context(sole_writer(out))
         plan, sessions = _opened(plan, mice, team)
-        progress = TrainingProgress(Progress())
+        progress = terminal.TrainingProgress(terminal.Progress())
 
         def on_step(step: int, facts: dict[str, float]) -> None:
             # After the first step, there is something to save.
@@ -134,17 +115,17 @@ def command(
                 raise
         # Only the main process writes results and messages.
         if not team.is_main:
-            sys.exit(STOPPED if stop.is_received else 0)
+            sys.exit(terminal.STOPPED if stop.is_received else 0)
         progress.finish()
         if export is not None and family.export is not None and not stop.is_received:
             # The run is saved, so that a signal ends the export at once.
             stop.has_results = False
             with contextlib.suppress(KeyboardInterrupt):  # reported below
                 family.export(out, export)
-                echo(f"wrote {export}")
+                terminal.echo(f"wrote {export}")
     if stop.is_received:
-        exit_stopped(f"saved in {out}: the same command continues.")
-    echo(f"trained; the weights are in {out}", err=True)
+        terminal.exit_stopped(f"saved in {out}: the same command continues.")
+    terminal.echo(f"trained; the weights are in {out}", err=True)
 
 
 def _with_choices(plan: "TrainingPlan", places: tuple[Path, ...]) -> "TrainingPlan":
@@ -184,7 +165,7 @@ def _opened(
     team.share_of(choices)  # refuses too many processes, before mice are simulated
     if team.is_main:
         for choice in choices:
-            session_place(choice.mouse, mice, partial(echo, err=True))
+            session_place(choice.mouse, mice, partial(terminal.echo, err=True))
     # The other processes open the mice only after the main one has simulated them.
     team.wait()
     places = [real_path(session_place(choice.mouse, mice)) for choice in choices]
@@ -200,10 +181,10 @@ def _opened(
 @run_option
 @click.option("--steps", type=click.IntRange(min=0), help="Stop after this many steps.")
 @click.option("--seed", type=int, default=0)
-@device_option
-@threads_option()
-@json_option
-@reading_options
+@inputs.device_option
+@inputs.threads_option()
+@inputs.json_option
+@inputs.reading_options
 def fit(
     name: str,
     session: str,
@@ -219,7 +200,7 @@ def fit(
     """
     from omnimouse_model.analysis.fit import fit as fit_family
 
-    recording = named_session(session, **reading)
+    recording = inputs.named_session(session, **reading)
     fitted = _trained(out, partial(fit_family, name, recording, out, **settings))
     row = {
         "name": "predictor",
@@ -231,9 +212,9 @@ def fit(
     }
     text = (
         f"{fitted.predictor_id} knows {recording.id}. To use it: omnimouse app "
-        f'{session}{options_text(reading)} --model {out}, or om.load_predictor("{out}")'
+        f'{session}{inputs.options_text(reading)} --model {out}, or om.load_predictor("{out}")'
     )
-    emit([row], as_json=as_json, text=text)
+    terminal.emit([row], as_json=as_json, text=text)
 
 
 @click.command("finetune")
@@ -260,10 +241,10 @@ def fit(
     metavar="NAME=VALUE",
     help="Another option of the model's family. May be repeated.",
 )
-@device_option
-@threads_option()
-@json_option
-@reading_options
+@inputs.device_option
+@inputs.threads_option()
+@inputs.json_option
+@inputs.reading_options
 def finetune(
     model: str,
     session: str,
@@ -285,10 +266,10 @@ def finetune(
     from omnimouse_model.analysis.fit import finetune as finetune_model
 
     settings |= dict(map(_named_value, others)) | {"device": device}
-    recording = named_session(session, **reading)
-    known = None if neurons_of is None else named_session(neurons_of)
+    recording = inputs.named_session(session, **reading)
+    known = None if neurons_of is None else inputs.named_session(neurons_of)
     _trained(out, partial(finetune_model, model, recording, out, neurons_of=known, **settings))
-    _print_result(out, session, options_text(reading), as_json)
+    _print_result(out, session, inputs.options_text(reading), as_json)
 
 
 def _named_value(text: str) -> tuple[str, Any]:
@@ -320,7 +301,7 @@ def _print_result(out: Path, session: str, options: str, as_json: bool) -> None:
     if about is not None and rows:
         # The log of a run that was killed while it saved may end before its best step.
         best = rows.get(about["best_step"], {SUMMARY: about["validation"]})
-        emit(
+        terminal.emit(
             # Row 0 of the log was scored before the first training step.
             _scores(rows[0], best, about),
             as_json=as_json,
@@ -328,12 +309,12 @@ def _print_result(out: Path, session: str, options: str, as_json: bool) -> None:
             columns=("name", "before", "value"),
         )
     elif as_json:
-        emit([], as_json=True)
+        terminal.emit([], as_json=True)
     if as_json:
         return
     if about is not None:
         _print_training(about)
-    echo(
+    terminal.echo(
         f'to use it: omnimouse app {session}{options} --model {out}, or om.load_predictor("{out}")',
         err=True,
     )
@@ -343,11 +324,11 @@ def _print_training(about: Mapping[str, Any]) -> None:
     """Print how much was trained, and whether the core is unchanged."""
     frozen = about["frozen_hash"]
     if about["best_step"] == 0:
-        echo("no step beat the start values, which are the result", err=True)
+        terminal.echo("no step beat the start values, which are the result", err=True)
     core = f"; the frozen core is unchanged ({frozen})" if frozen else ""
-    echo(
+    terminal.echo(
         f"{about['n_trained']:,} parameters fine-tuned in {about['steps']} steps that took "
-        f"{duration(60 * about['minutes'])}{core}",
+        f"{terminal.duration(60 * about['minutes'])}{core}",
         err=True,
     )
 
@@ -373,8 +354,8 @@ def _trained(out: Path, run: "Callable[..., Predictor]") -> "Predictor":
 
     From the first step on, the run is saved before it ends.
     """
-    with interruptible() as stop:
-        training = TrainingProgress(Progress())
+    with terminal.interruptible() as stop:
+        training = terminal.TrainingProgress(terminal.Progress())
 
         def show_step(step: int, row: dict[str, float]) -> None:
             stop.has_results = True
@@ -383,6 +364,6 @@ def _trained(out: Path, run: "Callable[..., Predictor]") -> "Predictor":
         try:
             trained = run(on_step=show_step, job=stop.job(training.show))
         except StoppedError:
-            exit_stopped(f"saved in {out}: the same command continues.")
+            terminal.exit_stopped(f"saved in {out}: the same command continues.")
     training.finish()
     return trained
