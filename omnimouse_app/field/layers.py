@@ -15,21 +15,8 @@ from napari.layers import Image, Layer
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from omnimouse_app.field import layer_kinds
 from omnimouse_app.field.brush import Brush
-from omnimouse_app.field.layer_kinds import (
-    AreaLayer,
-    LabelColours,
-    NeuronLabels,
-    label_layer,
-    layer_of_neurons_without_pixels,
-    lock,
-    mean_layer,
-    name_planes,
-    neuron_layer,
-    outline_layer,
-    positioned_neurons_without_pixels,
-    text_layer,
-)
 from omnimouse_app.field.points_3d import SpaceView
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import OfController
@@ -106,8 +93,8 @@ class FieldLayers(QObject, OfController):
         self._brush = brush
         self._session: Session | None = None
         self.field: Field | None = None
-        self.colours: LabelColours | None = None
-        self.areas = AreaLayer(
+        self.colours: layer_kinds.LabelColours | None = None
+        self.areas = layer_kinds.AreaLayer(
             state,
             colouring,
             planes,
@@ -189,7 +176,7 @@ class FieldLayers(QObject, OfController):
         self._replace_layers(self._parts(session, field))
         assert self.neurons is not None
         self.neurons.describe_at = self.describe_at
-        self.colours = LabelColours(self._viewer, self.neurons, field.n_labels)
+        self.colours = layer_kinds.LabelColours(self._viewer, self.neurons, field.n_labels)
         self._activate()
         self._brush.attach(self.neurons, field)
         self.layer_made.emit(self.neurons)
@@ -201,16 +188,18 @@ class FieldLayers(QObject, OfController):
         """Return what makes each layer of a field, or fills it again, the lowest first."""
         parts: dict[str, MakeLayer] = {}
         if field.mean is not None:
-            parts[MEAN] = partial(mean_layer, field.mean, field.levels)
+            parts[MEAN] = partial(layer_kinds.mean_layer, field.mean, field.levels)
         # Below the neurons, to leave their colours visible.
         if field.texts:
-            parts["outlines of probes"] = lambda before: outline_layer(field)
-            parts["probes"] = partial(text_layer, field)
+            parts["outlines of probes"] = lambda before: layer_kinds.outline_layer(field)
+            parts["probes"] = partial(layer_kinds.text_layer, field)
         elif field.tiles:
-            parts[PLANES] = partial(label_layer, field.tiles, self._planes.label_of)
-        if len(positioned_neurons_without_pixels(field)):
-            parts[WITHOUT_PIXELS] = partial(layer_of_neurons_without_pixels, session, field)
-        parts[NEURONS] = partial(neuron_layer, session, field)
+            parts[PLANES] = partial(layer_kinds.label_layer, field.tiles, self._planes.label_of)
+        if len(layer_kinds.positioned_neurons_without_pixels(field)):
+            parts[WITHOUT_PIXELS] = partial(
+                layer_kinds.layer_of_neurons_without_pixels, session, field
+            )
+        parts[NEURONS] = partial(layer_kinds.neuron_layer, session, field)
         return parts
 
     def _replace_layers(self, parts: dict[str, MakeLayer]) -> None:
@@ -250,7 +239,7 @@ class FieldLayers(QObject, OfController):
         return self.by_role.get(MEAN)
 
     @property
-    def neurons(self) -> NeuronLabels | None:
+    def neurons(self) -> layer_kinds.NeuronLabels | None:
         """Layer of the neurons, None without a session."""
         return self.by_role.get(NEURONS)
 
@@ -276,10 +265,10 @@ class FieldLayers(QObject, OfController):
         if self.mean is not None and field.mean is not None:
             self.mean.data = field.mean if tile is None else tile.crop(field.mean)
         if (names := self.by_role.get(PLANES)) is not None:
-            name_planes(names, field.tiles, planes.label_of, planes.number)
+            layer_kinds.name_planes(names, field.tiles, planes.label_of, planes.number)
         if (crosses := self.by_role.get(WITHOUT_PIXELS)) is not None:
             displayed = planes.is_visible
-            neurons = positioned_neurons_without_pixels(field)
+            neurons = layer_kinds.positioned_neurons_without_pixels(field)
             crosses.shown = True if displayed is None else displayed[neurons]
         self._show_areas()
         self.show_whole_field()
@@ -296,7 +285,7 @@ class FieldLayers(QObject, OfController):
         layer.name = f"OmniMouse · {role}"
         layer.metadata[TOKEN] = role
         self._viewer.layers.insert(at, layer)
-        lock(layer)
+        layer_kinds.lock(layer)
 
     # -- deleted layers -----------------------------------------------------------
     def restore(self) -> None:

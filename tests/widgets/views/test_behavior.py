@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from omnimouse_model.evaluation.tier_score import TierScoring
-from omnimouse_widgets.views.behavior import NO_SESSION, BehaviorView
-from omnimouse_widgets.views.record import pick, record
+from omnimouse_widgets.views.behavior import BehaviorView
+from omnimouse_widgets.views.record import NO_SESSION, pick, record
 from tests.predictors import EchoPredictor
 
 

@@ -137,9 +137,9 @@ def test_the_page_draws_each_kind_of_item(kind):
 @pytest.mark.parametrize("kind", get_args(Item), ids=lambda kind: kind.__name__)
 def test_napari_draws_each_kind_of_item(kind):
     if kind in get_args(Mark):
-        drawn = [(rf"isinstance\(mark, {kind.__name__}\)", RecordPanel._show_mark)]
+        drawn = [(rf"isinstance\(mark, record\.{kind.__name__}\)", RecordPanel._show_mark)]
     else:
-        case = rf"(case|\|) {kind.__name__}\("
+        case = rf"(case|\|) record\.{kind.__name__}\("
         # Plots are all made by the last lines.
         makes = [] if kind in get_args(Plot) else [RecordPanel._make]
         drawn = [(case, function) for function in (*makes, RecordPanel._show)]

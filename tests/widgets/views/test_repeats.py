@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from omnimouse_widgets.views import repeats as text
-from omnimouse_widgets.views.record import Curves, Message, choose, pick, press, record
+from omnimouse_widgets.views.record import NO_SESSION, Curves, Message, choose, pick, press, record
 from omnimouse_widgets.views.repeats import MAX_ROWS, RepeatsView, binned_rows, pitch_s
 from tests.predictors import open_controller
 from tests.small_sessions import simulate_mouse
@@ -93,7 +93,7 @@ def test_nothing_is_read_out_of_sight(view, controller):
 
 
 def test_without_a_session_the_record_says_so(empty_controller):
-    assert record(RepeatsView.of(empty_controller))["repeats"].text == text.NO_SESSION
+    assert record(RepeatsView.of(empty_controller))["repeats"].text == NO_SESSION
 
 
 def test_many_neurons_share_rows():

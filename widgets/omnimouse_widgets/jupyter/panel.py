@@ -14,40 +14,13 @@ from omnimouse_model.storage.files import read_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
-from omnimouse_widgets.views.record import (
-    BRIGHT_SHARE,
-    AskSettings,
-    AskText,
-    Block,
-    Cells,
-    Clipboard,
-    Content,
-    LongTable,
-    Mark,
-    OpenFile,
-    Result,
-    SaveFile,
-    SavePicture,
-    Traces,
-    View,
-    choose,
-    choose_next,
-    fill,
-    fill_form,
-    items_of,
-    pick,
-    pick_rows,
-    plain,
-    press,
-    select,
-    take,
-)
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.rows.traces import Scale, Trace, has_overlay, row_ranges
 
 COLOURS: Final = {
     "shares": palette.viridis_table()[::8].tolist(),
     "cycle": palette.cycle_table()[::8].tolist(),
-    "bright": BRIGHT_SHARE,
+    "bright": record.BRIGHT_SHARE,
     "traces": {
         "baseline": palette.BASELINE,
         "band": palette.BAND,
@@ -81,13 +54,13 @@ class RecordPart(Part):
 
     _constants = Dict().tag(sync=True)
 
-    def __init__(self, panel: View, controller: Controller, **traits: Any) -> None:
+    def __init__(self, panel: record.View, controller: Controller, **traits: Any) -> None:
         self._results = controller.results
         self._panel, self._blocks = panel, panel.blocks()
         self._read: Callable[[Path], object] | None = None
         self._take: Callable[[str], object] | None = None
-        self._asked: AskSettings | None = None
-        self._contents: dict[str, Content] = {}
+        self._asked: record.AskSettings | None = None
+        self._contents: dict[str, record.Content] = {}
         self._moving: set[int] = set()
         columns = [block.column for block in self._blocks]
         constants = {"name": panel.name, "columns": columns, "colours": COLOURS}
@@ -125,19 +98,19 @@ class RecordPart(Part):
         if self.is_visible:
             self.activate()
 
-    def _draw(self, number: int, block: Block) -> None:
+    def _draw(self, number: int, block: record.Block) -> None:
         entries = tuple(block.read())
-        if all(isinstance(entry, Mark) for entry in entries):
+        if all(isinstance(entry, record.Mark) for entry in entries):
             self._moving.add(number)
-        contents = [item for item in items_of(entries) if isinstance(item, Content)]
+        contents = [item for item in record.items_of(entries) if isinstance(item, record.Content)]
         self._contents |= {content.name: content for content in contents}
-        items, arrays = plain(entries, _packed)
+        items, arrays = record.plain(entries, _packed)
         self.add_if_changed(f"block{number}", arrays, items=items)
 
     # -- from the page ----------------------------------------------------------------
     def on_choose(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Set a field."""
-        choose(self._panel, str(content["name"]), content["value"])
+        record.choose(self._panel, str(content["name"]), content["value"])
 
     def stroke_name(self, content: dict[str, Any]) -> str:
         """Return the name of the undo step of a drag."""
@@ -145,19 +118,19 @@ class RecordPart(Part):
 
     def on_choose_next(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Choose the next option of a field."""
-        choose_next(self._panel, str(content["name"]))
+        record.choose_next(self._panel, str(content["name"]))
 
     def on_fill(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Set a field of a form, also of one that an action has opened."""
         if "asked" in content and self._asked is not None:
-            fill_form(self._asked.form, str(content["field"]), content["typed"])
+            record.fill_form(self._asked.form, str(content["field"]), content["typed"])
             self._ask(self._asked)
             return
-        fill(self._panel, str(content["name"]), str(content["field"]), content["typed"])
+        record.fill(self._panel, str(content["name"]), str(content["field"]), content["typed"])
 
     def on_pick(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Press a row of a table, a place of curves, or a time of traces."""
-        pick(self._contents.get(str(content["name"])), *map(float, content["place"]))
+        record.pick(self._contents.get(str(content["name"])), *map(float, content["place"]))
         # The page has moved a cursor to the pointer. No signal comes if it was there
         # already, between two samples.
         for number in self._moving:
@@ -167,12 +140,12 @@ class RecordPart(Part):
     def on_select(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         """Select what lies in an outline, float32 (point, 2)."""
         outline = np.frombuffer(buffers[0], np.float32).reshape(-1, 2).astype(float)
-        select(self._contents.get(str(content["name"])), outline, bool(content["add"]))
+        record.select(self._contents.get(str(content["name"])), outline, bool(content["add"]))
 
     def on_rows(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Send the rows `start` to `stop` - 1 of a long table."""
         table, start = self._contents.get(str(content["name"])), max(int(content["start"]), 0)
-        if not isinstance(table, LongTable):
+        if not isinstance(table, record.LongTable):
             return
         stop = min(int(content["stop"]), start + MAX_ROWS, table.n_rows)
         rows = table.read(start, max(stop, start))
@@ -190,50 +163,52 @@ class RecordPart(Part):
     def on_sort(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Sort a long table by a column."""
         table = self._contents.get(str(content["name"]))
-        if isinstance(table, LongTable):
+        if isinstance(table, record.LongTable):
             table.sort(str(content["column"]))
 
     def on_pick_rows(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Apply presses and keys on a long table, in their order."""
         table = self._contents.get(str(content["name"]))
-        if not isinstance(table, LongTable):
+        if not isinstance(table, record.LongTable):
             return
         # Several at once: a page collects them while an acknowledgement is missing.
         for picked in content["picks"]:
-            pick_rows(table, picked["mode"], picked, picked["anchor"])
+            record.pick_rows(table, picked["mode"], picked, picked["anchor"])
 
     def on_press(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Run an action, and send to the page what its result asks for."""
-        self._answer(press(self._panel, str(content["name"])))
+        self._answer(record.press(self._panel, str(content["name"])))
 
     def on_apply(self, _: dict[str, Any], __: list[bytes]) -> None:
         """Run the action that has opened a form."""
         if self._asked is not None:
-            self._answer(take(self._asked))
+            self._answer(record.take(self._asked))
             self.send_now("settings", fields=[])
 
-    def _ask(self, asked: AskSettings) -> None:
+    def _ask(self, asked: record.AskSettings) -> None:
         self._asked = asked
-        self.send_now("settings", label=asked.label, help=asked.help, fields=plain(asked.form)[0])
+        self.send_now(
+            "settings", label=asked.label, help=asked.help, fields=record.plain(asked.form)[0]
+        )
 
-    def _answer(self, result: Result) -> None:
+    def _answer(self, result: record.Result) -> None:
         match result:
-            case AskSettings():
+            case record.AskSettings():
                 self._ask(result)
-            case Clipboard(text, note):
+            case record.Clipboard(text, note):
                 self.send_now("clipboard", text=text, note=note)
-            case AskText(label, value, take):
-                self._take = take
+            case record.AskText(label, value, take_text):
+                self._take = take_text
                 self.send_now("ask_text", label=label, value=value)
-            case OpenFile(label, _, near, read):
+            case record.OpenFile(label, _, near, read):
                 self._read = read
                 self.send_now("open_file", label=label, near=str(near or ""))
-            case SaveFile(name, write):
+            case record.SaveFile(name, write):
                 with tempfile.TemporaryDirectory() as folder:
                     # Whatever a file calls its neurons, nothing is written beside the folder.
                     for path in write(Path(folder) / Path(name).name):
                         self.send_now("file", [read_bytes(path, MAX_SENT)], name=path.name)
-            case SavePicture(name, shown, description):
+            case record.SavePicture(name, shown, description):
                 self.send_now("picture", name=name, content=shown, description=description)
 
     def on_take(self, content: dict[str, Any], _: list[bytes]) -> None:
@@ -252,9 +227,9 @@ def _packed(part: Any) -> Any:
 
     Cells are sent by their part, which knows what the page has.
     """
-    if isinstance(part, Cells):
+    if isinstance(part, record.Cells):
         return {"kind": "cells", "name": part.name, "label": part.label, "tip": part.tip}
-    if not isinstance(part, Traces):
+    if not isinstance(part, record.Traces):
         return part
     fields, buffers = rows_message(part.rows, part.scale)
     names = {"kind": "traces", "name": part.name, "label": part.label, "tip": part.tip}

@@ -22,16 +22,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_widgets.qt.style.controls import (
-    CONTROLS_WITH_WHEEL,
-    NARROW_BOX,
-    WITH_MODIFIER,
-    describe,
-    push_button,
-    scroll_past,
-    scroll_vertically,
-    show_text,
-)
+from omnimouse_widgets.qt.style import controls
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
 from omnimouse_widgets.views.form import Field, Form
@@ -123,21 +114,21 @@ class SettingsForm(QWidget):
         native.setMinimumWidth(1)
         native.setParent(self)
         native.installEventFilter(self._keys)
-        for kind in CONTROLS_WITH_WHEEL:  # a slider has a box for its number
+        for kind in controls.CONTROLS_WITH_WHEEL:  # a slider has a box for its number
             for inner in native.findChildren(kind):
-                scroll_past(inner)
+                controls.scroll_past(inner)
         for slider in (native, *native.findChildren(QSlider)):
             if isinstance(slider, QSlider):
-                scroll_past(slider)
+                controls.scroll_past(slider)
                 slider.sliderPressed.connect(lambda: self.drag_begun.emit(each.stroke))
                 slider.sliderReleased.connect(lambda: self.drag_ended.emit(each.stroke))
         if isinstance(native, QAbstractSpinBox):
-            native.setStyleSheet(NARROW_BOX)
+            native.setStyleSheet(controls.NARROW_BOX)
             native.setKeyboardTracking(not each.is_live)
-            scroll_past(native)
+            controls.scroll_past(native)
         if isinstance(native, QComboBox):
             native.setStyleSheet(_MENU_STYLE)
-            scroll_past(native)
+            controls.scroll_past(native)
             view = native.view()
             assert view is not None
             view.installEventFilter(self._keys)
@@ -210,11 +201,11 @@ class SettingsForm(QWidget):
             tip = f"{each.help}: {each.value} {each.unit}" if each.stroke else each.help
             unit = f" ({each.unit})" if each.unit and not each.stroke else ""
             self._labels[each.name].setText(f"{each.label}{unit}")
-            describe(native, each.refusal or tip, each.label)
+            controls.describe(native, each.refusal or tip, each.label)
             native.setAccessibleDescription(each.reason or each.help)
             native.setEnabled(not each.refusal)
             # A sign as well as a colour.
-            show_text(self.reasons[each.name], each.reason and f"✕ {each.reason}")
+            controls.show_text(self.reasons[each.name], each.reason and f"✕ {each.reason}")
 
 
 class SettingsDialog(QDialog):
@@ -241,13 +232,13 @@ class SettingsDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.settings, (name, self._help) = SettingsForm(form), action
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
-        self.button = push_button(name, self._help, self.settings.apply)
+        self.button = controls.push_button(name, self._help, self.settings.apply)
         self.button.setDefault(True)
         buttons.addButton(self.button, QDialogButtonBox.ButtonRole.AcceptRole)
         buttons.rejected.connect(self.reject)
         self.settings.applied.connect(self.accept)
         column = QVBoxLayout(self)
-        column.addWidget(scroll_vertically(self.settings))
+        column.addWidget(controls.scroll_vertically(self.settings))
         column.addWidget(buttons)
         self.settings.draw()
         self.settings.fit(3 * COLUMN)
@@ -257,7 +248,7 @@ class SettingsDialog(QDialog):
     def _draw(self) -> None:
         refusal = self.settings.form.refusal
         self.button.setEnabled(not refusal)
-        describe(self.button, refusal or self._help)
+        controls.describe(self.button, refusal or self._help)
 
 
 class _Keys(QObject):
@@ -271,7 +262,7 @@ class _Keys(QObject):
         """Handle Enter in a field."""
         if not isinstance(event, QKeyEvent):
             return False
-        is_typed = event.text().isprintable() and not event.modifiers() & WITH_MODIFIER
+        is_typed = event.text().isprintable() and not event.modifiers() & controls.WITH_MODIFIER
         if event.type() == QEvent.Type.ShortcutOverride and is_typed:
             event.accept()
             return False

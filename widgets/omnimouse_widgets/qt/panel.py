@@ -38,79 +38,14 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.palette import Tone
 from omnimouse_widgets.qt.form import SettingsDialog, SettingsForm
 from omnimouse_widgets.qt.long_table import LongTableView, RowView, row_table
-from omnimouse_widgets.qt.style import shortcuts
-from omnimouse_widgets.qt.style.controls import (
-    TOGGLE_STYLE,
-    combo_box,
-    describe,
-    number_box,
-    progress_bar,
-    push_button,
-    scroll_vertically,
-    set_items,
-    set_share,
-    show_text,
-    toggle_button,
-    tool_button,
-)
+from omnimouse_widgets.qt.style import controls, shortcuts, theme
 from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder, choose_new_file
 from omnimouse_widgets.qt.style.form import ElidedLabel, QuietLine
 from omnimouse_widgets.qt.style.redraw import Redraw, VisibilityMonitor
 from omnimouse_widgets.qt.style.segmented_button import Choice as Segment
 from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 from omnimouse_widgets.qt.style.shortcuts import KeyActions, key_actions
-from omnimouse_widgets.qt.style.theme import (
-    TEXT,
-    EmptyPlot,
-    LegendLabel,
-    ToneLabel,
-    drawn_pixmap,
-    signs_html,
-    small_font,
-    wrapped_label,
-)
 from omnimouse_widgets.views import record
-from omnimouse_widgets.views.record import (
-    Action,
-    AskSettings,
-    AskText,
-    CellMarks,
-    Cells,
-    Choice,
-    ChosenRows,
-    Clipboard,
-    Content,
-    CurrentRow,
-    Curves,
-    Frames,
-    Image,
-    Item,
-    Legend,
-    LongTable,
-    Mark,
-    Matrix,
-    Menu,
-    Message,
-    Number,
-    OpenFile,
-    Overlay,
-    Place,
-    Plot,
-    Polar,
-    Progress,
-    Row,
-    SaveFile,
-    SavePicture,
-    Settings,
-    ShowPanel,
-    Switch,
-    Table,
-    Text,
-    Timeline,
-    Traces,
-    View,
-    WriteFile,
-)
 
 # Imported with the first data, which a window has later: pyqtgraph and its plots take
 # 60 ms of a start.
@@ -131,14 +66,14 @@ DARK, BRIGHT = "#101010", "#F0F0F0"
 REFUSALS: Final = (ValueError, OSError, ImportError)
 """Errors whose message answers a user action; the panel shows it."""
 Taking = TypeVar("Taking", "PlotCanvas", RowView)
-SWITCH_STYLE: Final = f"{TOGGLE_STYLE} QToolButton {{ padding: 3px 2px; }}"
+SWITCH_STYLE: Final = f"{controls.TOGGLE_STYLE} QToolButton {{ padding: 3px 2px; }}"
 """Style with less padding: a row of seven switches fits in a dock of 400 pixels."""
 MENU_STYLE: Final = f"{SWITCH_STYLE} QToolButton {{ padding-right: 16px; }}"
 """Style of a switch with an arrow, which would be drawn over its label."""
 SIGN_STYLE: Final = f"{SWITCH_STYLE} QToolButton {{ font-size: 8pt; }}"
 """Style of a switch that is an entry of a legend."""
 OVER_STYLE: Final = (
-    f"QToolButton {{ color: {TEXT}; background: #2B2E36; "
+    f"QToolButton {{ color: {theme.TEXT}; background: #2B2E36; "
     "border-radius: 3px; padding: 1px 5px; border: 1px solid #565C66; }"
 )
 """Style of a button that stands over a plot."""
@@ -189,7 +124,7 @@ class RecordPanel(QWidget):
 
     panel_wanted = Signal(str)
 
-    def __init__(self, view: View, editor: MaskEditor, keys: KeyActions) -> None:
+    def __init__(self, view: record.View, editor: MaskEditor, keys: KeyActions) -> None:
         super().__init__()
         self.setObjectName(f"omnimouse-{view.name}")
         self.view, self._editor = view, editor
@@ -198,17 +133,17 @@ class RecordPanel(QWidget):
         self.stacks: dict[str, TraceStack] = {}
         self.tables: dict[str, LongTableView] = {}
         self.timelines: dict[str, Lanes] = {}
-        self.notice = wrapped_label("alert", is_selectable=True)
+        self.notice = theme.wrapped_label("alert", is_selectable=True)
         self._drawn: dict[str, Any] = {}
-        self._contents: dict[str, Content] = {}
-        self._marks: dict[str, Mark] = {}
+        self._contents: dict[str, record.Content] = {}
+        self._marks: dict[str, record.Mark] = {}
         self._shown: dict[QBoxLayout, list[str]] = {}
         # Scrolled, so that long messages and small screens do not make the window taller.
         # The margin around the area belongs to the panel: Qt calls a panel covered that
         # its children fill.
         content, area = QWidget(), QVBoxLayout(self)
         area.setContentsMargins(4, 4, 4, 4)
-        area.addWidget(scroll_vertically(content))
+        area.addWidget(controls.scroll_vertically(content))
         below, self._beside = QVBoxLayout(content), QHBoxLayout()
         below.setContentsMargins(0, 0, 0, 0)
         below.addLayout(self._beside, 1)
@@ -238,7 +173,7 @@ class RecordPanel(QWidget):
         self.redraw = Redraw(self, *parts, resting=resting)
 
     @classmethod
-    def of(cls, view: View, controller: Controller) -> Self:
+    def of(cls, view: record.View, controller: Controller) -> Self:
         """Return the panel of a view, with the parts of a controller."""
         return cls(view, controller.editor, key_actions(controller))
 
@@ -265,7 +200,7 @@ class RecordPanel(QWidget):
         self._try(lambda: record.select(self._contents.get(name), outline, is_added))
 
     def _try(self, act: Callable[[], object]) -> None:
-        show_text(self.notice, "")
+        controls.show_text(self.notice, "")
         try:
             act()
         except REFUSALS as error:
@@ -273,18 +208,18 @@ class RecordPanel(QWidget):
 
     def _tell(self, text: str, tone: Tone | None = None) -> None:
         self.notice.set_tone(tone)
-        show_text(self.notice, text)
+        controls.show_text(self.notice, text)
 
     def _take(self, result: record.Result) -> None:
         match result:
-            case Clipboard(text, note):
+            case record.Clipboard(text, note):
                 clipboard = QApplication.clipboard()
                 assert clipboard is not None
                 clipboard.setText(text)
                 self._tell(note)
-            case ShowPanel(title):
+            case record.ShowPanel(title):
                 self.panel_wanted.emit(title)
-            case AskText(label, value, take):
+            case record.AskText(label, value, take):
                 # `open` does not block: results and drawings continue meanwhile.
                 dialog = QInputDialog(self)
                 dialog.setLabelText(label)
@@ -292,18 +227,18 @@ class RecordPanel(QWidget):
                 dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
                 dialog.textValueSelected.connect(lambda text: self._try(lambda: take(text)))
                 dialog.open()
-            case AskSettings(label, help_text, form):
+            case record.AskSettings(label, help_text, form):
                 opened = SettingsDialog(label, (label, help_text), form, self)
                 opened.accepted.connect(lambda: self._try(lambda: self._take(record.take(result))))
                 opened.open()
-            case OpenFile(label, suffix, near, read):
+            case record.OpenFile(label, suffix, near, read):
                 kinds = f"*{suffix} (*{suffix});;* (*)"
                 if path := choose_file(self, suffix, label, kinds, str(near or "")):
                     read(Path(path))
-            case SaveFile(name) | SavePicture(name):
+            case record.SaveFile(name) | record.SavePicture(name):
                 if path := self._ask_for_path(name):
                     self.save(result, Path(path))
-            case WriteFile(name, begin):
+            case record.WriteFile(name, begin):
                 if path := self._ask_for_path(name):
                     begin(Path(path))
             case None:
@@ -317,9 +252,9 @@ class RecordPanel(QWidget):
         path = choose_new_file(self, "export", "Save", name, endings)[0]
         return path + suffix if path and not Path(path).suffix else path
 
-    def save(self, result: SaveFile | SavePicture, path: Path) -> None:
+    def save(self, result: record.SaveFile | record.SavePicture, path: Path) -> None:
         """Write the files of a result, or the picture of a content or of all plots."""
-        if isinstance(result, SaveFile):
+        if isinstance(result, record.SaveFile):
             written = result.write(path)
         else:
             shown = [plot for plot in self.plots.values() if plot.canvas.isVisible()]
@@ -346,7 +281,10 @@ class RecordPanel(QWidget):
 
     # -- from record to screen --------------------------------------------------------
     def _draw(
-        self, column: QBoxLayout, layout: QBoxLayout, read: Callable[[], Sequence[Item | Row]]
+        self,
+        column: QBoxLayout,
+        layout: QBoxLayout,
+        read: Callable[[], Sequence[record.Item | record.Row]],
     ) -> None:
         entries, before = read(), self._shown.get(layout)
         self._draw_entries(layout, entries)
@@ -365,21 +303,21 @@ class RecordPanel(QWidget):
             self._beside.activate()
 
     def _draw_entries(
-        self, layout: QBoxLayout, entries: Sequence[Item | Row], wide: str = ""
+        self, layout: QBoxLayout, entries: Sequence[record.Item | record.Row], wide: str = ""
     ) -> None:
         """Draw the entries of a column or row; hide those that are gone.
 
         The entry `wide` of a row takes the free width, also if it is empty.
         """
-        marks = [entry for entry in entries if isinstance(entry, Mark)]
-        entries = [entry for entry in entries if not isinstance(entry, Mark)]
+        marks = [entry for entry in entries if isinstance(entry, record.Mark)]
+        entries = [entry for entry in entries if not isinstance(entry, record.Mark)]
         keys = [self._key(entry) for entry in entries]
         before: Any = None
         for key, entry in zip(keys, entries, strict=True):
             if key not in self.widgets:
-                self.widgets[key] = EmptyPlot() if key.endswith(EMPTY) else self._make(entry)
+                self.widgets[key] = theme.EmptyPlot() if key.endswith(EMPTY) else self._make(entry)
             widget = self.widgets[key]
-            if isinstance(entry, Action) and entry.over:
+            if isinstance(entry, record.Action) and entry.over:
                 widget.setParent(self.content(entry.over))
                 self._show(widget, entry)
                 widget.show()
@@ -394,13 +332,13 @@ class RecordPanel(QWidget):
             if layout.stretch(layout.indexOf(widget)) != stretch:
                 layout.setStretchFactor(widget, stretch)
             before = widget
-            if isinstance(entry, Row):
+            if isinstance(entry, record.Row):
                 inner = widget.layout()
                 self._draw_entries(inner, entry.items, entry.wide)
-                contents = [item for item in entry.items if isinstance(item, Content)]
-                plots = [item for item in contents if isinstance(item, Plot)]
+                contents = [item for item in entry.items if isinstance(item, record.Content)]
+                plots = [item for item in contents if isinstance(item, record.Plot)]
                 if plots:
-                    are_frames = all(isinstance(plot, Image) for plot in plots)
+                    are_frames = all(isinstance(plot, record.Image) for plot in plots)
                     for item in contents:
                         shown = self.widgets[self._key(item)]
                         shown.setMinimumHeight(FRAME_HEIGHT if are_frames else IN_ROW_HEIGHT)
@@ -425,7 +363,7 @@ class RecordPanel(QWidget):
             if self._is_new(f"mark:{mark.name}", mark):
                 self._show_mark(mark)
 
-    def _key(self, entry: Item | Row) -> str:
+    def _key(self, entry: record.Item | record.Row) -> str:
         """Return the key of the widget of an entry.
 
         A content that never had data is a text: its plot is made with the first data.
@@ -433,10 +371,10 @@ class RecordPanel(QWidget):
         key = _key(entry)
         return f"{entry.name}{EMPTY}" if key not in self.widgets and _missing(entry) else key
 
-    def _is_new(self, key: str, entry: Item) -> bool:
+    def _is_new(self, key: str, entry: record.Item) -> bool:
         """Return whether an entry differs from the one drawn, and keep it."""
         # Drawn after each of their signals: to compare them takes as long.
-        if isinstance(entry, (Cells, Traces, ChosenRows, CurrentRow)):
+        if isinstance(entry, (record.Cells, record.Traces, record.ChosenRows, record.CurrentRow)):
             return True
         # Compared as JSON and bytes, because arrays have no equality.
         json, arrays = record.plain(entry)
@@ -445,44 +383,44 @@ class RecordPanel(QWidget):
         self._drawn[key] = content
         return is_new
 
-    def _make(self, entry: Item | Row) -> QWidget:
+    def _make(self, entry: record.Item | record.Row) -> QWidget:
         """Return the widget of a new item, without its content."""
         name = entry.name
-        if isinstance(entry, Choice) and entry.key:
+        if isinstance(entry, record.Choice) and entry.key:
             shortcuts.bind(self, entry.key, lambda: record.choose_next(self.view, name))
         match entry:
-            case Row():
+            case record.Row():
                 return _row(entry)
-            case Text(tone=tone, is_line=True):
+            case record.Text(tone=tone, is_line=True):
                 return QuietLine() if tone == "quiet" else ElidedLabel()
-            case Text(tone=tone):
-                return wrapped_label(TONES.get(tone), is_selectable=tone != "quiet")
-            case Progress():
-                return progress_bar(entry.label)
-            case Legend():
-                return LegendLabel()
-            case Action(over=over) if over:
-                stop = tool_button("", "", lambda: self.press(name))
+            case record.Text(tone=tone):
+                return theme.wrapped_label(TONES.get(tone), is_selectable=tone != "quiet")
+            case record.Progress():
+                return controls.progress_bar(entry.label)
+            case record.Legend():
+                return theme.LegendLabel()
+            case record.Action(over=over) if over:
+                stop = controls.tool_button("", "", lambda: self.press(name))
                 stop.setStyleSheet(OVER_STYLE)
                 return stop
-            case Action():
+            case record.Action():
                 if entry.key and entry.key not in shortcuts.SHARED:
                     shortcuts.bind(self, entry.key, lambda: self.press(name))
-                return push_button(entry.label, entry.help, lambda: self.press(name))
-            case Menu():
+                return controls.push_button(entry.label, entry.help, lambda: self.press(name))
+            case record.Menu():
                 button = QPushButton()
                 menu = QMenu(button)
                 menu.setToolTipsVisible(True)
                 button.setMenu(menu)
                 return button
-            case Choice(is_row=True):
+            case record.Choice(is_row=True):
                 buttons = SegmentedButton([], entry.label)
                 buttons.picked.connect(lambda value: self._choose(name, value))
                 return buttons
-            case Choice():
+            case record.Choice():
                 return _menu_box(entry, lambda value: self._choose(name, value))
-            case Number():
-                box = number_box(
+            case record.Number():
+                box = controls.number_box(
                     QSpinBox,
                     lambda: self._choose(name, box.value()),
                     tooltip=entry.help,
@@ -490,10 +428,10 @@ class RecordPanel(QWidget):
                 )
                 box.setMinimumWidth(78)
                 return box
-            case Switch():
+            case record.Switch():
                 style = SWITCH_STYLE if entry.sign is None else SIGN_STYLE
                 style = MENU_STYLE if entry.actions else style
-                switch = toggle_button(entry.label, entry.help, style)
+                switch = controls.toggle_button(entry.label, entry.help, style)
                 switch.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
                 switch.setIconSize(QSize(10, 10))
                 switch.clicked.connect(lambda is_on: self._choose(name, is_on))
@@ -503,31 +441,31 @@ class RecordPanel(QWidget):
                     switch.setPopupMode(switch.ToolButtonPopupMode.MenuButtonPopup)
                     switch.setMenu(QMenu(switch))
                 return switch
-            case Settings(form=form, apply=apply):
+            case record.Settings(form=form, apply=apply):
                 fields = SettingsForm(form)
                 fields.applied.connect(lambda: self.press(apply) if apply else None)
                 fields.drag_begun.connect(self._editor.begin_stroke)
                 fields.drag_ended.connect(lambda _: self._editor.end_stroke())
                 return fields
-            case Table():
+            case record.Table():
                 view = _table_view(QStandardItemModel(self), entry)
                 if entry.pick is not None:
                     view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
                     view.clicked.connect(lambda index: self._pick(name, index.row()))
                 return view
-            case LongTable():
+            case record.LongTable():
                 self.tables[name] = long_table = LongTableView(entry)
                 return _set_up(long_table.widget)
-            case Matrix():
+            case record.Matrix():
                 return _matrix_view(QStandardItemModel(self))
-            case Frames():
+            case record.Frames():
                 from omnimouse_widgets.qt.timeline import VideoPlayer
 
                 player = VideoPlayer(entry)
                 player.stroke_begun.connect(self._editor.begin_stroke)
                 player.stroke_ended.connect(self._editor.end_stroke)
                 return player
-            case Timeline():
+            case record.Timeline():
                 from omnimouse_widgets.qt.timeline import Lanes
 
                 self.timelines[name] = timeline = Lanes(partial(self._go, name))
@@ -535,11 +473,11 @@ class RecordPanel(QWidget):
                 # The dock of the timeline is lower than those of other contents.
                 timeline.canvas.setMinimumHeight(LOW_HEIGHT)
                 return timeline.canvas
-            case Cells(tip=tip):
+            case record.Cells(tip=tip):
                 from omnimouse_widgets.qt.raster.panel import RasterArea
 
                 return RasterArea(tip)
-            case Traces(tip=tip, colours=(first, second)):
+            case record.Traces(tip=tip, colours=(first, second)):
                 from omnimouse_widgets.qt.style import plot_style
                 from omnimouse_widgets.qt.traces import WIDTH, TraceStack
 
@@ -552,105 +490,105 @@ class RecordPanel(QWidget):
         self.plots[name] = plot = RecordPlot(partial(self._pick, name), partial(self._select, name))
         return _fill_height(plot.canvas)
 
-    def _show(self, widget: Any, item: Item | Row) -> None:
+    def _show(self, widget: Any, item: record.Item | record.Row) -> None:
         """Draw an item that changed in its widget."""
-        if isinstance(item, Content):
+        if isinstance(item, record.Content):
             self._contents[item.name] = item
-        if isinstance(widget, EmptyPlot):
+        if isinstance(widget, theme.EmptyPlot):
             widget.show_text(_missing(item))
             return
         match item:
-            case Text():
+            case record.Text():
                 set_text = widget.set_text if item.is_line else widget.setText
                 set_text(item.text)
                 widget.setToolTip(item.tip)
-                if isinstance(widget, ToneLabel):
+                if isinstance(widget, theme.ToneLabel):
                     widget.set_tone(TONES.get(item.tone, "quiet"))
-            case Progress():
-                set_share(widget, item.share)
-            case Legend():
-                widget.setText(signs_html(item.signs))
-            case Action() | Menu():
+            case record.Progress():
+                controls.set_share(widget, item.share)
+            case record.Legend():
+                widget.setText(theme.signs_html(item.signs))
+            case record.Action() | record.Menu():
                 widget.setText(item.label)
                 widget.setEnabled(not item.refusal)
-                describe(widget, item.refusal or item.help)
-                if isinstance(item, Menu):
+                controls.describe(widget, item.refusal or item.help)
+                if isinstance(item, record.Menu):
                     self._fill_menu(widget.menu(), item.actions)
                 elif item.over:
                     # No layout gives it the size of its text.
                     widget.adjustSize()
                     widget.move(widget.parentWidget().width() - widget.width() - 16, 4)
-            case Choice(is_row=True):
+            case record.Choice(is_row=True):
                 widget.offer([Segment(*option) for option in item.options])
                 widget.show_value(item.value)
                 widget.setEnabled(not item.refusal)
                 widget.setToolTip(item.refusal)
-            case Choice():
+            case record.Choice():
                 widget.setEnabled(not item.refusal)
-                set_items(widget, [(label, value) for value, label, _ in item.options])
+                controls.set_items(widget, [(label, value) for value, label, _ in item.options])
                 for number, (_, _, tip) in enumerate(item.options):
                     widget.setItemData(number, tip, Qt.ItemDataRole.ToolTipRole)
                 widget.setCurrentIndex(widget.findData(item.value))
                 widget.setToolTip(item.refusal or item.help)
-            case Number():
+            case record.Number():
                 with QSignalBlocker(widget):
                     widget.setRange(item.low, item.high)
                     widget.setPrefix(item.prefix)
                     widget.setSuffix(item.unit)
                     widget.setSpecialValueText(item.none)
                     widget.setValue(item.value)
-            case Switch():
+            case record.Switch():
                 widget.setText(item.label)
                 widget.setChecked(item.is_on)
-                describe(widget, item.help)
+                controls.describe(widget, item.help)
                 if item.sign is not None:
                     widget.setIcon(_sign_icon(*item.sign))
                 if item.actions:
                     self._fill_menu(widget.menu(), item.actions)
-            case Settings():
+            case record.Settings():
                 widget.draw()
-            case Table():
+            case record.Table():
                 _fill_table(widget, item)
-            case LongTable():
+            case record.LongTable():
                 self.tables[item.name].show(item)
-            case Matrix():
+            case record.Matrix():
                 _fill_matrix(widget, item)
-            case Frames():
+            case record.Frames():
                 widget.show_item(item)
-            case Cells():
+            case record.Cells():
                 widget.show_cells(item)
-            case Timeline():
+            case record.Timeline():
                 self.timelines[item.name].show(item)
-            case Traces():
+            case record.Traces():
                 stack = self.stacks[item.name]
                 stack.set_rows(item.rows, item.scale)
                 stack.set_message(item.missing)
                 stack.canvas.setToolTip(item.tip)
-            case Curves() | Polar() | Image() | Message():
+            case record.Curves() | record.Polar() | record.Image() | record.Message():
                 self.plots[item.name].show(item)
 
-    def _show_mark(self, mark: Mark) -> None:
+    def _show_mark(self, mark: record.Mark) -> None:
         """Draw a mark over its content, if that is drawn already."""
-        if isinstance(mark, Overlay) and mark.content in self.plots:
+        if isinstance(mark, record.Overlay) and mark.content in self.plots:
             self.plots[mark.content].show_overlay(mark)
-        elif isinstance(mark, Overlay) and mark.content in self.stacks:
+        elif isinstance(mark, record.Overlay) and mark.content in self.stacks:
             self.stacks[mark.content].set_cursor(float(mark.x[0]) if len(mark.x) else None)
-        if isinstance(mark, ChosenRows) and mark.content in self.tables:
+        if isinstance(mark, record.ChosenRows) and mark.content in self.tables:
             self.tables[mark.content].mark(mark)
-        if isinstance(mark, Place) and mark.content in self.timelines:
+        if isinstance(mark, record.Place) and mark.content in self.timelines:
             self.timelines[mark.content].show_place(mark)
         area = self.widgets.get(f"{mark.content}:cells")
-        if isinstance(mark, CellMarks) and area is not None:
+        if isinstance(mark, record.CellMarks) and area is not None:
             area.show_marks(mark)
         view = self.widgets.get(f"{mark.content}:table")
-        if isinstance(mark, CurrentRow) and view is not None:
+        if isinstance(mark, record.CurrentRow) and view is not None:
             if mark.row is None:
                 view.clearSelection()
             else:
                 view.selectRow(mark.row)
                 view.scrollTo(view.model().index(mark.row, 0))
 
-    def _fill_menu(self, menu: QMenu, actions: Sequence[Action]) -> None:
+    def _fill_menu(self, menu: QMenu, actions: Sequence[record.Action]) -> None:
         menu.clear()
         for action in actions:
             # A lambda would press the last action of the loop.
@@ -660,46 +598,46 @@ class RecordPanel(QWidget):
             entry.setToolTip(action.refusal or action.help)
 
 
-def _key(entry: Item | Row) -> str:
-    if not isinstance(entry, Content):
+def _key(entry: record.Item | record.Row) -> str:
+    if not isinstance(entry, record.Content):
         return entry.name
-    kind = "plot" if isinstance(entry, Plot) else type(entry).__name__.lower()
+    kind = "plot" if isinstance(entry, record.Plot) else type(entry).__name__.lower()
     return f"{entry.name}:{kind}"
 
 
-def _missing(entry: Item | Row) -> str:
+def _missing(entry: record.Item | record.Row) -> str:
     """Return what a content over time says without data; "" with data."""
     match entry:
-        case Cells(rows=None):
+        case record.Cells(rows=None):
             return record.NO_SESSION
-        case Traces() | Frames() | Timeline():
+        case record.Traces() | record.Frames() | record.Timeline():
             return entry.missing
     return ""
 
 
-def _takes_place(entry: Item | Row) -> bool:
-    if isinstance(entry, Text):
+def _takes_place(entry: record.Item | record.Row) -> bool:
+    if isinstance(entry, record.Text):
         return bool(entry.text)
-    if isinstance(entry, Legend):
+    if isinstance(entry, record.Legend):
         return bool(entry.signs)
-    if isinstance(entry, Action):
+    if isinstance(entry, record.Action):
         return bool(entry.label)
-    return bool(entry.items) if isinstance(entry, Row) else True
+    return bool(entry.items) if isinstance(entry, record.Row) else True
 
 
-def _takes_free_height(entry: Item | Row) -> bool:
-    if isinstance(entry, Row):
+def _takes_free_height(entry: record.Item | record.Row) -> bool:
+    if isinstance(entry, record.Row):
         return any(map(_takes_free_height, entry.items))
-    return isinstance(entry, Content)
+    return isinstance(entry, record.Content)
 
 
-def _row(row: Row) -> QWidget:
+def _row(row: record.Row) -> QWidget:
     """Return an empty row; buttons alone stand at its left."""
     widget = QWidget()
     layout = QHBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setSpacing(3)
-    if not row.wide and all(isinstance(item, (Action, Menu)) for item in row.items):
+    if not row.wide and all(isinstance(item, (record.Action, record.Menu)) for item in row.items):
         layout.addStretch(1)
     return widget
 
@@ -714,12 +652,12 @@ def _sign_icon(glyph: str, colour: str) -> QIcon:
             painter.setPen(QColor(colour))
             painter.drawText(QRectF(0, 0, 12, 12), int(Qt.AlignmentFlag.AlignCenter), glyph)
 
-        icon.addPixmap(drawn_pixmap(size, paint), QIcon.Mode.Normal, state)
+        icon.addPixmap(theme.drawn_pixmap(size, paint), QIcon.Mode.Normal, state)
     return icon
 
 
-def _menu_box(choice: Choice, choose: Callable[[Any], object]) -> QComboBox:
-    box = combo_box(choose, tooltip=choice.help, name=choice.label)
+def _menu_box(choice: record.Choice, choose: Callable[[Any], object]) -> QComboBox:
+    box = controls.combo_box(choose, tooltip=choice.help, name=choice.label)
     if any(len(label) > LONG_NAME for _, label, _ in choice.options):
         # Cut in a narrow dock, as wide as the texts in others.
         box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToContents)
@@ -727,11 +665,11 @@ def _menu_box(choice: Choice, choose: Callable[[Any], object]) -> QComboBox:
     return box
 
 
-def _table_view(model: QStandardItemModel, table: Table) -> QTableView:
+def _table_view(model: QStandardItemModel, table: record.Table) -> QTableView:
     view, titles = row_table(model, table.label)
     # Rows are in the order of the record.
     view.setSortingEnabled(False)
-    titles.setFont(small_font())
+    titles.setFont(theme.small_font())
     return _set_up(view)
 
 
@@ -746,7 +684,7 @@ def _matrix_view(model: QStandardItemModel) -> QTableView:
 
 
 def _set_up(view: RowView) -> QTableView:
-    view.setFont(small_font())
+    view.setFont(theme.small_font())
     view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     view.setTabKeyNavigation(False)
     return _fill_height(view)
@@ -760,22 +698,22 @@ def _fill_height(widget: Taking) -> Taking:
     return widget
 
 
-def _fill_table(view: QTableView, table: Table) -> None:
+def _fill_table(view: QTableView, table: record.Table) -> None:
     model = view.model()
     assert isinstance(model, QStandardItemModel)
     model.clear()
-    describe(view, table.label, table.label)
+    controls.describe(view, table.label, table.label)
     model.setHorizontalHeaderLabels(table.titles)
     for row in table.rows:
         model.appendRow([QStandardItem(cell) for cell in row])
     view.resizeColumnsToContents()
 
 
-def _fill_matrix(view: QTableView, matrix: Matrix) -> None:
+def _fill_matrix(view: QTableView, matrix: record.Matrix) -> None:
     model = view.model()
     assert isinstance(model, QStandardItemModel)
     model.clear()
-    describe(view, matrix.label, matrix.label)
+    controls.describe(view, matrix.label, matrix.label)
     model.setHorizontalHeaderLabels(matrix.columns)
     model.setVerticalHeaderLabels(matrix.rows)
     colours = palette.viridis_table()

@@ -16,18 +16,7 @@ from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.controls import describe
 from omnimouse_widgets.qt.style.plot_style import Picture, PlotCanvas
 from omnimouse_widgets.qt.style.theme import is_on_light, themed_colour
-from omnimouse_widgets.views.record import (
-    Curves,
-    Dash,
-    Image,
-    Line,
-    Message,
-    Outline,
-    Overlay,
-    Plot,
-    Polar,
-    plain,
-)
+from omnimouse_widgets.views import record
 
 _RIM, _EDGE = 72, 1.1
 """Number of coloured points around a polar curve, and their distance from it."""
@@ -42,7 +31,7 @@ _LEAST_NAMES: Final = 200
 """Width in pixels of a row of names, before the plot has its size."""
 _MOST_NAMES: Final = 0.5
 """Largest share of a plot that names take."""
-_DASHES: Final[dict[Dash, tuple[float, ...]]] = {
+_DASHES: Final[dict[record.Dash, tuple[float, ...]]] = {
     "dashed": (3, 2),
     "dotted": (1, 2),
     "dash-dot": (6, 2.5, 1, 2.5),
@@ -82,7 +71,7 @@ class RecordPlot:
     ) -> None:
         self._pressed, self._selected = pressed, selected
         self.overlays: dict[str, Any] = {}
-        self._overlaid: dict[str, Overlay] = {}
+        self._overlaid: dict[str, record.Overlay] = {}
         self.canvas: PlotCanvas = plot_style.canvas("")
         self.box = _OutlineBox(self._press, self._select)
         self.plot = pg.PlotItem(viewBox=self.box, axisItems={"bottom": _TextsAxis("bottom")})
@@ -97,14 +86,14 @@ class RecordPlot:
         self._names: list[Any] = []
         self.box.sigResized.connect(self._place_names)
         self._labels = ("", "")
-        self.shown: Plot = Message("", "", "")
+        self.shown: record.Plot = record.Message("", "", "")
 
-    def show(self, plot: Plot) -> None:
+    def show(self, plot: record.Plot) -> None:
         """Draw a plot in place of the one before."""
         self.shown = plot
         describe(self.canvas, getattr(plot, "tip", "") or plot.label, plot.label)
         # Of a sweep, one line changes at a time: the others stay.
-        lines = plot.lines if isinstance(plot, Curves) else ()
+        lines = plot.lines if isinstance(plot, record.Curves) else ()
         keys = [_key(line, plot) for line in lines]
         self._lines = {key: self._lines[key] for key in keys if key in self._lines}
         kept = [item for items in self._lines.values() for item in items]
@@ -113,20 +102,20 @@ class RecordPlot:
                 self.plot.removeItem(item)
         self.items, self._names = kept, []
         self.plot.setTitle(plot.title or None, color=plot_style.TEXT, size="8pt")
-        self.message.show(plot.text if isinstance(plot, Message) else "")
+        self.message.show(plot.text if isinstance(plot, record.Message) else "")
         for side in ("left", "bottom"):
-            self.plot.showAxis(side, isinstance(plot, Curves))
-        self.box.setAspectLocked(isinstance(plot, (Polar, Image)))
-        self.box.invertY(isinstance(plot, Image))
-        self.box.outline = plot.outline if isinstance(plot, Curves) else ""
-        if isinstance(plot, Curves):
+            self.plot.showAxis(side, isinstance(plot, record.Curves))
+        self.box.setAspectLocked(isinstance(plot, (record.Polar, record.Image)))
+        self.box.invertY(isinstance(plot, record.Image))
+        self.box.outline = plot.outline if isinstance(plot, record.Curves) else ""
+        if isinstance(plot, record.Curves):
             self._show_curves(plot)
-        elif isinstance(plot, Polar):
+        elif isinstance(plot, record.Polar):
             self._show_polar(plot)
-        elif isinstance(plot, Image):
+        elif isinstance(plot, record.Image):
             self._show_image(plot)
 
-    def show_overlay(self, overlay: Overlay) -> None:
+    def show_overlay(self, overlay: record.Overlay) -> None:
         """Move a line, or marks with a tip, over the plot."""
         # It stays when the plot below it is drawn again.
         if self._overlaid.get(overlay.name) is overlay:
@@ -164,11 +153,11 @@ class RecordPlot:
         )  # fmt: skip
 
     def _press(self, x: float, y: float) -> None:
-        if isinstance(self.shown, Curves) and self.shown.pick is not None:
+        if isinstance(self.shown, record.Curves) and self.shown.pick is not None:
             self._pressed(x, y)
 
     def _select(self, outline: np.ndarray, is_added: bool) -> None:
-        if isinstance(self.shown, Curves) and self.shown.select is not None:
+        if isinstance(self.shown, record.Curves) and self.shown.select is not None:
             self._selected(outline, is_added)
 
     def _add(self, *items: pg.GraphicsObject) -> None:
@@ -185,7 +174,7 @@ class RecordPlot:
         self._add(item)
 
     # -- curves -----------------------------------------------------------------------
-    def _show_curves(self, plot: Curves) -> None:
+    def _show_curves(self, plot: record.Curves) -> None:
         place = np.log10 if plot.is_log else np.asarray
         ticks = [(float(place(at)), text) for at, text in plot.ticks or ()]
         if self._labels != (labels := (plot.across, plot.up)):
@@ -248,7 +237,7 @@ class RecordPlot:
             # An anchor is in sizes of the text, and so the same at each size of the plot.
             item.setAnchor((1.0 + beside / width, -float(row)))
             beside += width
-        if self._names and isinstance(self.shown, Curves) and self.shown.limits is not None:
+        if self._names and isinstance(self.shown, record.Curves) and self.shown.limits is not None:
             _, _, low, high = self.shown.limits
             # Rows of names have the same height in pixels in a low plot.
             rows = (row + 1) * self._names[0].boundingRect().height()
@@ -258,7 +247,7 @@ class RecordPlot:
             for item in self._names:
                 item.setY(top)
 
-    def _set_ranges(self, plot: Curves, places: np.ndarray) -> None:
+    def _set_ranges(self, plot: record.Curves, places: np.ndarray) -> None:
         """Show all lines with their bars; the names of the lines stand above them."""
         n_names = sum(bool(line.label) for line in plot.lines) + (plot.baseline is not None)
         ends = [*plot.in_view, *([] if plot.baseline is None else [plot.baseline[0]])]
@@ -279,7 +268,7 @@ class RecordPlot:
         top = high + (0.1 + 0.09 * (2 + (n_names > 3)) * bool(n_names)) * span
         self.plot.setRange(yRange=(low - 0.1 * span, top), padding=0)
 
-    def _add_line(self, line: Line, at: np.ndarray, fit_at: np.ndarray) -> None:
+    def _add_line(self, line: record.Line, at: np.ndarray, fit_at: np.ndarray) -> None:
         known, n_before = np.isfinite(line.y), len(self.items)
         if (has_band := known[: len(line.error)] & np.isfinite(line.error)).any():
             ends = [
@@ -320,7 +309,7 @@ class RecordPlot:
         self._add(marks)
 
     # -- polar curve ------------------------------------------------------------------
-    def _show_polar(self, plot: Polar) -> None:
+    def _show_polar(self, plot: record.Polar) -> None:
         most = max(float(np.nanmax([0.0, *_reach(plot)])), 1e-12)
         edge = _EDGE * most
         # The colours of directions on the field, around the curve.
@@ -358,7 +347,7 @@ class RecordPlot:
         self.box.setRange(QRectF(-wide, -wide, 2 * wide, 2 * wide), padding=0.03)
 
     # -- image ------------------------------------------------------------------------
-    def _show_image(self, plot: Image) -> None:
+    def _show_image(self, plot: record.Image) -> None:
         height, width = plot.pixels.shape[:2]
         image = plot_style.image()
         image.setImage(plot.pixels, autoLevels=False, levels=(0, 255))
@@ -376,12 +365,12 @@ class RecordPlot:
         self.box.setRange(QRectF(0, 0, width, height), padding=0.03)
 
 
-def _reach(plot: Polar) -> np.ndarray:
+def _reach(plot: record.Polar) -> np.ndarray:
     """Return the outer end of each value with its bar."""
     return plot.values + plot.error if len(plot.error) else plot.values
 
 
-def _curve(colour: str, dash: Dash, width: float) -> pg.PlotCurveItem:
+def _curve(colour: str, dash: record.Dash, width: float) -> pg.PlotCurveItem:
     """Return an empty curve with gaps at NaN."""
     if dash == "none":
         return pg.PlotCurveItem(pen=None)
@@ -393,13 +382,13 @@ def _curve(colour: str, dash: Dash, width: float) -> pg.PlotCurveItem:
     return pg.PlotCurveItem(pen=pen, connect="finite")
 
 
-def _key(line: Line, plot: Plot) -> object:
+def _key(line: record.Line, plot: record.Plot) -> object:
     """Return what tells a line from others: its content, and the kind of its axis."""
-    json, arrays = plain(line)
+    json, arrays = record.plain(line)
     return str(json), tuple(array.tobytes() for array in arrays), getattr(plot, "is_log", False)
 
 
-def _bars(line: Line | Overlay) -> pg.BarGraphItem:
+def _bars(line: record.Line | record.Overlay) -> pg.BarGraphItem:
     """Return bars from 0 to the points of a line."""
     brush = plot_style.brush(line.colour)
     return pg.BarGraphItem(x=line.x, height=line.y, width=line.bar, brush=brush, pen=None)
@@ -414,7 +403,7 @@ class _OutlineBox(plot_style.PressBox):
         selected: Callable[[np.ndarray, bool], None],
     ) -> None:
         super().__init__(pressed)
-        self.outline: Outline = ""
+        self.outline: record.Outline = ""
         self._selected = selected
         self._path: list[tuple[float, float]] = []
         self._shape = _curve(palette.CURSOR, "dashed", 1)

@@ -19,23 +19,7 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
 from omnimouse_model.storage.tables import write_table
-from omnimouse_widgets.views.record import (
-    NO_SESSION,
-    PICTURES,
-    Action,
-    Block,
-    Choice,
-    Item,
-    Legend,
-    Menu,
-    Row,
-    SaveFile,
-    SavePicture,
-    Table,
-    Text,
-    Traces,
-    file_actions,
-)
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.rows.traces import Trace
 from omnimouse_widgets.views.text.model import HAS_NONE, MODES, NO_BEHAVIOR, failure_text
 from omnimouse_widgets.views.text.units import channel_text
@@ -76,39 +60,39 @@ class BehaviorView(OfController):
         self._state, self._results, self._editor = state, results, editor
         self._navigation, self._pins = navigation, pins
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the record: choice, rows, and the cursor, which moves more often."""
         events, results = self._state.events, self._results
         pinned = [events.pins, self._pins.changed]
         return [
-            Block(self._head, [events.session, events.window, events.mask]),
-            Block(self._items, [events.window, events.mask, results.changed, *pinned]),
-            Block(self._comparison, [events.mask, results.changed, *pinned]),
+            record.Block(self._head, [events.session, events.window, events.mask]),
+            record.Block(self._items, [events.window, events.mask, results.changed, *pinned]),
+            record.Block(self._comparison, [events.mask, results.changed, *pinned]),
             cursor_block(self._state),
         ]
 
-    def _head(self) -> Sequence[Row]:
+    def _head(self) -> Sequence[record.Row]:
         state, mask = self._state, self._state.mask
         options = tuple((mode, mode, text) for mode, text in MODES.items())
         mode = "" if mask is None else mask.behavior_mode
-        no_session = NO_SESSION if mask is None else ""
+        no_session = record.NO_SESSION if mask is None else ""
         no_mode = no_session or ("" if self.has_behavior else HAS_NONE)
         if not no_mode and state.spec.behavior is None:
             no_mode = NO_BEHAVIOR
         exports = (
-            Action("csv", "Numbers (CSV)…", "Save the curves as a table", self._numbers),
-            *file_actions(PICTURES, "Save the curves as drawn", self._save),
+            record.Action("csv", "Numbers (CSV)…", "Save the curves as a table", self._numbers),
+            *record.file_actions(record.PICTURES, "Save the curves as drawn", self._save),
         )
         no_rows = no_session or ("" if self.has_behavior else HAS_NONE)
         return [
-            Row(
+            record.Row(
                 "head",
                 (
-                    Choice(
+                    record.Choice(
                         "mode", "Behaviour", "", options, mode, self._set_mode,
                         is_row=True, refusal=no_mode,
                     ),
-                    Menu("export", "Export", "Save the curves", exports, no_rows),
+                    record.Menu("export", "Export", "Save the curves", exports, no_rows),
                 ),
             )
         ]  # fmt: skip
@@ -118,17 +102,17 @@ class BehaviorView(OfController):
         """Whether the recording has behaviour."""
         return self._state.session is not None and bool(self._state.session.behavior_names)
 
-    def _items(self) -> Sequence[Item]:
+    def _items(self) -> Sequence[record.Item]:
         state = self._state
         rows = tuple(behavior_rows(state, self._results, self._pins))
-        missing = NO_SESSION if state.window is None else HAS_NONE
+        missing = record.NO_SESSION if state.window is None else HAS_NONE
         return [
-            Legend("legend", tuple(legend_entries(bar="1 s.d."))),
-            Text("status", behavior_text(state, self._results)),
-            Traces("traces", LABEL, rows, "" if rows else missing, TIP, self._move),
+            record.Legend("legend", tuple(legend_entries(bar="1 s.d."))),
+            record.Text("status", behavior_text(state, self._results)),
+            record.Traces("traces", LABEL, rows, "" if rows else missing, TIP, self._move),
         ]
 
-    def _comparison(self) -> Sequence[Item]:
+    def _comparison(self) -> Sequence[record.Item]:
         """Return the correlations of pinned decodings, and how far that on screen is ahead."""
         decoding = [
             pin for pin in self._state.pins if pin.is_shown and pin.mask.has_behavior_target
@@ -157,7 +141,10 @@ class BehaviorView(OfController):
             rows.append(tuple(row))
         evidence = evidence_of(self._results)
         note = f"r {evidence}; intervals are paired over windows" if all(columns) else UNSCORED
-        return [Table("pins", PINS_LABEL, tuple(titles), tuple(rows)), Text("pins_note", note)]
+        return [
+            record.Table("pins", PINS_LABEL, tuple(titles), tuple(rows)),
+            record.Text("pins_note", note),
+        ]
 
     def _set_mode(self, mode: str) -> None:
         self._editor.set_behavior(cast(BehaviorMode, mode))
@@ -165,13 +152,13 @@ class BehaviorView(OfController):
     def _move(self, time_s: float) -> None:
         move_cursor(self._state, self._navigation, time_s)
 
-    def _save(self, ending: str) -> SavePicture:
+    def _save(self, ending: str) -> record.SavePicture:
         state, mask = self._state, self._state.mask
         assert mask is not None
         condition = condition_text(state, mask, self._results.population)
-        return SavePicture(f"behaviour.{ending}", "traces", condition)
+        return record.SavePicture(f"behaviour.{ending}", "traces", condition)
 
-    def _numbers(self) -> SaveFile:
+    def _numbers(self) -> record.SaveFile:
         rows = behavior_rows(self._state, self._results, self._pins)
         assert self._state.window is not None
         names = self._state.window.session.behavior_names
@@ -180,7 +167,7 @@ class BehaviorView(OfController):
             unknown = np.full(len(row.time), np.nan)
             columns[f"{name}_recorded"] = unknown if row.truth is None else row.truth
             columns[f"{name}_decoded"] = unknown if row.predicted is None else row.predicted
-        return SaveFile("behaviour.csv", lambda path: [write_table(path, columns)])
+        return record.SaveFile("behaviour.csv", lambda path: [write_table(path, columns)])
 
 
 def _value_text(score: BehaviorScore | None) -> str:

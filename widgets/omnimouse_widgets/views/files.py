@@ -15,18 +15,8 @@ from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.project.exports import Exports, MakeContent
 from omnimouse_model.live.session_loader import SessionLoader
 from omnimouse_model.live.state import LiveState
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.form import Form, setting
-from omnimouse_widgets.views.record import (
-    NO_SESSION,
-    Action,
-    Block,
-    Item,
-    Progress,
-    Row,
-    Settings,
-    Text,
-    WriteFile,
-)
 
 Maker = Callable[[str], MakeContent]
 """Returns what makes a file of a kind, from what is on screen."""
@@ -190,13 +180,13 @@ class FilesView(OfController):
         self.rate = Form(RateSettings)
         self.export = Form(ExportSettings, lambda: self)
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the record: options of the reader, missing rate, and exports."""
         session, opening = self._state.events.session, self._loader.changed
         return [
-            Block(self._reading, [session, opening, self.reading.changed]),
-            Block(self._asked, [opening, self.rate.changed]),
-            Block(self._export, [session, self.export.changed, self._exports.changed]),
+            record.Block(self._reading, [session, opening, self.reading.changed]),
+            record.Block(self._asked, [opening, self.rate.changed]),
+            record.Block(self._export, [session, self.export.changed, self._exports.changed]),
         ]
 
     # -- what the user does -----------------------------------------------------------
@@ -224,58 +214,58 @@ class FilesView(OfController):
         """Repeat the opening that failed, with the rate of the form."""
         self._loader.open_again(rate_hz=self.rate.read().rate_hz)
 
-    def save(self) -> WriteFile:
+    def save(self) -> record.WriteFile:
         """Return the file to export, with its name and how it is written."""
         settings = self.export.read()
         # Of the moment of the press.
         make = self.makers[settings.content](settings.kind)
         name = f"{CONTENTS[settings.content][2]}.{settings.kind}"
-        return WriteFile(name, lambda path: self._exports.write(path, make))
+        return record.WriteFile(name, lambda path: self._exports.write(path, make))
 
     # -- content ----------------------------------------------------------------------
-    def _reading(self) -> Sequence[Item | Row]:
+    def _reading(self) -> Sequence[record.Item | record.Row]:
         session, loader = self._state.session, self._loader
         name = "" if session is None else f" of {session.id}"
-        closed = NO_SESSION if session is None else ""
+        closed = record.NO_SESSION if session is None else ""
         return [
-            Text("reader", f"Options of the reader{name}"),
-            Settings("reading", self.reading, "open_again"),
-            Row(
+            record.Text("reader", f"Options of the reader{name}"),
+            record.Settings("reading", self.reading, "open_again"),
+            record.Row(
                 "actions",
                 (
-                    Action("open_again", *OPEN_AGAIN, self.open_again,
-                           closed or self.reading.refusal),
-                    Action("reset", "Reset", "Set the options with which it was read",
-                           self.reading.reset, closed),
-                    Text("space", ""),
+                    record.Action("open_again", *OPEN_AGAIN, self.open_again,
+                                  closed or self.reading.refusal),
+                    record.Action("reset", "Reset", "Set the options with which it was read",
+                                  self.reading.reset, closed),
+                    record.Text("space", ""),
                 ),
                 wide="space",
             ),
-            *([Progress("opening", loader.message, None)] if loader.is_busy else []),
-            Text("fault", self.fault, "problem"),
+            *([record.Progress("opening", loader.message, None)] if loader.is_busy else []),
+            record.Text("fault", self.fault, "problem"),
         ]  # fmt: skip
 
-    def _asked(self) -> Sequence[Item | Row]:
+    def _asked(self) -> Sequence[record.Item | record.Row]:
         if not self.lacks_rate:
             return []
         help_text = "Open the recording at this rate"
         return [
-            Settings("rate", self.rate, "open_at_rate"),
-            Action("open_at_rate", "Open at this rate", help_text, self.open_at_rate,
-                   self.rate.refusal),
+            record.Settings("rate", self.rate, "open_at_rate"),
+            record.Action("open_at_rate", "Open at this rate", help_text, self.open_at_rate,
+                          self.rate.refusal),
         ]  # fmt: skip
 
-    def _export(self) -> Sequence[Item | Row]:
-        exports, writing = self._exports, list[Item]()
-        closed = NO_SESSION if self._state.session is None else ""
-        stop = Action("stop", "Stop", STOP_TIP, exports.stop)
+    def _export(self) -> Sequence[record.Item | record.Row]:
+        exports, writing = self._exports, list[record.Item]()
+        closed = record.NO_SESSION if self._state.session is None else ""
+        stop = record.Action("stop", "Stop", STOP_TIP, exports.stop)
         fault = exports.error
         if exports.is_busy:
-            writing = [Progress("writing", exports.message, exports.share), stop]
+            writing = [record.Progress("writing", exports.message, exports.share), stop]
         return [
-            Text("exports", "Export"),
-            Settings("export", self.export, "save"),
-            Action("save", *SAVE, self.save, closed or (WRITING if exports.is_busy else "")),
+            record.Text("exports", "Export"),
+            record.Settings("export", self.export, "save"),
+            record.Action("save", *SAVE, self.save, closed or (WRITING if exports.is_busy else "")),
             *writing,
-            Text("not_written", "" if fault is None else str(fault), "problem"),
+            record.Text("not_written", "" if fault is None else str(fault), "problem"),
         ]

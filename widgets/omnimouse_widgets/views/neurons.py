@@ -24,21 +24,8 @@ from omnimouse_model.masks import HIDDEN, MIXED, STATE_NAMES, TARGET, TRANSITION
 from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
 from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.form import Form, setting
-from omnimouse_widgets.views.record import (
-    NO_SESSION,
-    Action,
-    Block,
-    ChosenRows,
-    Column,
-    Item,
-    LongTable,
-    Menu,
-    Row,
-    SaveFile,
-    Settings,
-    Text,
-)
 
 COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
 TEXT_COLUMNS: Final = ("area", "probe", "state")
@@ -260,7 +247,7 @@ class NeuronsView(OfController):
         self._columns: tuple[list[object], Mapping[str, np.ndarray]] = ([], {})
         self._arranged: tuple[object, object, np.ndarray] = None, None, np.empty(0, np.int64)
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the record: filter, actions, table, and the selected rows."""
         events = self._state.events
         results = self._results.events
@@ -268,10 +255,10 @@ class NeuronsView(OfController):
                   results.neuron_scores, results.population_freshness,
                   self._laboratory.measured, self._colouring.changed]  # fmt: skip
         return [
-            Block(self._settings, [self.form.changed, events.session]),
-            Block(self._actions, values),
-            Block(self._table, values),
-            Block(self._chosen, [*values, events.selection]),
+            record.Block(self._settings, [self.form.changed, events.session]),
+            record.Block(self._actions, values),
+            record.Block(self._table, values),
+            record.Block(self._chosen, [*values, events.selection]),
         ]
 
     # -- rows -------------------------------------------------------------------------
@@ -357,7 +344,7 @@ class NeuronsView(OfController):
         still = [neuron for neuron in before if neuron in wanted]
         self._selection.select([*still, *(n for n in rows if n not in set(before))])
 
-    def _save(self, settings: TableSettings) -> SaveFile:
+    def _save(self, settings: TableSettings) -> record.SaveFile:
         # Of the moment of the press.
         screen = exports.screen_content(self._state, self._results, self._colouring)
 
@@ -368,20 +355,20 @@ class NeuronsView(OfController):
             write_bytes(path, table(screen, neurons))
             return [path]
 
-        return SaveFile(f"{plain_name(screen.session.id)}.{settings.kind}", write)
+        return record.SaveFile(f"{plain_name(screen.session.id)}.{settings.kind}", write)
 
     # -- content ----------------------------------------------------------------------
-    def _settings(self) -> Sequence[Item]:
-        return [Settings("filter", self.form)]
+    def _settings(self) -> Sequence[record.Item]:
+        return [record.Settings("filter", self.form)]
 
-    def _actions(self) -> Sequence[Item | Row]:
+    def _actions(self) -> Sequence[record.Item | record.Row]:
         session, n = self._state.session, len(self.neurons)
         total = 0 if session is None else session.n_neurons
-        closed = NO_SESSION if session is None else ""
+        closed = record.NO_SESSION if session is None else ""
         refusal = closed or self.form.refusal or ("" if n else "No neuron passes the filter")
         paints = tuple(
-            Action(f"paint {name}", name, f"Paint the listed neurons {name}",
-                   partial(self.paint, code))
+            record.Action(f"paint {name}", name, f"Paint the listed neurons {name}",
+                          partial(self.paint, code))
             for code, name in ((c, palette.STATE_NAMES[c]) for c in (VISIBLE, TARGET, HIDDEN))
         )  # fmt: skip
         text, tip, n_so_far = f"{n:,} of {total:,} neurons", "", self._colouring.n_so_far
@@ -393,24 +380,26 @@ class NeuronsView(OfController):
             )
         save = "Save the table of all or of the listed neurons, with its condition"
         return [
-            Row(
+            record.Row(
                 "actions",
                 (
-                    Text("count", text, "quiet", tip, is_line=True),
-                    Menu("paint", "Paint", "Paint the listed neurons", paints, refusal),
-                    Action("export", "Export…", save, self._save, closed, form=self.export_form),
+                    record.Text("count", text, "quiet", tip, is_line=True),
+                    record.Menu("paint", "Paint", "Paint the listed neurons", paints, refusal),
+                    record.Action(
+                        "export", "Export…", save, self._save, closed, form=self.export_form
+                    ),
                 ),
                 wide="count",
             )
         ]
 
-    def _table(self) -> Sequence[Item]:
+    def _table(self) -> Sequence[record.Item]:
         columns = self.columns
         names = [name for name in column_names(self._state, self._colouring) if name in columns]
         is_old = self._results.are_scores_old
         older = f"\n{OLDER} Scores of an older task"
         described = tuple(
-            Column(
+            record.Column(
                 name,
                 f"{name} {OLDER}" if name == "score" and is_old else _TITLES.get(name, name),
                 tip + older * (name == "score" and is_old),
@@ -423,7 +412,7 @@ class NeuronsView(OfController):
         )
         neurons = self.neurons
         return [
-            LongTable(
+            record.LongTable(
                 "rows", SELECT_TIP, self._version, described, len(neurons), "state",
                 self.sort_by, self.is_descending, self.sort, neurons,
                 partial(read_rows, columns, names, neurons),
@@ -431,7 +420,9 @@ class NeuronsView(OfController):
             )
         ]  # fmt: skip
 
-    def _chosen(self) -> Sequence[Item]:
+    def _chosen(self) -> Sequence[record.Item]:
         selection = self._state.selection
         rows = np.flatnonzero(np.isin(self.neurons, selection[-1:]))
-        return [ChosenRows("selection", "rows", selection, int(rows[0]) if len(rows) else None)]
+        return [
+            record.ChosenRows("selection", "rows", selection, int(rows[0]) if len(rows) else None)
+        ]

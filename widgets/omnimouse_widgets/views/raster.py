@@ -25,17 +25,7 @@ from omnimouse_model.live.state import RasterView as ShownPictures
 from omnimouse_model.masks import HIDDEN, STATE_NAMES, TARGET, VISIBLE, Mask, Neurons, Samples
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
-from omnimouse_widgets.views.record import (
-    NO_SESSION,
-    Action,
-    Block,
-    CellMarks,
-    Cells,
-    Choice,
-    Item,
-    Row,
-    Text,
-)
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.rows.raster import (
     MEANINGS,
     MISSING,
@@ -147,7 +137,7 @@ class RasterView(OfController):
         self._pointer_text, self._pointed_in = "", state.session
         self._rows_of: Session | None = None
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the record: tools, choices with the state of the raster, and the cells."""
         events = self._state.events
         order, results = self._neuron_order.changed, self._results
@@ -158,11 +148,11 @@ class RasterView(OfController):
                   events.window]  # fmt: skip
         return [
             # The comparison of neurons is costly; a hidden raster does not need it.
-            Block(tuple, [], follow=self._follow),
-            Block(self._tools, [self.tool_changed, events.brush_code, events.session]),
-            Block(self._choices, [*status, events.session, self.rows_moved]),
-            Block(self.cells, [*placed, results.events.population]),
-            Block(self.over, [*placed, events.selection, events.brush_code, events.cursor,
+            record.Block(tuple, [], follow=self._follow),
+            record.Block(self._tools, [self.tool_changed, events.brush_code, events.session]),
+            record.Block(self._choices, [*status, events.session, self.rows_moved]),
+            record.Block(self.cells, [*placed, results.events.population]),
+            record.Block(self.over, [*placed, events.selection, events.brush_code, events.cursor,
                                results.events.population_freshness]),
         ]  # fmt: skip
 
@@ -170,51 +160,56 @@ class RasterView(OfController):
         if not is_visible:
             self._neuron_order.pause()
 
-    def _tools(self) -> Sequence[Row]:
+    def _tools(self) -> Sequence[record.Row]:
         editor, code = self._editor, self._state.brush_code
         tools = tuple(
             (tool, tool.capitalize().removesuffix("s"), tip) for tool, tip in TOOLS.items()
         )
         codes = tuple((str(each), STATE_NAMES[each], "") for each in CODES)
         return [
-            Row(
+            record.Row(
                 "tools",
                 (
-                    Choice("tool", "Raster tool", "", tools, self.tool, self.set_tool, is_row=True),
-                    Choice("code", "Brush", "What is painted (1 visible, 2 hidden, 3 target)",
-                           codes, str(code), lambda value: editor.set_brush(int(value))),
-                    Action("more", "−", "Show more rows (−)", lambda: self.zoom(ZOOM), "", "-"),
-                    Action("fewer", "+", "Show fewer rows (+)",
-                           lambda: self.zoom(1 / ZOOM), "", "+"),
-                    Action("all", "All", "Show all rows (Home)", self.show_all, "", "Home"),
+                    record.Choice("tool", "Raster tool", "", tools, self.tool, self.set_tool,
+                                  is_row=True),
+                    record.Choice("code", "Brush",
+                                  "What is painted (1 visible, 2 hidden, 3 target)",
+                                  codes, str(code), lambda value: editor.set_brush(int(value))),
+                    record.Action("more", "−", "Show more rows (−)",
+                                  lambda: self.zoom(ZOOM), "", "-"),
+                    record.Action("fewer", "+", "Show fewer rows (+)",
+                                  lambda: self.zoom(1 / ZOOM), "", "+"),
+                    record.Action("all", "All", "Show all rows (Home)", self.show_all, "", "Home"),
                 ),
                 wide="tool",
             )
         ]  # fmt: skip
 
-    def _choices(self) -> Sequence[Row]:
+    def _choices(self) -> Sequence[record.Row]:
         state, order = self._state, self._neuron_order
         orders = tuple((name, text, MEANINGS[name]) for name, text in ORDERINGS.items())
         views = tuple((name, text, "") for name, text in VIEWS.items())
-        items: list[Item] = [
-            Choice("order", "Order of the rows", ORDER_TIP, orders, state.raster_order,
-                   self._set_order),
+        items: list[record.Item] = [
+            record.Choice("order", "Order of the rows", ORDER_TIP, orders, state.raster_order,
+                          self._set_order),
         ]  # fmt: skip
         if state.raster_order == "similarity" and order.is_busy:
-            items.append(Action("similarity", "Stop", "Stop the comparison", order.stop))
+            items.append(record.Action("similarity", "Stop", "Stop the comparison", order.stop))
         elif state.raster_order == "similarity" and order_text(
             self._state, self._results, self._neuron_order
         ):
-            items.append(Action("similarity", "Compare", "Compare the neurons again", order.retry))
+            items.append(
+                record.Action("similarity", "Compare", "Compare the neurons again", order.retry)
+            )
         set_view = partial(setattr, state, "raster_view")
         is_same = self._pointed_in is self._state.session
         text = (self._pointer_text if is_same else "") or self.status_text()
         items += [
-            Choice("view", "What the raster shows", VIEW_TIP, views, state.raster_view, set_view,
-                   key="V"),
-            Text("status", text, tip=text, is_line=True),
+            record.Choice("view", "What the raster shows", VIEW_TIP, views, state.raster_view,
+                          set_view, key="V"),
+            record.Text("status", text, tip=text, is_line=True),
         ]  # fmt: skip
-        return [Row("choices", tuple(items), wide="status")]
+        return [record.Row("choices", tuple(items), wide="status")]
 
     # -- what the user does -----------------------------------------------------------
     def set_tool(self, tool: str) -> None:
@@ -272,7 +267,7 @@ class RasterView(OfController):
         self._editor.paint_cells(neurons, samples, self._state.brush_code)
 
     # -- what is drawn ----------------------------------------------------------------
-    def cells(self) -> tuple[Cells]:
+    def cells(self) -> tuple[record.Cells]:
         """Return rows, values and mask, as the same objects while they are the same."""
         state, editor, rows = self._state, self._editor, self._place_rows()
         window, mask = state.window, state.mask
@@ -288,7 +283,7 @@ class RasterView(OfController):
         # signal reads again.
         ticks = self.arrangement.ticks if self.arrangement is not None else ()
         return (
-            Cells(
+            record.Cells(
                 "cells", "Neurons by samples", TIP,
                 rows if is_whole else None, ticks, state.spec.n_samples, self.rows_shown,
                 self._n_homes, self._drawn_pictures() if is_whole else (),
@@ -299,15 +294,15 @@ class RasterView(OfController):
             ),
         )  # fmt: skip
 
-    def over(self) -> tuple[CellMarks]:
+    def over(self) -> tuple[record.CellMarks]:
         """Return what is drawn over the raster: painted cells, the time span and the cursor."""
         state = self._state
         # The colour of hidden (code 0) is too dark for the black background.
         code = state.brush_code
         colour = palette.STATE_COLOURS[code] if code else palette.AXIS
         return (
-            CellMarks("marks", "cells", self._marks(), state.active_span, colour, state.cursor,
-                      self._results.is_population_old),
+            record.CellMarks("marks", "cells", self._marks(), state.active_span, colour,
+                             state.cursor, self._results.is_population_old),
         )  # fmt: skip
 
     def _place_rows(self) -> RasterRows | None:
@@ -403,7 +398,7 @@ class RasterView(OfController):
     def status_text(self) -> str:
         """Return the order, the age of the prediction, hatching, and neurons per row."""
         if self._state.session is None:
-            return NO_SESSION
+            return record.NO_SESSION
         # It is read before the cells, whose rows may be those of the recording before.
         rows = self._place_rows()
         size = 1 if rows is None else rows.members.shape[0]

@@ -17,21 +17,7 @@ from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
-from omnimouse_widgets.views.record import (
-    NO_SESSION,
-    Action,
-    Block,
-    Choice,
-    Curves,
-    Item,
-    Line,
-    Message,
-    Overlay,
-    Plot,
-    Raster,
-    Row,
-    Text,
-)
+from omnimouse_widgets.views import record
 
 LABEL: Final = "Repeats of the clip, side by side"
 TIP: Final = (
@@ -68,14 +54,20 @@ class RepeatsView(OfController):
 
     def __init__(self, repeats: RepeatsOnScreen, state: LiveState) -> None:
         self._clips, self._state = repeats, state
-        self._plot: tuple[ClipRepeats | None, Plot] = (None, Message("repeats", LABEL, ""))
+        self._plot: tuple[ClipRepeats | None, record.Plot] = (
+            None,
+            record.Message("repeats", LABEL, ""),
+        )
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the record, which is one block."""
         events = self._state.events
         signals = [events.session, events.window, events.selection, self._clips.changed]
         # Without the last signal: what was read must not be asked for again.
-        return [Block(tuple, signals[:-1], follow=self._follow), Block(self._items, signals)]
+        return [
+            record.Block(tuple, signals[:-1], follow=self._follow),
+            record.Block(self._items, signals),
+        ]
 
     def _follow(self, is_visible: bool) -> None:
         """Read repeats only while the panel is visible."""
@@ -84,14 +76,14 @@ class RepeatsView(OfController):
         else:
             self._clips.stop()
 
-    def _items(self) -> Sequence[Item | Row]:
+    def _items(self) -> Sequence[record.Item | record.Row]:
         text = self._ceiling()
         tip = f"{text}\n{CEILING_TIP}" if text else ""
-        ceiling = Text("ceiling", text, tip=tip, is_line=True)
-        head: tuple[Item, ...] = (*self._choices(), *self._steps(), ceiling)
-        return [Row("head", head, wide="ceiling"), self._content(), self._window()]
+        ceiling = record.Text("ceiling", text, tip=tip, is_line=True)
+        head: tuple[record.Item, ...] = (*self._choices(), *self._steps(), ceiling)
+        return [record.Row("head", head, wide="ceiling"), self._content(), self._window()]
 
-    def _choices(self) -> tuple[Choice, ...]:
+    def _choices(self) -> tuple[record.Choice, ...]:
         clips, current = self._clips.clips, self._clips.clip
         if not clips:
             return ()
@@ -99,7 +91,7 @@ class RepeatsView(OfController):
         if current is None:
             options.insert(0, ("", "repeated clips…", ""))
         return (
-            Choice(
+            record.Choice(
                 "clip",
                 "Clip",
                 "Move the window to a clip that was presented more than once",
@@ -109,10 +101,10 @@ class RepeatsView(OfController):
             ),
         )
 
-    def _steps(self) -> tuple[Action, ...]:
+    def _steps(self) -> tuple[record.Action, ...]:
         refusal = "" if self._clips.clip is not None else self._missing()
         return tuple(
-            Action(
+            record.Action(
                 f"{which}_repeat",
                 sign,
                 f"Same moment of the {which} repeat ({arrow})",
@@ -134,10 +126,10 @@ class RepeatsView(OfController):
         number = self._clips.repeat
         return text if number is None else f"{text} · repeat {number + 1}"
 
-    def _content(self) -> Plot:
+    def _content(self) -> record.Plot:
         repeats, session = self._clips.responses, self._state.session
         if repeats is None or session is None:
-            return Message("repeats", LABEL, self._missing())
+            return record.Message("repeats", LABEL, self._missing())
         # The window moves often; the repeats of a clip stay the same object.
         if repeats is not self._plot[0]:
             name = str(session.units.names[repeats.neurons[0]])
@@ -147,7 +139,7 @@ class RepeatsView(OfController):
     def _missing(self) -> str:
         """Return why no repeats are shown."""
         if self._state.session is None:
-            return NO_SESSION
+            return record.NO_SESSION
         if not self._clips.clips:
             return NO_CLIPS
         if self._clips.clip is None:
@@ -156,11 +148,11 @@ class RepeatsView(OfController):
             return f"⚠ Not read: {self._clips.error}"
         return f"◌ {self._clips.message or 'Reading repeats'}"
 
-    def _window(self) -> Overlay:
+    def _window(self) -> record.Overlay:
         """Return the frame around the part of the repeat that lies in the window."""
         repeats, number, window = self._clips.responses, self._clips.repeat, self._state.window
         if repeats is None or number is None or window is None:
-            return Overlay("window", "repeats", palette.CURSOR)
+            return record.Overlay("window", "repeats", palette.CURSOR)
         onset, length = float(repeats.onset_s[number]), repeats.clip.duration_s
         left, right = (
             # The window may extend beyond the clip: limit it to the repeat.
@@ -169,7 +161,7 @@ class RepeatsView(OfController):
         )
         x = np.array([left, right, right, left, left])
         y = np.array([-MEAN_HEIGHT, -MEAN_HEIGHT, 1.0, 1.0, -MEAN_HEIGHT])
-        return Overlay("window", "repeats", palette.CURSOR, x, y)
+        return record.Overlay("window", "repeats", palette.CURSOR, x, y)
 
     def _go_to(self, x: float, _: float) -> None:
         repeats = self._clips.responses
@@ -190,13 +182,13 @@ def pitch_s(repeats: ClipRepeats) -> float:
 
 def repeats_plot(
     repeats: ClipRepeats, name: str, pick: Callable[[float, float], object] | None = None
-) -> Curves:
+) -> record.Curves:
     """Return rasters and means of the repeats; `name` labels a single neuron."""
     pitch, count, n = pitch_s(repeats), len(repeats.onset_s), len(repeats.neurons)
     step = -(-count // MAX_TICKS)  # ceiling division
     middle = float(repeats.time_s[-1]) / 2
     label = f"{n}\nneurons" if n > 1 else f"neuron\n{name}"
-    return Curves(
+    return record.Curves(
         "repeats",
         LABEL,
         _means(repeats),
@@ -205,7 +197,9 @@ def repeats_plot(
         tuple((k * pitch + middle, f"{repeats.onset_s[k]:z.0f} s") for k in range(0, count, step)),
         up_ticks=((0.5, label), (-MEAN_HEIGHT / 2, "mean")),
         limits=(0.0, count * pitch - GAP, -MEAN_HEIGHT, 1.0),
-        raster=Raster(_pixels(binned_rows(repeats.responses)), (0.0, count * pitch, 0.03, 1.0)),
+        raster=record.Raster(
+            _pixels(binned_rows(repeats.responses)), (0.0, count * pitch, 0.03, 1.0)
+        ),
         tip=TIP,
         pick=pick,
     )
@@ -229,7 +223,7 @@ def response_pixels(values: np.ndarray) -> np.ndarray:
     return np.concatenate([colours, alpha[..., None]], axis=-1)
 
 
-def _means(repeats: ClipRepeats) -> tuple[Line, Line]:
+def _means(repeats: ClipRepeats) -> tuple[record.Line, record.Line]:
     """Return the mean over repeats, and that over neurons, at the height of the means."""
     each = _mean(repeats.responses)  # (repeat, time)
     average = _mean(repeats.average)
@@ -248,8 +242,8 @@ def _means(repeats: ClipRepeats) -> tuple[Line, Line]:
     x = np.concatenate(places)
     means = np.concatenate([placed(values) for values in each])
     return (
-        Line("", _AVERAGE, x, np.concatenate([placed(average)] * len(each)), ""),
-        Line("", palette.RECORDED, x, means, ""),
+        record.Line("", _AVERAGE, x, np.concatenate([placed(average)] * len(each)), ""),
+        record.Line("", palette.RECORDED, x, means, ""),
     )
 
 

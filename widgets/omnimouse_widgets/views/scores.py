@@ -22,22 +22,8 @@ from omnimouse_model.live.state import COMPARED, MAX_SELECTED, ColourBy, Compare
 from omnimouse_model.masks.neuron_table import matching_neurons
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.neurons import OLDER, columns_of
-from omnimouse_widgets.views.record import (
-    NO_SESSION,
-    Action,
-    Block,
-    Choice,
-    Curves,
-    Item,
-    Line,
-    Message,
-    Outline,
-    Overlay,
-    Plot,
-    Row,
-    Text,
-)
 from omnimouse_widgets.views.text.model import failure_text
 from omnimouse_widgets.views.text.tier_score import (
     SCORING,
@@ -70,7 +56,7 @@ NEAR: Final = 0.03
 MOST_TIPS: Final = 2000
 """Points that have a tip each; of more, a tip each is a large message."""
 SELECT_TIP: Final = "Press or drag: select neurons; Shift or Ctrl adds them"
-TOOLS: Final[tuple[tuple[Outline, str, str], ...]] = (
+TOOLS: Final[tuple[tuple[record.Outline, str, str], ...]] = (
     ("rectangle", "Box", "A drag selects the marks inside a rectangle"),
     ("lasso", "Lasso", "A drag selects the marks inside an outline"),
 )
@@ -295,7 +281,7 @@ def summary_text(
     Without scores, return the reason.
     """
     if state.session is None:
-        return NO_SESSION
+        return record.NO_SESSION
     among = f" that the filter keeps ({text})" if text else ""
     if not len(spread.neurons):
         if results.freshness == "error":
@@ -352,7 +338,7 @@ class ScoresView(OfController):
         self._state, self._results, self._baseline = state, results, baseline
         self._selection, self._colouring, self._pins = selection, colouring, pins
         self.against, self.filter = "mean", ""
-        self.tool: Outline = "rectangle"
+        self.tool: record.Outline = "rectangle"
         self.message = ""
         self._bar = -1
         self._shown: tuple[ScoreDistribution, SecondQuantity] = (
@@ -360,17 +346,17 @@ class ScoresView(OfController):
             SecondQuantity("", np.empty(0)),
         )
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the record: controls, summary, plots, and the selected neurons."""
         events = self._state.events
         scored = [self.changed, events.session, self._results.changed, events.pins,
                   events.compared, self._pins.changed, self._colouring.changed]  # fmt: skip
         return [
-            Block(tuple, [self.changed], follow=self._follow),
-            Block(self._controls, scored, grows=True),
-            Block(self._plots, scored, grows=True),
-            Block(self._selected, [*scored, events.selection]),
-            Block(self._bars, [*scored, events.selection]),
+            record.Block(tuple, [self.changed], follow=self._follow),
+            record.Block(self._controls, scored, grows=True),
+            record.Block(self._plots, scored, grows=True),
+            record.Block(self._selected, [*scored, events.selection]),
+            record.Block(self._bars, [*scored, events.selection]),
         ]
 
     def _follow(self, is_visible: bool) -> None:
@@ -434,7 +420,7 @@ class ScoresView(OfController):
 
     def set_tool(self, name: str) -> None:
         """Choose the outline of a drag."""
-        self.tool = cast(Outline, name)
+        self.tool = cast(record.Outline, name)
         self.changed.emit()
 
     def select_ranked(self, rank: Rank, n: int = N_RANKED) -> None:
@@ -481,7 +467,7 @@ class ScoresView(OfController):
             self.select(found.in_bar(self._bar))
 
     # -- content ----------------------------------------------------------------------
-    def _controls(self) -> Sequence[Item | Row]:
+    def _controls(self) -> Sequence[record.Item | record.Row]:
         of = predictor_choices(self._state, self._colouring, self.predictor)
         choices = quantity_choices(self._state, self._colouring, self.against, self.predictor)
         is_known, summary = len(self.spread.scores) > 0, self.summary
@@ -491,118 +477,122 @@ class ScoresView(OfController):
         )
         tip = f"{tip}\n{shown_score_tip(self._state, self._results, self._colouring)}".strip()
         return [
-            Row(
+            record.Row(
                 "controls",
                 (
-                    Choice("predictor", "Scores of", "Whose scores are drawn",
-                           tuple((each[0], each[1], each[2]) for each in of),
-                           self.predictor, self.set_predictor),
-                    Choice("against", "Against", "Horizontal axis of the scatter plot",
-                           tuple((each[0], each[1], each[2]) for each in choices),
-                           self.against, self.set_against),
+                    record.Choice("predictor", "Scores of", "Whose scores are drawn",
+                                  tuple((each[0], each[1], each[2]) for each in of),
+                                  self.predictor, self.set_predictor),
+                    record.Choice("against", "Against", "Horizontal axis of the scatter plot",
+                                  tuple((each[0], each[1], each[2]) for each in choices),
+                                  self.against, self.set_against),
                 ),
                 wide="against",
             ),
             # Beside the buttons, it would take more lines than both have below each other.
             # Without scores, the reason stands in the place of the plots.
-            Text("summary", summary if is_known else " ", "quiet", tip),
-            Row(
+            record.Text("summary", summary if is_known else " ", "quiet", tip),
+            record.Row(
                 "selection",
                 tuple(
-                    Action(rank, rank.capitalize(),
-                           f"Select the {N_RANKED} neurons with the {rank} scores",
-                           partial(self.select_ranked, rank), reason)
+                    record.Action(rank, rank.capitalize(),
+                                  f"Select the {N_RANKED} neurons with the {rank} scores",
+                                  partial(self.select_ranked, rank), reason)
                     for rank in RANKS
                 ),
             ),
-            Text("message", self.message, "quiet"),
+            record.Text("message", self.message, "quiet"),
         ]  # fmt: skip
 
-    def _plots(self) -> Sequence[Item | Row]:
+    def _plots(self) -> Sequence[record.Item | record.Row]:
         found = self.spread
         across = second_quantity(
             self._state, self._colouring, self.against, found.neurons, self.predictor
         )
         self._shown = found, across
         if not len(found.neurons):
-            return [Message("histogram", "Scores", self.summary)]
+            return [record.Message("histogram", "Scores", self.summary)]
         is_old = self._results.are_scores_old
         return [
-            Row("plots", (self._histogram(found, is_old), self._scatter(found, across, is_old)))
+            record.Row(
+                "plots", (self._histogram(found, is_old), self._scatter(found, across, is_old))
+            )
         ]
 
-    def _histogram(self, found: ScoreDistribution, is_old: bool) -> Curves:
+    def _histogram(self, found: ScoreDistribution, is_old: bool) -> record.Curves:
         symbol, most = found.metric.symbol, float(found.counts.max())
         mean = float(found.scores.mean())
-        bars = Line("", palette.VISIBLE_RING, found.places, found.counts.astype(float), "",
-                    bar=_bar_width(found), is_pale=is_old)  # fmt: skip
+        bars = record.Line("", palette.VISIBLE_RING, found.places, found.counts.astype(float), "",
+                           bar=_bar_width(found), is_pale=is_old)  # fmt: skip
         text = f"mean {mean:z.2f}{'' if found.evidence != IN_WINDOW else f' {IN_WINDOW}'}"
-        line = Line(text, palette.CURSOR, np.full(2, mean), np.array([0.0, most]), "",
-                    dash="dashed")  # fmt: skip
+        line = record.Line(text, palette.CURSOR, np.full(2, mean), np.array([0.0, most]), "",
+                           dash="dashed")  # fmt: skip
         limits = float(found.edges[0]), float(found.edges[-1]), 0.0, 1.05 * most
-        return Curves(
+        return record.Curves(
             "histogram", f"Histogram of {symbol}: {self.summary}", (bars, line), symbol, "neurons",
             None, limits=limits, tip=SELECT_TIP, outline=self.tool, select=self._select_bars,
         )  # fmt: skip
 
-    def _scatter(self, found: ScoreDistribution, across: SecondQuantity, is_old: bool) -> Plot:
+    def _scatter(
+        self, found: ScoreDistribution, across: SecondQuantity, is_old: bool
+    ) -> record.Plot:
         symbol = found.metric.symbol
         label = f"{symbol} against {across.label}"
         known = np.isfinite(across.values)
         if not known.any():
-            return Message("scatter", label, across.problem or f"◌ reading {across.label}")
+            return record.Message("scatter", label, across.problem or f"◌ reading {across.label}")
         ids = columns_of(self._state, self._results, self._colouring)["id"][found.neurons]
         tips = () if len(ids) > MOST_TIPS else tuple(
             f"unit {name:z.0f}\n{found.metric.text(score)}"
             for name, score in zip(ids[known], found.scores[known], strict=True)
         )  # fmt: skip
-        points = Line("", palette.VISIBLE_RING, across.values[known], found.scores[known], "o",
-                      tips=tips, dash="none", is_pale=is_old)  # fmt: skip
+        points = record.Line("", palette.VISIBLE_RING, across.values[known], found.scores[known],
+                             "o", tips=tips, dash="none", is_pale=is_old)  # fmt: skip
         lines = [points]
         if across.is_score:
             both = np.concatenate([found.scores, across.values[known]])
             ends = np.array([both.min(), both.max()])
-            lines.insert(0, Line("", palette.CURSOR, ends, ends, "", dash="dashed"))
+            lines.insert(0, record.Line("", palette.CURSOR, ends, ends, "", dash="dashed"))
         ticks = tuple((float(at), name) for at, name in enumerate(across.categories))
         note = "" if known.all() else f"{known.sum():,} of {len(known):,} known"
         # Of a quantity that is being computed for all neurons, this is told, too.
         if note and across.problem and self._colouring.n_so_far is not None:
             note += ", computing"
-        return Curves(
+        return record.Curves(
             "scatter", label, tuple(lines), across.label, symbol, ticks or None, title=note,
             tip=SELECT_TIP, outline=self.tool, select=self._select_points,
         )  # fmt: skip
 
-    def _selected(self) -> Sequence[Item]:
+    def _selected(self) -> Sequence[record.Item]:
         """Return the selected neurons over both plots."""
         (found, across), colour = self._shown, palette.SELECTED
         chosen = self._state.selection
         counts = found.counts_of(chosen) if len(found.scores) else np.zeros(0)
         is_chosen = np.isin(found.neurons, chosen) & np.isfinite(across.values)
         return [
-            Overlay("selected bars", "histogram", colour, found.places, counts.astype(float),
-                    bar=_bar_width(found)),
-            Overlay("selected points", "scatter", colour, across.values[is_chosen],
-                    found.scores[is_chosen], symbol="o"),
+            record.Overlay("selected bars", "histogram", colour, found.places, counts.astype(float),
+                           bar=_bar_width(found)),
+            record.Overlay("selected points", "scatter", colour, across.values[is_chosen],
+                           found.scores[is_chosen], symbol="o"),
         ]  # fmt: skip
 
-    def _bars(self) -> Sequence[Item | Row]:
+    def _bars(self) -> Sequence[record.Item | record.Row]:
         found = self.spread
         is_bar = 0 <= self._bar < len(found.counts)
         text = found.bar_text(self._bar) if is_bar else "← → select the neurons of a bar"
         reason = "" if len(found.counts) else self.summary
         return [
-            Row(
+            record.Row(
                 "bars",
                 (
-                    Action("lower_bar", "◂", "Select the neurons of the bar before (←)",
-                           partial(self._step_bar, -1), reason, "Left"),
-                    Action("higher_bar", "▸", "Select the neurons of the next bar (→)",
-                           partial(self._step_bar, 1), reason, "Right"),
-                    Text("bar", text, "quiet", is_line=True),
-                    Choice("tool", "Drag", "Outline of a drag",
-                           cast(tuple[tuple[str, str, str], ...], TOOLS),
-                           self.tool, self.set_tool),
+                    record.Action("lower_bar", "◂", "Select the neurons of the bar before (←)",
+                                  partial(self._step_bar, -1), reason, "Left"),
+                    record.Action("higher_bar", "▸", "Select the neurons of the next bar (→)",
+                                  partial(self._step_bar, 1), reason, "Right"),
+                    record.Text("bar", text, "quiet", is_line=True),
+                    record.Choice("tool", "Drag", "Outline of a drag",
+                                  cast(tuple[tuple[str, str, str], ...], TOOLS),
+                                  self.tool, self.set_tool),
                 ),
                 wide="bar",
             )

@@ -12,17 +12,7 @@ from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.navigation import Navigation, Playback, frame_at_sample, sample_at_frame
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
-from omnimouse_widgets.views.record import (
-    NO_SESSION,
-    Action,
-    Block,
-    Choice,
-    Frames,
-    Item,
-    Row,
-    Switch,
-    Text,
-)
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.text.model import HAS_NO_VIDEO, NO_VIDEO
 from omnimouse_widgets.views.time import BETWEEN_TRIALS
 
@@ -83,14 +73,14 @@ class StimulusView(OfController):
         self._state, self._navigation, self._editor = state, navigation, editor
         self.playback = Playback(state, navigation)
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the record: frame and strip, and the bar below them."""
         events, changed = self._state.events, self.playback.changed
         frames = [changed, events.window, events.cursor, events.mask]
         return [
-            Block(tuple, [], follow=self._follow),
-            Block(self._frames, frames),
-            Block(self.bar, [changed, events.window, events.cursor]),
+            record.Block(tuple, [], follow=self._follow),
+            record.Block(self._frames, frames),
+            record.Block(self.bar, [changed, events.window, events.cursor]),
         ]
 
     def _follow(self, is_visible: bool) -> None:
@@ -98,14 +88,14 @@ class StimulusView(OfController):
         if not is_visible:
             self.playback.play(False)
 
-    def bar(self) -> Sequence[Item | Row]:
+    def bar(self) -> Sequence[record.Item | record.Row]:
         """Return the controls of playback, and the time at the cursor."""
         state, step, playback = self._state, self._navigation.step_cursor, self.playback
         speeds = tuple((f"{speed:g}", f"×{speed:g}", "") for speed in SPEEDS)
         is_on = playback.is_playing
         play = "❚❚" if is_on else "▶"
         sliding = tuple(
-            Action(
+            record.Action(
                 f"stride{stride}",
                 f"{'✓' if stride == playback.stride else '　'} {stride_text(stride, state.spec)}",
                 STRIDE_TIP,
@@ -114,21 +104,26 @@ class StimulusView(OfController):
             for stride in strides(state.spec)
         )
         help_text = f"{PLAY_TIPS[is_on]}; the arrow: step of the window"
-        items: tuple[Item, ...] = (
-            Action("back", "‹", "Previous frame (,)", partial(step, -1), key=","),
-            Switch("playing", play, help_text, is_on, playback.play, actions=sliding, key="K"),
-            Action("next", "›", "Next frame (.)", partial(step, 1), key="."),
-            Choice(
+        items: tuple[record.Item, ...] = (
+            record.Action("back", "‹", "Previous frame (,)", partial(step, -1), key=","),
+            record.Switch(
+                "playing", play, help_text, is_on, playback.play, actions=sliding, key="K",
+            ),
+            record.Action("next", "›", "Next frame (.)", partial(step, 1), key="."),
+            record.Choice(
                 "speed", "Speed", "Recorded seconds per second", speeds, f"{playback.speed:g}",
                 lambda speed: playback.set_speed(float(speed)),
             ),
         )  # fmt: skip
         # A line of its own: beside the buttons it would be cut in a narrow dock.
         tip = "Time in the recording and frame at the cursor"
-        return [Row("bar", items), Text("clock", clock_text(state), tip=tip, is_line=True)]
+        return [
+            record.Row("bar", items),
+            record.Text("clock", clock_text(state), tip=tip, is_line=True),
+        ]
 
     # -- frames -----------------------------------------------------------------------
-    def _frames(self) -> Sequence[Item]:
+    def _frames(self) -> Sequence[record.Item]:
         """Return the frame at the cursor, and what the model does with it."""
         state = self._state
         mask, window, spec = state.mask, state.window, state.spec
@@ -145,7 +140,7 @@ class StimulusView(OfController):
                 note, colour = HIDDEN_FRAME, palette.AXIS
         tick = self.playback.tick if self.playback.is_playing else None
         return [
-            Frames(
+            record.Frames(
                 "frames", LABEL, TIP, pixels, missing, note, colour, visible, at,
                 STRIP_LABEL, STRIP_TIP.format(len(visible)), PAINT_FRAMES,
                 self._scrub, self.show_frames, tick,
@@ -168,7 +163,7 @@ class StimulusView(OfController):
 def no_video_text(state: LiveState) -> str:
     """Return why there is no frame, "" if there is one."""
     if state.window is None or state.mask is None:
-        return NO_SESSION
+        return record.NO_SESSION
     if state.spec.video is None:
         return NO_VIDEO
     if state.session is not None and state.session.stimulus is None:

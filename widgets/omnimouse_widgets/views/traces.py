@@ -24,19 +24,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
-from omnimouse_widgets.views.record import (
-    NO_SESSION,
-    Action,
-    AskText,
-    Block,
-    Choice,
-    Item,
-    Legend,
-    Row,
-    Switch,
-    Text,
-    Traces,
-)
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.rows.traces import Trace
 from omnimouse_widgets.views.text import units
 from omnimouse_widgets.views.text.tier_score import (
@@ -123,25 +111,25 @@ class TracesView(OfController):
         self._shown = Shown(state, results, baseline, pins)
         self._state, self._pins, self._navigation = state, pins, navigation
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the record: bar, legends, rows, what is being predicted, and cursor."""
         events, pins = self._state.events, self._pins
         results, changed = self._shown.results, pins.changed
         looks = [events.common_scale, events.as_large]
         return [
-            Block(self._bar, [events.pins, events.mask, events.predictor_name, changed,
+            record.Block(self._bar, [events.pins, events.mask, events.predictor_name, changed,
                               events.trace_span, events.window, *looks]),
-            Block(self._legends, [events.baseline_name, events.predictor_name, events.pins,
+            record.Block(self._legends, [events.baseline_name, events.predictor_name, events.pins,
                                   changed, events.as_large, events.window,
                                   results.events.neuron_scores]),
-            Block(self._rows, [events.window, events.mask, events.selection, results.changed,
+            record.Block(self._rows, [events.window, events.mask, events.selection, results.changed,
                                self._shown.baseline.changed, changed, events.pins,
                                events.trace_span, *looks]),
-            Block(self._stop, [changed]),
+            record.Block(self._stop, [changed]),
             cursor_block(self._state),
         ]  # fmt: skip
 
-    def _bar(self) -> Sequence[Item | Row]:
+    def _bar(self) -> Sequence[record.Item | record.Row]:
         """Return the pins, the span and the switches of the scales."""
         state, pins = self._state, self._pins
         refusal = "" if pins.can_pin else FULL_TIP if pins.is_full else NO_CONDITION
@@ -153,21 +141,21 @@ class TracesView(OfController):
         )  # fmt: skip
         span_help = f"Span of the traces: {_span_tip(state.trace_span, state.spec)}"
         # A line of their own: four of them beside the rest are wider than a dock.
-        chips = [Row("chips", (*map(self._chip, state.pins), Text("end", "")), "end")]
+        chips = [record.Row("chips", (*map(self._chip, state.pins), record.Text("end", "")), "end")]
         return [
-            Row("bar", (
-                Action("pin", "Pin", PIN_TIP, pins.pin_or_notify, refusal, "Shift+P"),
-                Choice("span", "Span of the traces", span_help, spans, shown,
-                       self._choose_span),
-                Switch("common_scale", COMMON_LABEL, COMMON_TIP, state.common_scale,
-                       partial(setattr, state, "common_scale")),
-                Switch("as_large", SHAPE_LABEL, SHAPE_TIP, state.as_large,
-                       partial(setattr, state, "as_large")),
-            )),
+            record.Row("bar", (
+                       record.Action("pin", "Pin", PIN_TIP, pins.pin_or_notify, refusal, "Shift+P"),
+                       record.Choice("span", "Span of the traces", span_help, spans, shown,
+                                     self._choose_span),
+                       record.Switch("common_scale", COMMON_LABEL, COMMON_TIP, state.common_scale,
+                                     partial(setattr, state, "common_scale")),
+                       record.Switch("as_large", SHAPE_LABEL, SHAPE_TIP, state.as_large,
+                                     partial(setattr, state, "as_large")),
+                   )),
             *(chips if state.pins else []),
         ]  # fmt: skip
 
-    def _chip(self, pin: Pin) -> Switch:
+    def _chip(self, pin: Pin) -> record.Switch:
         """Return the switch of a pin, with its menu."""
         pins, slot = self._pins, pin.slot
         restore, unpin = partial(pins.make_current, slot), partial(pins.unpin, slot)
@@ -175,24 +163,24 @@ class TracesView(OfController):
         sign = ("■", palette.PINS[slot])
         show = partial(pins.show, slot)
         actions = (
-            Action(f"restore{slot}", "Restore this condition", "", restore),
-            Action(f"rename{slot}", "Rename…", "", lambda: self._ask_name(pin)),
-            Action(f"unpin{slot}", "Unpin", "", unpin),
+            record.Action(f"restore{slot}", "Restore this condition", "", restore),
+            record.Action(f"rename{slot}", "Rename…", "", lambda: self._ask_name(pin)),
+            record.Action(f"unpin{slot}", "Unpin", "", unpin),
         )
-        return Switch(f"pin{slot}", pin.letter, help_text, pin.is_shown, show, sign, actions)
+        return record.Switch(f"pin{slot}", pin.letter, help_text, pin.is_shown, show, sign, actions)
 
     def _choose_span(self, choice: str) -> None:
         self._pins.choose_span(cast(SpanChoice, choice))
 
-    def _ask_name(self, pin: Pin) -> AskText:
+    def _ask_name(self, pin: Pin) -> record.AskText:
         def rename(name: str) -> None:
             # The pin may have been removed in the meantime.
             if any(other.slot == pin.slot for other in self._state.pins):
                 self._pins.rename(pin.slot, name)
 
-        return AskText(f"Name of the condition {pin.letter}", pin.name, rename)
+        return record.AskText(f"Name of the condition {pin.letter}", pin.name, rename)
 
-    def _legends(self) -> Sequence[Item]:
+    def _legends(self) -> Sequence[record.Item]:
         """Return why nothing was pinned or predicted, and the signs of curves and pins."""
         state, pins = self._state, self._pins
         notice, results = pins.notice or pins.predictions.remark, self._shown.results
@@ -211,20 +199,20 @@ class TracesView(OfController):
         evidence = evidence_of(results).removeprefix("over ") or no_score_text(state, results)
         signs.append(LegendEntry(f"{state.metric.symbol}:", palette.AXIS, evidence))
         return [
-            Text("notice", f"⚠ {notice}" if notice else "", "warning"),
-            Legend("legend", tuple(signs)),
-            Legend("pins", tuple(pinned)),
+            record.Text("notice", f"⚠ {notice}" if notice else "", "warning"),
+            record.Legend("legend", tuple(signs)),
+            record.Legend("pins", tuple(pinned)),
         ]
 
-    def _rows(self) -> Sequence[Item]:
+    def _rows(self) -> Sequence[record.Item]:
         """Return the rows of the window or of the chosen span."""
         shown, state = self._shown, self._state
         # The number is read before the curves: they can then be newer, never older.
         request = shown.results.shown_request
         rows = tuple(trace_rows(shown))
-        missing = "" if rows else NO_SESSION if state.window is None else NO_SELECTION
+        missing = "" if rows else record.NO_SESSION if state.window is None else NO_SELECTION
         return [
-            Traces(
+            record.Traces(
                 "traces",
                 LABEL,
                 rows,
@@ -236,7 +224,7 @@ class TracesView(OfController):
             )
         ]
 
-    def _stop(self) -> Sequence[Item]:
+    def _stop(self) -> Sequence[record.Item]:
         """Return the button that stops the prediction of the span and of the pins.
 
         It stands over the plot: a row for it would move the plot when it appears.
@@ -245,7 +233,7 @@ class TracesView(OfController):
         if not predictions.message:
             return []
         label = f"{predictions.message} ✕"
-        return [Action("stop", label, STOP_TIP, predictions.stop, over="traces")]
+        return [record.Action("stop", label, STOP_TIP, predictions.stop, over="traces")]
 
     def _move_to(self, time_s: float) -> None:
         """Move the cursor to a time of the shown span.

@@ -14,20 +14,7 @@ from omnimouse_model.live.neurons.repeats import TrialAverages
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
-from omnimouse_widgets.views.record import (
-    Block,
-    Choice,
-    CurrentRow,
-    Curves,
-    Dash,
-    Item,
-    Legend,
-    Line,
-    Message,
-    Row,
-    Table,
-    Text,
-)
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.text.model import failure_text
 from omnimouse_widgets.views.text.units import drawn_units
 
@@ -63,7 +50,7 @@ class TrialsView(OfController):
         self._averages, self._navigation = trial_averages, navigation
         self._info, self._state, self._results = neuron_info, state, results
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the record: current trial, list, and averages beside them."""
         events = self._state.events
         place = [events.session, events.window, self._navigation.trial_changed]
@@ -71,21 +58,24 @@ class TrialsView(OfController):
         averages = [self._averages.changed, self._results.changed]
         return [
             # Another recording has other conditions, which may need predictions.
-            Block(tuple, [events.session], follow=self._follow),
-            Block(self._current, place),
-            Block(self._list, [events.session]),
-            Block(self._plot, [events.session, *focus, *averages], column=1),
+            record.Block(tuple, [events.session], follow=self._follow),
+            record.Block(self._current, place),
+            record.Block(self._list, [events.session]),
+            record.Block(self._plot, [events.session, *focus, *averages], column=1),
         ]
 
     def _follow(self, is_visible: bool) -> None:
         """Predict trials only while the panel is visible."""
         self._averages.show(is_visible, self)
 
-    def _current(self) -> Sequence[Item]:
+    def _current(self) -> Sequence[record.Item]:
         """Return the current trial with its conditions, and the mark of its row."""
         number, session = self._navigation.trial, self._state.session
         if number is None or session is None:
-            return [Text("trial", "", is_line=True), CurrentRow("current", "trials", None)]
+            return [
+                record.Text("trial", "", is_line=True),
+                record.CurrentRow("current", "trials", None),
+            ]
         at = int(np.argsort(session.trials.t_on, kind="stable")[number])
         conditions = self._averages.conditions.items()
         labels = {name: f"{name} {values[at]}" for name, values in conditions if values[at]}
@@ -93,15 +83,15 @@ class TrialsView(OfController):
         chosen = labels.get(self._averages.condition)
         text = " · ".join([f"trial {number + 1}", *([chosen] if chosen else [])])
         return [
-            Text("trial", text, tip=f"{text}\n{', '.join(labels.values())}", is_line=True),
-            CurrentRow("current", "trials", number),
+            record.Text("trial", text, tip=f"{text}\n{', '.join(labels.values())}", is_line=True),
+            record.CurrentRow("current", "trials", number),
         ]
 
-    def _list(self) -> Sequence[Item]:
+    def _list(self) -> Sequence[record.Item]:
         """Return the trials in the order of time, as the steps between them."""
         session, conditions = self._state.session, self._averages.conditions
         if session is None:
-            return [Table("trials", TABLE_LABEL, (), ())]
+            return [record.Table("trials", TABLE_LABEL, (), ())]
         order = np.argsort(session.trials.t_on, kind="stable")
         columns = [
             [f"{number + 1}" for number in range(len(order))],
@@ -111,9 +101,9 @@ class TrialsView(OfController):
         ]
         titles = ("trial", "onset", "part", *conditions)
         rows = tuple(zip(*columns, strict=True))
-        return [Table("trials", TABLE_LABEL, titles, rows, self._navigation.go_to_trial)]
+        return [record.Table("trials", TABLE_LABEL, titles, rows, self._navigation.go_to_trial)]
 
-    def _plot(self) -> Sequence[Item | Row]:
+    def _plot(self) -> Sequence[record.Item | record.Row]:
         averages, state = self._averages, self._state
         neuron, problem = self._info.shown, ""
         found = () if neuron is None else averages.of(neuron)
@@ -121,17 +111,17 @@ class TrialsView(OfController):
             problem = SELECT
         elif state.session is not None and not found:
             problem = no_average_text(averages, state, self._results)
-        choices = Row("choices", self._choices())
+        choices = record.Row("choices", self._choices())
         if problem or state.session is None or neuron is None or averages.time_s is None:
-            return [choices, Message("averages", PLOT_LABEL, problem)]
+            return [choices, record.Message("averages", PLOT_LABEL, problem)]
         return [
             choices,
             self._text(neuron, found),
-            Legend("legend", average_signs(found)),
+            record.Legend("legend", average_signs(found)),
             average_curves(averages.time_s, found, drawn_units(state.spec)),
         ]
 
-    def _choices(self) -> tuple[Choice, ...]:
+    def _choices(self) -> tuple[record.Choice, ...]:
         averages = self._averages
         if not averages.conditions:
             return ()
@@ -139,8 +129,10 @@ class TrialsView(OfController):
         tiers = tuple((name, name, "") for name in averages.tiers)
         help_text = "Column of the trials whose labels are compared"
         return (
-            Choice("condition", "Condition", help_text, names, averages.condition, averages.choose),
-            Choice(
+            record.Choice(
+                "condition", "Condition", help_text, names, averages.condition, averages.choose
+            ),
+            record.Choice(
                 "tier",
                 "Part of the recording",
                 "Part of the recording (tier) of the averaged trials",
@@ -150,7 +142,7 @@ class TrialsView(OfController):
             ),
         )
 
-    def _text(self, neuron: int, found: Sequence[ConditionAverage]) -> Text:
+    def _text(self, neuron: int, found: Sequence[ConditionAverage]) -> record.Text:
         """Return the line above the plot, such as `unit 7 · predicted for 12 of 20`."""
         responses, session = self._results.peri_event, self._state.session
         assert responses is not None
@@ -164,7 +156,7 @@ class TrialsView(OfController):
             text = f"{total} trials · {missing}"
         text = f"unit {session.units.names[neuron]} · {text}"
         tip = f"{text}\n{total} {responses.tier} trials"
-        return Text("predicted", text, "quiet", tip, is_line=True)
+        return record.Text("predicted", text, "quiet", tip, is_line=True)
 
 
 def no_average_text(averages: TrialAverages, state: LiveState, results: Results) -> str:
@@ -202,27 +194,29 @@ def average_signs(found: Sequence[ConditionAverage]) -> tuple[tuple[str, str, st
     return tuple(signs)
 
 
-def average_curves(time_s: np.ndarray, found: Sequence[ConditionAverage], unit: str) -> Curves:
+def average_curves(
+    time_s: np.ndarray, found: Sequence[ConditionAverage], unit: str
+) -> record.Curves:
     """Return averages (bin, 1) by condition: recorded solid, predicted dashed."""
     lines, reaches = [], [np.zeros(1)]
     for rank, one in enumerate(found):
         colour = COLOURS[rank % len(COLOURS)]
         # The names are in the legend.
         recorded, predicted = one.recorded[:, 0], one.predicted[:, 0]
-        shown: tuple[tuple[np.ndarray, np.ndarray, Dash], ...] = (
+        shown: tuple[tuple[np.ndarray, np.ndarray, record.Dash], ...] = (
             (recorded, one.recorded_sem[:, 0], "solid"),
             (predicted, one.predicted_sem[:, 0], "dashed"),
         )
         for mean, sem, dash in shown:
-            lines.append(Line("", colour, time_s, mean, "", error=sem, dash=dash))
+            lines.append(record.Line("", colour, time_s, mean, "", error=sem, dash=dash))
             reaches += [mean - np.nan_to_num(sem), mean + np.nan_to_num(sem)]
     drawn = np.concatenate(reaches)
     drawn = drawn[np.isfinite(drawn)]
     low, high = float(drawn.min()), 1.05 * max(float(drawn.max()), 1e-9)
     first, last = float(time_s[0]), float(time_s[-1])
-    onset = Line("", palette.AXIS, np.zeros(2), np.array([low, high]), "", dash="dotted")
+    onset = record.Line("", palette.AXIS, np.zeros(2), np.array([low, high]), "", dash="dotted")
     ticks = TICK_S * np.arange(np.ceil(first / TICK_S), np.floor(last / TICK_S) + 1)
-    return Curves(
+    return record.Curves(
         "averages",
         PLOT_LABEL,
         (onset, *lines),

@@ -39,20 +39,8 @@ from omnimouse_model.live.neurons.planes import Selection
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.form import Form, Options, setting
-from omnimouse_widgets.views.record import (
-    NO_SESSION,
-    Action,
-    Block,
-    Image,
-    Item,
-    Legend,
-    Row,
-    Settings,
-    Table,
-    Text,
-    Traces,
-)
 from omnimouse_widgets.views.rows.traces import Trace
 from omnimouse_widgets.views.text.model import (
     HAS_NO_VIDEO,
@@ -251,16 +239,16 @@ class WhatIfView(OfController):
         self._part, self._channel = "all", ""
         self.form = Form(EditSettings, lambda: self)
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the record: edits, settings, frames and neurons, and predictions."""
         events, changed = self._state.events, self._results.changed
         window, edits, cursor = events.window, events.edits, events.cursor
         found: list[SignalInstance] = [self._laboratory.measured, self.form.changed]
         return [
-            Block(self._head, [edits, events.mask, window, changed]),
-            Block(self._settings, [edits, events.session, window, *found]),
-            Block(self._frames, [edits, window, cursor, events.mask, changed]),
-            Block(self._rows, [window, events.selection, edits, changed]),
+            record.Block(self._head, [edits, events.mask, window, changed]),
+            record.Block(self._settings, [edits, events.session, window, *found]),
+            record.Block(self._frames, [edits, window, cursor, events.mask, changed]),
+            record.Block(self._rows, [window, events.selection, edits, changed]),
             cursor_block(self._state),
         ]
 
@@ -275,7 +263,7 @@ class WhatIfView(OfController):
         """Why the video cannot be edited, "" if it can."""
         session = self._state.session
         if session is None:
-            return NO_SESSION
+            return record.NO_SESSION
         if session.stimulus is None:
             return HAS_NO_VIDEO
         return "" if self.spec.video is not None else NO_VIDEO
@@ -284,7 +272,7 @@ class WhatIfView(OfController):
     def no_behavior(self) -> str:
         """Why behaviour cannot be edited, "" if it can."""
         if self._state.session is None:
-            return NO_SESSION
+            return record.NO_SESSION
         if not self.channels:
             return HAS_NONE
         return "" if self.spec.behavior is not None else NO_BEHAVIOR
@@ -475,12 +463,12 @@ class WhatIfView(OfController):
             return ""
         return AGES.get(self._results.what_if_freshness, NO_TRUTH)
 
-    def _head(self) -> Sequence[Item | Row]:
+    def _head(self) -> Sequence[record.Item | record.Row]:
         text = self._edits.text if self._edits.edits else FIXED if self._is_fixed else NO_EDITS
         remarks = [f"⚠ {remark}" for remark in self._edits.remarks]
         if error := self._results.what_if_error:
             remarks.insert(0, f"⚠ Not predicted: {error}")
-        reset = Action(
+        reset = record.Action(
             "reset",
             "Reset",
             "Remove all edits (Shift+W; Ctrl+Z restores them)",
@@ -488,18 +476,20 @@ class WhatIfView(OfController):
             "" if self._edits.edits else NO_EDITS,
         )
         return [
-            Row("head", (Text("edits", text, is_line=True, tip=text), reset), "edits"),
-            Text("status", self.status, "warning", "There is no recording with the edits"),
-            Text("remarks", "\n".join(remarks), "warning"),
+            record.Row(
+                "head", (record.Text("edits", text, is_line=True, tip=text), reset), "edits"
+            ),
+            record.Text("status", self.status, "warning", "There is no recording with the edits"),
+            record.Text("remarks", "\n".join(remarks), "warning"),
         ]
 
-    def _settings(self) -> Sequence[Item]:
-        return [Settings("settings", self.form)]
+    def _settings(self) -> Sequence[record.Item]:
+        return [record.Settings("settings", self.form)]
 
-    def _frames(self) -> Sequence[Row]:
+    def _frames(self) -> Sequence[record.Row]:
         """Return both frames at the cursor, and the most changed neurons."""
         state, mask = self._state, self._state.mask
-        items: list[Item] = []
+        items: list[record.Item] = []
         if state.window is not None and mask is not None and not self.no_video:
             at = frame_at_sample(state.spec, state.cursor)
             light = 1.0 if mask.frames[at] else DIMMED
@@ -508,16 +498,16 @@ class WhatIfView(OfController):
                 _frame("recorded", palette.RECORDED, state.window, at, light),
                 _frame("edited", palette.EDITED, edited, at, light),
             ]
-        return [Row("frames", (*items, self._most_changed()))]
+        return [record.Row("frames", (*items, self._most_changed()))]
 
-    def _most_changed(self) -> Table:
+    def _most_changed(self) -> record.Table:
         session, result = self._state.session, self._results.what_if
         most = () if result is None else result.most_changed(N_LISTED).tolist()
         changes = self._changes()
         names = () if session is None else session.units.names
         rows = tuple((f"{names[n]}", f"{changes[n]:z.2f}") for n in most)
         pick = partial(self._pick, tuple(most))
-        return Table("most", MOST_LABEL, ("unit", "Δ"), rows, pick)
+        return record.Table("most", MOST_LABEL, ("unit", "Δ"), rows, pick)
 
     def _pick(self, neurons: Sequence[int], row: int) -> None:
         self._selection.select([neurons[row]], add=True)
@@ -529,11 +519,11 @@ class WhatIfView(OfController):
             return {}
         return dict(zip(result.neurons.tolist(), result.change.tolist(), strict=True))
 
-    def _rows(self) -> Sequence[Item]:
+    def _rows(self) -> Sequence[record.Item]:
         rows = tuple(self.traces())
         return [
-            Legend("legend", SIGNS),
-            Traces(
+            record.Legend("legend", SIGNS),
+            record.Traces(
                 "traces",
                 "Predictions without and with the edits",
                 rows,
@@ -546,7 +536,7 @@ class WhatIfView(OfController):
 
     def _missing(self) -> str:
         if self._state.window is None:
-            return NO_SESSION
+            return record.NO_SESSION
         if not self._state.edits:
             return f"{self.no_video}\n{self.no_behavior}" if self._is_fixed else EDIT_FIRST
         return self.status if self._results.what_if is None else SELECT_FIRST
@@ -585,8 +575,8 @@ def parts_of(spec: WindowSpec) -> dict[str, tuple[Span | None, Span | None]]:
     }
 
 
-def _frame(name: str, colour: str, window: Window, at: int, light: float) -> Image:
+def _frame(name: str, colour: str, window: Window, at: int, light: float) -> record.Image:
     """Return a frame in gray; hidden frames are dimmed."""
     gray = (light * window.frames_u8[at]).astype(np.uint8)
     pixels = np.repeat(gray[:, :, None], 3, axis=2)
-    return Image(name, f"Frame, {name}", pixels, colour, title=name, tip=FRAME_TIP)
+    return record.Image(name, f"Frame, {name}", pixels, colour, title=name, tip=FRAME_TIP)

@@ -30,20 +30,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import MIXED
 from omnimouse_model.storage.files import plain_text
 from omnimouse_widgets import palette
-from omnimouse_widgets.jupyter.snapshot.drawing import (
-    EDGE,
-    GAP,
-    QUIET,
-    TEXT,
-    WIDTH,
-    Sheet,
-    blended_over,
-    cut,
-    draw_traces,
-    hex_of,
-    traces_height,
-    width_of,
-)
+from omnimouse_widgets.jupyter.snapshot import drawing
 from omnimouse_widgets.views.field.colours import (
     STATE_CORE,
     STATE_RIM,
@@ -109,21 +96,23 @@ def draw_snapshot(controller: Controller, field: Field | None) -> Snapshot:
     state = controller.state
     # Without a recording, the picture is only its caption.
     if field is None or state.window is None or state.mask is None:
-        sheet = Sheet(WIDTH, TOP)
-        sheet.text(EDGE, 9, text, TEXT, 13)
-        return Snapshot(sheet.png(), text, WIDTH, TOP)
+        sheet = drawing.Sheet(drawing.WIDTH, TOP)
+        sheet.text(drawing.EDGE, 9, text, drawing.TEXT, 13)
+        return Snapshot(sheet.png(), text, drawing.WIDTH, TOP)
     traces = trace_rows(Shown.of(controller))
     below = TOP + SIDE + BELOW
-    height = below + traces_height(min(len(traces), MAX_TRACES))
-    sheet = Sheet(WIDTH, height)
-    sheet.text(EDGE, 9, cut(text, WIDTH - 2 * EDGE, 13), TEXT, 13)
+    height = below + drawing.traces_height(min(len(traces), MAX_TRACES))
+    sheet = drawing.Sheet(drawing.WIDTH, height)
+    sheet.text(
+        drawing.EDGE, 9, drawing.cut(text, drawing.WIDTH - 2 * drawing.EDGE, 13), drawing.TEXT, 13
+    )
     _draw_field(sheet, controller, field)
     _draw_legend(sheet, controller)
     _draw_raster(sheet, controller)
     if traces:
         n_omitted = max(len(traces) - MAX_TRACES, 0)
-        draw_traces(sheet, controller, traces[:MAX_TRACES], below, n_omitted)
-    return Snapshot(sheet.png(), text, WIDTH, height)
+        drawing.draw_traces(sheet, controller, traces[:MAX_TRACES], below, n_omitted)
+    return Snapshot(sheet.png(), text, drawing.WIDTH, height)
 
 
 # -- the caption --------------------------------------------------------------------
@@ -225,25 +214,25 @@ def field_place(field: Field) -> tuple[float, float, float, float]:
     """Return left, top, width and height of the field in points."""
     height, width = field.labels.shape
     zoom = SIDE / max(height, width)
-    return EDGE, TOP, zoom * width, zoom * height
+    return drawing.EDGE, TOP, zoom * width, zoom * height
 
 
-def _draw_field(sheet: Sheet, controller: Controller, field: Field) -> None:
+def _draw_field(sheet: drawing.Sheet, controller: Controller, field: Field) -> None:
     colours = core_and_rim(controller.state, controller.results, controller.colouring, field)
     # Exact colours let a reader match neurons with the legend.
     if colours is not None:
         rows = label_colours(flat_rows(controller.state, controller.planes, field, *colours))
         distinct = np.unique(rows, axis=0)
         if len(distinct) <= MAX_EXACT_COLOURS:
-            sheet.keep_exact(*map(hex_of, distinct))
+            sheet.keep_exact(*map(drawing.hex_of, distinct))
     sheet.picture(field_pixels(controller, field), *field_place(field))
 
 
-def _draw_legend(sheet: Sheet, controller: Controller) -> None:
+def _draw_legend(sheet: drawing.Sheet, controller: Controller) -> None:
     """Draw the legend: states with numbers of neurons, or the scale of a quantity."""
     y, (counts, changes) = TOP + SIDE + 8, counted(controller.state)
     scale = controller.colouring.scale
-    x: float = EDGE + 6
+    x: float = drawing.EDGE + 6
     if scale is None or not scale.is_known:
         for code in ORDER if changes else UNIFORM:
             core, rim = (
@@ -254,31 +243,31 @@ def _draw_legend(sheet: Sheet, controller: Controller) -> None:
             label = f"{palette.STATE_NAMES[code]} {counts[code]:,}"
             if code == MIXED:
                 label = changes
-            x = sheet.text(x + 10, y, label, TEXT) + 20
+            x = sheet.text(x + 10, y, label, drawing.TEXT) + 20
         return
-    x = sheet.text(x, y, f"{scale.quantity.label}:", TEXT) + 8
+    x = sheet.text(x, y, f"{scale.quantity.label}:", drawing.TEXT) + 8
     if not scale.categories:
         low, high = scale.ends
-        x = sheet.text(x, y, low, TEXT) + 6
+        x = sheet.text(x, y, low, drawing.TEXT) + 6
         quantity = scale.quantity
         kinds = {"is_cyclic": quantity.period is not None, "is_signed": quantity.is_signed}
         table = palette.scale_table(**kinds)
         sheet.picture(table[None], x, y + 3, 120, 9)
-        sheet.text(x + 126, y, high, TEXT)
+        sheet.text(x + 126, y, high, drawing.TEXT)
         return
     for name, colour in zip(
         scale.categories, palette.area_table(len(scale.categories)), strict=True
     ):
         # Categories that do not fit under the field are omitted.
-        if x + width_of(name) > EDGE + SIDE:
-            sheet.text(x, y, "…", TEXT)
+        if x + drawing.width_of(name) > drawing.EDGE + SIDE:
+            sheet.text(x, y, "…", drawing.TEXT)
             return
-        sheet.disk(x + 5, y + 7, 5, hex_of(colour), hex_of(colour))
-        x = sheet.text(x + 15, y, name, TEXT) + 14
+        sheet.disk(x + 5, y + 7, 5, drawing.hex_of(colour), drawing.hex_of(colour))
+        x = sheet.text(x + 15, y, name, drawing.TEXT) + 14
 
 
 def _on_background(colour: np.ndarray) -> str:
-    return blended_over(hex_of(255 * colour[:3]), float(colour[3]))
+    return drawing.blended_over(drawing.hex_of(255 * colour[:3]), float(colour[3]))
 
 
 # -- the raster ---------------------------------------------------------------------
@@ -310,29 +299,29 @@ def raster_pixels(controller: Controller, shown: RasterImage, rows: RasterRows) 
     return blended(base, codes, overlay_table(OVERLAYS[shown]))
 
 
-def _draw_raster(sheet: Sheet, controller: Controller) -> None:
+def _draw_raster(sheet: drawing.Sheet, controller: Controller) -> None:
     state, spec = controller.state, controller.state.spec
     arrangement = _arrangement(controller)
     order = arrangement.order
     rows, n = RasterRows.of(order, 0, len(order)), max(len(order), 1)
-    left, top, height = EDGE + SIDE + AXIS, TOP + 16, SIDE - 16
+    left, top, height = drawing.EDGE + SIDE + AXIS, TOP + 16, SIDE - 16
     for row, label in arrangement.ticks:
         # Lines are 13 points high; the block of lines is centred on its row.
         lines = label.split("\n")
         y = top + height * row / n - 6.5 * len(lines)
         for number, line in enumerate(lines):
-            short = cut(line, AXIS - 14, 10)
-            x = left - 8 - width_of(short, 10)
-            sheet.text(x, y + 13 * number, short, QUIET, 10)
+            short = drawing.cut(line, AXIS - 14, 10)
+            x = left - 8 - drawing.width_of(short, 10)
+            sheet.text(x, y + 13 * number, short, drawing.QUIET, 10)
     names = images_of(state.raster_view)
-    width = (WIDTH - EDGE - left - GAP * (len(names) - 1)) / len(names)
+    width = (drawing.WIDTH - drawing.EDGE - left - drawing.GAP * (len(names) - 1)) / len(names)
     row_of = {int(neuron): row for row, neuron in enumerate(order.tolist())}
     for number, name in enumerate(names):
-        x = left + number * (width + GAP)
+        x = left + number * (width + drawing.GAP)
         title = TITLES[name]
         if name != "truth" and (age := age_text(controller.results)):
             title = f"{title} · {age}"
-        sheet.text(x, TOP, cut(title, width, 10), QUIET, 10)
+        sheet.text(x, TOP, drawing.cut(title, width, 10), drawing.QUIET, 10)
         sheet.picture(raster_pixels(controller, name, rows), x, top, width, height)
         # The middle of the sample.
         cursor = x + width * (state.cursor + 0.5) / spec.n_samples
@@ -340,8 +329,8 @@ def _draw_raster(sheet: Sheet, controller: Controller) -> None:
         for share in (0, 0.5, 1):
             # Left-aligned, centred and right-aligned: the labels stay inside.
             tick = f"{share * spec.duration_s:.3g} s"
-            shift = share * width_of(tick, 10)
-            sheet.text(x + share * width - shift, top + height + 3, tick, QUIET, 10)
+            shift = share * drawing.width_of(tick, 10)
+            sheet.text(x + share * width - shift, top + height + 3, tick, drawing.QUIET, 10)
     for neuron in state.selection:
         if neuron in row_of:
             y = top + height * (row_of[neuron] + 0.5) / n
@@ -526,7 +515,7 @@ class SavedPicture:
     def _publish(self, output: Bundle, display_id: str, *, update: bool = False) -> None:
         from IPython.display import display
 
-        about = {"width": WIDTH, "alt": output["text/plain"]}
+        about = {"width": drawing.WIDTH, "alt": output["text/plain"]}
         metadata = {"image/png": about} if "image/png" in output else {}
         try:
             display(output, raw=True, metadata=metadata, display_id=display_id, update=update)

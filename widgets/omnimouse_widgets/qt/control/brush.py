@@ -27,15 +27,7 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, MIXED, BehaviorMode
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.style.controls import (
-    combo_box,
-    fit_panel_width,
-    number_box,
-    push_button,
-    set_items,
-    show_text,
-    slider,
-)
+from omnimouse_widgets.qt.style import controls
 from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
@@ -71,7 +63,7 @@ class TaskSection(QWidget, OfController):
     def __init__(self, state: LiveState, results: Results, editor: MaskEditor) -> None:
         super().__init__()
         self._state, self._results, self._editor = state, results, editor
-        self.preset = combo_box(
+        self.preset = controls.combo_box(
             self._preset_picked,
             [(label, name) for name, label in editor.presets],
             name=PRESET[0],
@@ -80,7 +72,7 @@ class TaskSection(QWidget, OfController):
         self.preset.setPlaceholderText(BY_HAND)
         # Without a minimum, the longest preset would determine the panel's width.
         self.preset.setMinimumContentsLength(12)
-        self.region = combo_box(
+        self.region = controls.combo_box(
             self._region_picked,
             offered=lambda: regions_of(state.session),
             name=REGION[0],
@@ -135,7 +127,7 @@ class TaskSection(QWidget, OfController):
     # -- from state to screen -----------------------------------------------------
     def _draw_preset(self) -> None:
         state = self._state
-        set_items(self.preset, [(text, name) for name, text in self._editor.presets])
+        controls.set_items(self.preset, [(text, name) for name, text in self._editor.presets])
         problems = self._editor.preset_problems
         for number in range(self.preset.count()):
             problem = problems.get(self.preset.itemData(number), "")
@@ -148,7 +140,7 @@ class TaskSection(QWidget, OfController):
         # Index -1 shows the placeholder text, `BY_HAND`.
         self.preset.setCurrentIndex(self.preset.findData(base) if name else -1)
         self.region.setVisible(bool(region))
-        set_items(self.region, [(text, text) for text in regions_of(state.session)])
+        controls.set_items(self.region, [(text, text) for text in regions_of(state.session)])
         self.region.setCurrentIndex(self.region.findData(region))
         self.meaning.setText(task_text(self._state))
 
@@ -171,7 +163,7 @@ class TaskSection(QWidget, OfController):
     def _draw_caveat(self) -> None:
         mask, needs = self._state.mask, self._results.needs
         texts = [] if mask is None or needs is None else caveats(mask, needs)
-        show_text(self.caveat, "\n".join(texts))
+        controls.show_text(self.caveat, "\n".join(texts))
 
 
 # Alt-drag allows larger radii; a longer range would make the short slider coarse.
@@ -234,13 +226,13 @@ class BrushSection(QWidget, OfController):
         )
 
     def _build_span(self, form: Form) -> None:
-        self.start = number_box(
+        self.start = controls.number_box(
             QSpinBox,
             lambda: self._span_picked(self.start),
             name="Brush: first sample",
             has_arrows=False,
         )
-        self.stop = number_box(
+        self.stop = controls.number_box(
             QSpinBox,
             lambda: self._span_picked(self.stop),
             name="Brush: sample after the last",
@@ -258,7 +250,7 @@ class BrushSection(QWidget, OfController):
         )
         self.tool.picked.connect(lambda tool: setattr(field, "tool", tool))
         tooltip = "Radius of the brush in screen pixels ([ and ])"
-        self.radius = slider(LARGEST_RADIUS, bottom=2, tooltip=tooltip)
+        self.radius = controls.slider(LARGEST_RADIUS, bottom=2, tooltip=tooltip)
         self.radius.valueChanged.connect(self._radius_picked)
         self.pixels = QLabel()
         # Room for three digits: the slider must not change its width while it is
@@ -269,9 +261,9 @@ class BrushSection(QWidget, OfController):
 
     def _build_growth(self, form: Form) -> None:
         region = self._painted_region
-        self.grow = push_button("Grow", "", region.grow)
-        self.shrink = push_button("Shrink", "", region.shrink)
-        self.distance = number_box(
+        self.grow = controls.push_button("Grow", "", region.grow)
+        self.shrink = controls.push_button("Shrink", "", region.shrink)
+        self.distance = controls.number_box(
             QSpinBox,
             lambda: region.set_distance(float(self.distance.value())),
             tooltip="Distance of one step of Grow and Shrink",
@@ -370,7 +362,7 @@ class StepButton(QPushButton):
 
     def __init__(self) -> None:
         super().__init__()
-        fit_panel_width(self)
+        controls.fit_panel_width(self)
         self.setStyleSheet("QPushButton { text-align: left; padding: 3px 6px; }")
 
     @property
@@ -436,7 +428,7 @@ class MaskCountsSection(QWidget):
         self._changing.setVisible(bool(changes))
         # All samples are the usual case, and take no room in a low window.
         is_part = (start, stop) != (0, state.spec.n_samples)
-        show_text(self.samples, f"In samples {start}–{stop}, which are painted." * is_part)
+        controls.show_text(self.samples, f"In samples {start}–{stop}, which are painted." * is_part)
 
 
 class _Shares(QWidget):

@@ -25,15 +25,7 @@ from omnimouse_model.predict.compatibility import (
     check_compatibility,
 )
 from omnimouse_model.predict.devices import Residence, process_bytes
-from omnimouse_widgets.qt.style.controls import (
-    combo_box,
-    dismiss_button,
-    progress_bar,
-    push_button,
-    set_items,
-    set_share,
-    show_text,
-)
+from omnimouse_widgets.qt.style import controls
 from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, QuietLine, reserve_space, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
@@ -163,7 +155,7 @@ class ModelSection(QWidget, OfController):
         )  # fmt: skip
 
     def _build(self) -> None:
-        self.model = combo_box(self._choose, name="Model")
+        self.model = controls.combo_box(self._choose, name="Model")
         self.model.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
@@ -182,7 +174,7 @@ class ModelSection(QWidget, OfController):
         self.model.insertSeparator(self.model.count())
         self.model.addItem("checkpoint or predictions file…", FILE)
         self.model.addItem("checkpoint or predictions folder…", FOLDER)
-        self.device = combo_box(
+        self.device = controls.combo_box(
             self._model.choose_device,
             name="Device",
             tooltip="Device that computes the predictions; auto: the fastest available",
@@ -190,21 +182,21 @@ class ModelSection(QWidget, OfController):
         self.device.setMaximumWidth(76)
         self.download = DownloadSection(self._downloads)
         self.info = ModelInfoSection(self._state, self._results, self._model, self._finetuning)
-        self.finetune = push_button("", "", self._open_finetuning)
+        self.finetune = controls.push_button("", "", self._open_finetuning)
         # After its model is chosen: one press leads to the form.
         self.info.finetune.clicked.connect(self._open_finetuning)
         self.dot, self.freshness = ToneLabel(), ElidedLabel()
-        self.cancel = push_button(*STOP, self._requests.cancel)
+        self.cancel = controls.push_button(*STOP, self._requests.cancel)
         reserve_space(self.cancel)
         self.tier_score, self.tier_details = wrapped_label(), SteadyLabel()
-        self.refine = push_button(REFINE[1][0], "", self._refine)
-        self.stored = push_button(*FILE_MASK, self._use_stored)
+        self.refine = controls.push_button(REFINE[1][0], "", self._refine)
+        self.stored = controls.push_button(*FILE_MASK, self._use_stored)
         self.error = wrapped_label("alert")
         self.silent, workers = wrapped_label("alert"), self._workers
-        self.wait = push_button(*WAIT, workers.wait)
-        self.restart = push_button(*RESTART, workers.restart)
-        self.connect_button = push_button(*CONNECT, self._requests.connect)
-        self.again = push_button(*REPEAT, self._requests.send_again)
+        self.wait = controls.push_button(*WAIT, workers.wait)
+        self.restart = controls.push_button(*RESTART, workers.restart)
+        self.connect_button = controls.push_button(*CONNECT, self._requests.connect)
+        self.again = controls.push_button(*REPEAT, self._requests.send_again)
 
     # -- what the user does -----------------------------------------------------------
     def _choose(self, name: str) -> None:
@@ -279,12 +271,12 @@ class ModelSection(QWidget, OfController):
         """List the available devices and the chosen one, which may be unavailable."""
         chosen = self._state.device
         devices = dict.fromkeys((*self._results.devices, chosen))
-        set_items(self.device, [(device, device) for device in devices])
+        controls.set_items(self.device, [(device, device) for device in devices])
         self.device.setCurrentIndex(self.device.findData(chosen))
 
     def _draw_silence(self) -> None:
         is_silent = self._workers.is_silent
-        show_text(self.silent, SILENT if is_silent else "")
+        controls.show_text(self.silent, SILENT if is_silent else "")
         self.wait.setVisible(is_silent)
         self.restart.setVisible(is_silent)
 
@@ -308,7 +300,7 @@ class ModelSection(QWidget, OfController):
         # `ModelInfoSection` explains a model that does not know the neurons, or is not
         # fitted, with a remedy.
         is_told = is_unknown or is_unfitted(self._state.predictor_name, results)
-        show_text(self.error, "" if is_told else results.error or "")
+        controls.show_text(self.error, "" if is_told else results.error or "")
         host = results.asked_host if results.error else ""
         self.connect_button.setText(CONNECT[0].format(host))
         self.connect_button.setVisible(bool(host))
@@ -345,9 +337,11 @@ class ModelInfoSection(QWidget):
         reserve_space(self.line)
         self.remedy, self.missing = wrapped_label("alert"), wrapped_label()
         self.missing.setToolTip("Inputs that the model needs and this recording lacks")
-        self.instead = push_button("", "", lambda: model.choose(model.suitable))
+        self.instead = controls.push_button("", "", lambda: model.choose(model.suitable))
         self.stand_in = wrapped_label("quiet")
-        self.finetune = push_button("", FINETUNE_TIP, lambda: model.choose(model.unfamiliar))
+        self.finetune = controls.push_button(
+            "", FINETUNE_TIP, lambda: model.choose(model.unfamiliar)
+        )
         rows = (self.remedy, self.instead, self.stand_in, self.finetune, self.missing)
         Form(self).add_rows(self.line, *rows)
 
@@ -375,18 +369,18 @@ class ModelInfoSection(QWidget):
         # A fine-tuning of this recording is the remedy: do not offer another one.
         is_finetuned = self._finetuning.is_of_screen
         remedy = "" if knowledge is None or is_finetuned else knowledge.remedy
-        show_text(self.remedy, f"✕ {remedy}" if remedy else "")
+        controls.show_text(self.remedy, f"✕ {remedy}" if remedy else "")
         unfamiliar = self._model.unfamiliar
         is_to_be_fitted = is_unfitted(self._state.predictor_name, self._results)
         why = stand_in_text(unfamiliar, self._state.predictor_name)
-        show_text(self.stand_in, NOT_FITTED if is_to_be_fitted else why)
+        controls.show_text(self.stand_in, NOT_FITTED if is_to_be_fitted else why)
         self.finetune.setVisible(bool(unfamiliar) and not is_finetuned)
         self.finetune.setText(
             f"{'Fit' if unfamiliar in fit_names() else 'Fine-tune'} {unfamiliar}…"
         )
         self._draw_instead(is_shown=bool(remedy))
         missing = () if knowledge is None else knowledge.missing
-        show_text(self.missing, "\n".join(f"• {text}" for text in missing))
+        controls.show_text(self.missing, "\n".join(f"• {text}" for text in missing))
 
     def _draw_instead(self, *, is_shown: bool) -> None:
         self.instead.setVisible(is_shown)
@@ -438,13 +432,13 @@ class DownloadSection(QWidget):
     def __init__(self, downloads: ModelDownloads) -> None:
         super().__init__()
         models = self._models = downloads
-        self.bar = progress_bar("Downloaded")
+        self.bar = controls.progress_bar("Downloaded")
         tooltip = "Stop the download; the downloaded part stays on disk"
-        self.stop = push_button("Stop", tooltip, models.stop)
+        self.stop = controls.push_button("Stop", tooltip, models.stop)
         self.progress = wrapped_label()
         self.problem = wrapped_label("alert", is_selectable=True)
-        self.resume = push_button("", "", models.start_or_resume)
-        self.dismiss = dismiss_button(models.clear)
+        self.resume = controls.push_button("", "", models.start_or_resume)
+        self.dismiss = controls.dismiss_button(models.clear)
         Form(self).add_rows(
             self.progress,
             row_of(self.bar, self.stop, stretch=0),
@@ -462,7 +456,7 @@ class DownloadSection(QWidget):
         for widget in busy:
             widget.setVisible(models.is_busy)
         self.progress.setText(f"◌ {models.name}: {models.message}…")
-        set_share(self.bar, models.share)
+        controls.set_share(self.bar, models.share)
         # A new attempt removes the message about the previous one.
         problem = "" if models.is_busy else problem_of(models)
         self.problem.setText(problem)

@@ -41,17 +41,7 @@ from omnimouse_widgets.qt.control.model import ModelSection
 from omnimouse_widgets.qt.control.project import AnalysisSection, figure_maker
 from omnimouse_widgets.qt.control.view import ViewSection
 from omnimouse_widgets.qt.form import SettingsDialog, SettingsForm
-from omnimouse_widgets.qt.style import shortcuts
-from omnimouse_widgets.qt.style.controls import (
-    combo_box,
-    dismiss_button,
-    name_menu,
-    push_button,
-    scroll_vertically,
-    set_items,
-    show_text,
-    toggle_button,
-)
+from omnimouse_widgets.qt.style import controls, shortcuts
 from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, Section, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
@@ -117,17 +107,19 @@ class RecordingSection(QWidget, OfController):
         menu.aboutToShow.connect(self._list_recent)
         self.open.setMenu(menu)
         tooltip = "Show what is missing, unusual or assumed in this recording"
-        self.notes_button = toggle_button("", tooltip, NOTES_STYLE)
+        self.notes_button = controls.toggle_button("", tooltip, NOTES_STYLE)
         self.notes_button.toggled.connect(lambda _: self._draw())
         self.summary, self.notes, self.progress = (wrapped_label() for _ in range(3))
         self.problem = wrapped_label("alert")
-        self.dismiss = dismiss_button(
+        self.dismiss = controls.dismiss_button(
             loader.clear_error, "Dismiss: the recording above is still open"
         )
         self.rate = SettingsForm(files.rate)
         self.rate.applied.connect(files.open_at_rate)
-        self.use_rate = push_button("Open at this rate", "", self.rate.apply)
-        self.series = combo_box(self._choose_series, offered=self._series_choices, name="Series")
+        self.use_rate = controls.push_button("Open at this rate", "", self.rate.apply)
+        self.series = controls.combo_box(
+            self._choose_series, offered=self._series_choices, name="Series"
+        )
         Form(self).add_rows(
             row_of(self.name, self.notes_button, self.open, stretch=0),
             self.summary,
@@ -159,7 +151,7 @@ class RecordingSection(QWidget, OfController):
             action.setToolTip(place)
             action.triggered.connect(partial(self._open_chosen, place))
             self.recent.addAction(action)
-        name_menu(self.recent, "Recent")
+        controls.name_menu(self.recent, "Recent")
 
     def _choose_folder(self) -> None:
         self._open_chosen(choose_folder(self, "recording", "Open a recording", self._near()))
@@ -227,25 +219,25 @@ class RecordingSection(QWidget, OfController):
         notes = () if session is None else (*session.warnings, *session.assumptions)
         is_open = self.notes_button.isChecked()
         has_warnings = session is not None and bool(session.warnings)
-        show_text(
+        controls.show_text(
             self.notes_button,
             _notes_title(len(notes), is_open, has_warnings) if notes else "",
         )
         text = "\n".join(f"• {note.message}" for note in notes)
-        show_text(self.notes, text if is_open else "")
+        controls.show_text(self.notes, text if is_open else "")
 
     def _draw_summary(self) -> None:
         session = self._state.session
         # While the first one is opened, its progress stands below.
         empty = "" if self._loader.is_busy else "Open a recording."
-        show_text(self.summary, empty if session is None else summary_of(session))
+        controls.show_text(self.summary, empty if session is None else summary_of(session))
 
     def _draw_series(self) -> None:
         """Show the open series, also after another series could not be read."""
         session = self._state.session
         choices = self._series_choices()
         self.series.setVisible(len(choices) > 1)
-        set_items(self.series, [(f"Responses: {name}", name) for name in choices])
+        controls.set_items(self.series, [(f"Responses: {name}", name) for name in choices])
         for at, explanation in enumerate(choices.values()):
             self.series.setItemData(at, explanation, Qt.ItemDataRole.ToolTipRole)
         if session is not None:
@@ -257,8 +249,8 @@ class RecordingSection(QWidget, OfController):
 
     def _draw_opening(self) -> None:
         opener = self._loader
-        show_text(self.progress, f"◌ {opener.message}…" if opener.is_busy else "")
-        show_text(self.problem, self._files.fault)
+        controls.show_text(self.progress, f"◌ {opener.message}…" if opener.is_busy else "")
+        controls.show_text(self.problem, self._files.fault)
         self.dismiss.setVisible(bool(self._files.fault))
         self.rate.setVisible(self._files.lacks_rate)
         self.use_rate.setVisible(self._files.lacks_rate)
@@ -345,7 +337,7 @@ class ScrolledColumn(QWidget):
         column.addStretch(1)
         if rare is not None:
             column.addWidget(rare)
-        self.scroll_area = scroll_vertically(content)
+        self.scroll_area = controls.scroll_vertically(content)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.scroll_area)

@@ -21,13 +21,7 @@ from omnimouse_model.live.project.saved_screen import plain_name
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.storage.files import expanded
 from omnimouse_widgets.qt.form import SettingsDialog
-from omnimouse_widgets.qt.style.controls import (
-    describe,
-    dismiss_button,
-    name_menu,
-    push_button,
-    show_text,
-)
+from omnimouse_widgets.qt.style import controls
 from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder, choose_new_file
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
@@ -67,25 +61,25 @@ class AnalysisSection(QWidget, OfController):
         self._files = files
         self._copied = ""
         self.mark = ToneLabel("●", "waiting")
-        describe(self.mark, f"Changed since the last save ({KEY})", "Unsaved changes")
+        controls.describe(self.mark, f"Changed since the last save ({KEY})", "Unsaved changes")
         self.name = ElidedLabel()
-        self.save_button = push_button("Save", f"Save the analysis ({KEY})", self.save)
+        self.save_button = controls.push_button("Save", f"Save the analysis ({KEY})", self.save)
         self.more = QPushButton("File")
         self.more.setToolTip("Save and open analyses, export, copy as Python")
         self.more.setMenu(self._menu())
         self.messages, self.problem = wrapped_label(), wrapped_label("alert")
-        self.dismiss = dismiss_button(self._dismiss)
-        self.find_button = push_button(
+        self.dismiss = controls.dismiss_button(self._dismiss)
+        self.find_button = controls.push_button(
             "Find the recording…",
             "Choose the current location of the recording of this analysis",
             self._find_recording,
         )
-        self.connect_button = push_button(
+        self.connect_button = controls.push_button(
             "Connect",
             "Connect to the server of the recording, which the analysis names",
             self._analyses.connect,
         )
-        self.stop_button = push_button("Stop", STOP_TIP, self._exports.stop)
+        self.stop_button = controls.push_button("Stop", STOP_TIP, self._exports.stop)
         status = (self.mark, self.name, self.stop_button, self.dismiss)
         Form(self).add_rows(
             row_of(*status, self.save_button, self.more, stretch=1),
@@ -293,7 +287,7 @@ class AnalysisSection(QWidget, OfController):
             if action is not None:
                 action.setToolTip(str(path))
         self.recent.setToolTipsVisible(True)
-        name_menu(self.recent, "Recent analyses")
+        controls.name_menu(self.recent, "Recent analyses")
         self.backups_action.setEnabled(self._analyses.backup_folder.is_dir())
 
     def _forget_copy(self) -> None:
@@ -311,8 +305,8 @@ class AnalysisSection(QWidget, OfController):
         is_unsaved = analyses.path is None or analyses.is_changed
         self.save_button.setEnabled(is_open and is_unsaved)
         faults = [str(fault) for fault in (analyses.error, exports.error) if fault]
-        show_text(self.problem, "\n".join(f"⚠ {text}" for text in faults))
-        show_text(self.messages, "\n".join(f"• {text}" for text in analyses.messages))
+        controls.show_text(self.problem, "\n".join(f"⚠ {text}" for text in faults))
+        controls.show_text(self.messages, "\n".join(f"• {text}" for text in analyses.messages))
         self.find_button.setVisible(analyses.is_recording_missing)
         host = analyses.asked_host
         self.connect_button.setText(f"Connect to {host}")

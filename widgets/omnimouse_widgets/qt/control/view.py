@@ -16,27 +16,10 @@ from omnimouse_model.live.results import IN_WINDOW, Results
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, LiveState
 from omnimouse_model.masks import HIDDEN, VISIBLE
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.style.controls import (
-    MenuBox,
-    combo_box,
-    describe,
-    fit_panel_width,
-    push_button,
-    set_items,
-    show_text,
-)
+from omnimouse_widgets.qt.style import controls, theme
 from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
-from omnimouse_widgets.qt.style.theme import (
-    ToneLabel,
-    colour_of,
-    ring_label,
-    signs_html,
-    small_font,
-    state_label,
-    wrapped_label,
-)
 from omnimouse_widgets.views.field.text import ORDER, compute_action
 from omnimouse_widgets.views.text.controls import AREAS, COLOUR_BY, PLANES
 
@@ -66,9 +49,11 @@ class ViewSection(QWidget, OfController):
     ) -> None:
         super().__init__()
         self._state, self._results, self._colouring = state, results, colouring
-        self.selection = wrapped_label()
+        self.selection = theme.wrapped_label()
         self.selection.setToolTip(f"Neurons whose traces are shown, at most {MAX_SELECTED}")
-        self.clear = push_button("Clear", "Clear the selection", lambda: selection.select([]))
+        self.clear = controls.push_button(
+            "Clear", "Clear the selection", lambda: selection.select([])
+        )
         self.colour_by = ColourMenu(state, colouring)
         self.legend = ColourLegend(state, results, colouring)
         self.areas = QCheckBox(AREAS[0])
@@ -76,7 +61,7 @@ class ViewSection(QWidget, OfController):
         # `clicked` is emitted for the user only, `toggled` also by `_draw_areas`.
         self.areas.clicked.connect(colouring.outline_areas)
         self.planes = PlaneRow(state, planes)
-        self.copy = push_button(
+        self.copy = controls.push_button(
             "Copy score",
             "Copy the score with its definition, condition, model and neurons",
             lambda: copy_score(state, results),
@@ -138,8 +123,8 @@ class PlaneRow(QWidget):
         self._state, self._planes = state, planes
         self.space = SegmentedButton(PLACES, "Field or 3-D")
         self.space.picked.connect(planes.show_in_space)
-        self.plane = combo_box(planes.show, offered=lambda: (None, *planes.numbers))
-        fit_panel_width(self.plane)
+        self.plane = controls.combo_box(planes.show, offered=lambda: (None, *planes.numbers))
+        controls.fit_panel_width(self.plane)
         row = row_of(self.space, self.plane)
         row.setStretch(0, 2)
         row.setStretch(1, 3)
@@ -151,10 +136,10 @@ class PlaneRow(QWidget):
         has_probes = session is not None and session.units.probe is not None
         kind = "probe" if has_probes else "imaging plane"
         tooltip = f"{PLANES.format(kind)} (Alt+PgUp, Alt+PgDown)"
-        describe(self.plane, tooltip, kind.capitalize())
+        controls.describe(self.plane, tooltip, kind.capitalize())
         every = planes.label_of_all
         names = [(every, None), *((planes.label_of(n), n) for n in planes.numbers)]
-        set_items(self.plane, names)
+        controls.set_items(self.plane, names)
         self.plane.setCurrentIndex(self.plane.findData(planes.number))
         # A session with one plane or probe has only the entry for all.
         self.plane.setVisible(len(names) > 1)
@@ -166,14 +151,14 @@ class PlaneRow(QWidget):
         button.setToolTip(f"No 3-D: {why_flat}" if why_flat else IN_SPACE)
 
 
-class ColourMenu(MenuBox):
+class ColourMenu(controls.MenuBox):
     """Menu of all quantities that the session has."""
 
     def __init__(self, state: LiveState, colouring: Colouring) -> None:
         super().__init__()
         self._state, self._colouring = state, colouring
-        describe(self, COLOUR_BY[1], COLOUR_BY[0])
-        fit_panel_width(self)
+        controls.describe(self, COLOUR_BY[1], COLOUR_BY[0])
+        controls.fit_panel_width(self)
         self.activated.connect(lambda _: self._choose_current())
 
     def names(self) -> list[str]:
@@ -189,7 +174,7 @@ class ColourMenu(MenuBox):
     def draw(self) -> None:
         """Fill the menu with the quantities of the session and show the current one."""
         choices = self._colouring.choices
-        set_items(self, [(_titled(quantity), quantity.name) for quantity in choices])
+        controls.set_items(self, [(_titled(quantity), quantity.name) for quantity in choices])
         for at, quantity in enumerate(choices):
             role = Qt.ItemDataRole.ToolTipRole
             self.setItemData(at, quantity.explanation, role)
@@ -216,24 +201,24 @@ class ColourLegend(QWidget):
         self._state, self._results, self._colouring = state, results, colouring
         self.bar = ColourBar()
         # Its lines break between names, so that none is cut.
-        self.swatches = wrapped_label()
+        self.swatches = theme.wrapped_label()
         self.swatches.setTextFormat(Qt.TextFormat.RichText)
         self.swatches.setIndent(4)
-        self.notice = wrapped_label()
-        self.compute = push_button("", "", self._press)
+        self.notice = theme.wrapped_label()
+        self.compute = controls.push_button("", "", self._press)
         notice = row_of(self.notice, self.compute, stretch=0)
         self.outline, self.no_outline = (
-            ToneLabel("outline"),
-            ToneLabel("· none: target"),
+            theme.ToneLabel("outline"),
+            theme.ToneLabel("· none: target"),
         )
-        self._labels = {code: state_label(code) for code in ORDER}
+        self._labels = {code: theme.state_label(code) for code in ORDER}
         self.states, self.rings = QWidget(), QWidget()
         states = (self.outline, *self._labels.values(), self.no_outline)
         self.states.setLayout(row_of(*states, spacing=4))
-        self.visible_ring = ring_label(palette.VISIBLE_RING, "visible")
-        self.unscored_ring = ring_label(palette.UNSCORED, "no score")
-        self.unknown_ring = ring_label(palette.UNSCORED, "unknown")
-        self.selected_ring = ring_label(palette.SELECTED, "selected")
+        self.visible_ring = theme.ring_label(palette.VISIBLE_RING, "visible")
+        self.unscored_ring = theme.ring_label(palette.UNSCORED, "no score")
+        self.unknown_ring = theme.ring_label(palette.UNSCORED, "unknown")
+        self.selected_ring = theme.ring_label(palette.SELECTED, "selected")
         row = row_of(
             self.visible_ring,
             self.unscored_ring,
@@ -270,8 +255,8 @@ class ColourLegend(QWidget):
             ("■", QColor(*colour[:3]).name(), name)
             for colour, name in zip(colours, names, strict=True)
         ]
-        show_text(self.swatches, signs_html(signs))
-        show_text(self.notice, colouring.message)
+        controls.show_text(self.swatches, theme.signs_html(signs))
+        controls.show_text(self.notice, colouring.message)
         action = compute_action(colouring)
         self.compute.setVisible(action is not None)
         if action is not None:
@@ -354,7 +339,7 @@ class ColourBar(QWidget):
     def paintEvent(self, _: QPaintEvent | None) -> None:
         """Paint gradient, numbers and median."""
         painter = QPainter(self)
-        painter.setFont(small_font())
+        painter.setFont(theme.small_font())
         bar = QRectF(4, 2, self.width() - 8, 10)
         gradient = QLinearGradient(bar.topLeft(), bar.topRight())
         # Qt interpolates linearly between stops; 17 of them follow viridis closely.
@@ -368,7 +353,7 @@ class ColourBar(QWidget):
         painter.setOpacity(FADED if self._is_old else 1.0)
         painter.fillRect(bar, gradient)
         painter.setOpacity(1.0)
-        painter.setPen(QColor(colour_of("quiet", self)))
+        painter.setPen(QColor(theme.colour_of("quiet", self)))
         low, high = self.ends
         right = painter.fontMetrics().horizontalAdvance(high)
         painter.drawText(QRectF(4, 14, bar.width(), 18), low)
