@@ -1,7 +1,7 @@
 """Figure of decoded behaviour: correlation by channel, condition and model."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -73,13 +73,14 @@ def decoding_figure(
             f"{MAX_CHANNELS} of 1 to {len(_COLOURS)} can be drawn."
         )
     order = list(dict.fromkeys(label(score.strategy) for score in scores.behavior))
+    domains = style.domains(len(channels), _GAP)
     figure = style.new_figure(
         theme,
         360,
         yaxis=style.titled("correlation with the recorded channel"),
         annotations=[
-            _panel_title(channel_text(channel), panel, len(channels))
-            for panel, channel in enumerate(channels)
+            style.note(style.hover(channel_text(channel)), sum(ends) / 2, 1.0, xanchor="center")
+            for channel, ends in zip(channels, domains, strict=True)
         ],
         legend={"y": 1.12},
         margin={"t": 72, "b": 66},
@@ -88,9 +89,9 @@ def decoding_figure(
         x=0.5, y=-0.2, xref="paper", yref="paper", text=style.hover(title), showarrow=False,
         font={"size": 13},
     )  # fmt: skip
-    for panel in range(len(channels)):
+    for panel, ends in enumerate(domains):
         figure.layout[f"xaxis{_number(panel)}"] = {
-            "domain": _domain(panel, len(channels)),
+            "domain": ends,
             "tickmode": "array",
             "tickvals": list(range(len(order))),
             "ticktext": [style.hover(name) for name in order],
@@ -141,21 +142,3 @@ def _sem(values: list[float]) -> float:
 def _number(panel: int) -> str:
     # plotly's first axis has no number.
     return "" if panel == 0 else str(panel + 1)
-
-
-def _domain(panel: int, count: int) -> list[float]:
-    width = (1 + _GAP) / count
-    return [panel * width, panel * width + width - _GAP]
-
-
-def _panel_title(text: str, panel: int, count: int) -> dict[str, Any]:
-    return {
-        "x": sum(_domain(panel, count)) / 2,
-        "y": 1.0,
-        "xref": "paper",
-        "yref": "paper",
-        "xanchor": "center",
-        "yanchor": "bottom",
-        "text": style.hover(text),
-        "showarrow": False,
-    }

@@ -36,6 +36,7 @@ _AXES: Final[dict[SizeAxis, str]] = {
     "compute": "training compute (FLOP)",
     "parameters": "parameters",
 }
+_QUANTITIES: Final = {"score": "single-trial correlation", "loss": "test loss"}
 _FITS: Final[dict[FitName, str]] = {"law": "power law", "line": "line over log size"}
 
 
@@ -74,47 +75,17 @@ def scaling_figure(curves: Sequence[ScalingCurve], *, theme: Theme = "light") ->
 
 
 def _layout(curves: Sequence[ScalingCurve], conditions: Sequence[str]) -> dict[str, Any]:
-    axis, quantity = curves[0].axis, curves[0].quantity
-    width = (1 - _GAP * (len(conditions) - 1)) / len(conditions)
-    reasons = _refusals(curves)
-    layout: dict[str, Any] = {
-        "margin": {"t": 84, "b": 96 if reasons else 48},
-        "legend": {"y": 1.12},
-        "annotations": [],
-    }
-    for panel, condition in enumerate(conditions):
-        sizes = [curve.x for curve in curves if curve.condition == condition]
-        left = panel * (width + _GAP)
-        number = panel + 1
-        layout[f"xaxis{number}"] = style.titled(
-            _AXES[axis],
-            type="log",
-            domain=[left, left + width],
-            anchor=f"y{number}",
-        )
-        if axis == "sessions":
+    axis, reasons = curves[0].axis, _refusals(curves)
+    titles = [task_name(condition) for condition in conditions]
+    layout = style.log_panels(titles, _GAP, _AXES[axis], _QUANTITIES[curves[0].quantity])
+    layout["margin"] = {"t": 84, "b": 96 if reasons else 48}
+    layout["annotations"] += style.notes_below(reasons, 53)
+    if axis == "sessions":
+        for number, condition in enumerate(conditions, start=1):
             # Few whole numbers: a tick for each.
-            ticks = np.unique(np.concatenate(sizes)).tolist()
-            layout[f"xaxis{number}"]["tickvals"] = ticks
-        layout[f"yaxis{number}"] = {"anchor": f"x{number}"}
-        title = f"<b>{style.hover(task_name(condition))}</b>"
-        layout["annotations"].append(_text(title, left, 1.0, is_above=True))
-    labels = {"score": "single-trial correlation", "loss": "test loss"}
-    layout["yaxis1"] |= style.titled(labels[quantity])
-    if reasons:
-        note = _text(style.hover(reasons), 0.0, -0.24, is_above=False)
-        layout["annotations"].append({**note, "font": {"size": 11}})
+            sizes = [curve.x for curve in curves if curve.condition == condition]
+            layout[f"xaxis{number}"]["tickvals"] = np.unique(np.concatenate(sizes)).tolist()
     return layout
-
-
-def _text(text: str, x: float, y: float, *, is_above: bool) -> dict[str, Any]:
-    """Return a text annotation above or below a height of the figure."""
-    return {
-        "text": text,
-        **{"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": "left"},
-        **{"yanchor": "bottom" if is_above else "top"},
-        **{"showarrow": False, "align": "left"},
-    }
 
 
 def _refusals(curves: Sequence[ScalingCurve]) -> str:

@@ -1,14 +1,10 @@
 """Figures of what drives a neuron: sources, stacked bars, informants and areas."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from omnimouse_model.analysis.sources.areas import AreaMatrix, Kind
 from omnimouse_model.analysis.sources.informants import Informants
 from omnimouse_model.analysis.sources.sources import SourceScores, source_label
-from omnimouse_widgets import palette
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.style import Theme
 from omnimouse_widgets.views.context.sources import (
@@ -19,7 +15,6 @@ from omnimouse_widgets.views.context.sources import (
     source_bars,
     source_colours,
 )
-from omnimouse_widgets.views.record import Line
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -43,7 +38,7 @@ def sources_figure(found: SourceScores, *, theme: Theme = "light") -> "Figure":
         scattermode="group",
     )
     for line in lines:
-        figure.add_trace(_points(line, names, theme))
+        figure.add_trace(style.curve(line, theme, "markers") | {"x": names})
     return figure
 
 
@@ -94,17 +89,13 @@ def informants_figure(found: Informants, *, theme: Theme = "light") -> "Figure":
         ],
     )
     for line in curves.lines:
-        figure.add_trace(_points(line, line.x, theme, "lines+markers"))
+        figure.add_trace(style.curve(line, theme))
     return figure
 
 
 def areas_figure(found: AreaMatrix, kind: Kind = "beyond", *, theme: Theme = "light") -> "Figure":
     """Draw the matrix of areas; a star stands where an interval lies above 0."""
     matrix = area_cells(found, kind)
-    colours = [
-        [at / 255, f"rgb({red},{green},{blue})"]
-        for at, (red, green, blue) in enumerate(palette.viridis_table().tolist())
-    ]
     figure = style.new_figure(
         theme,
         HEIGHT,
@@ -112,38 +103,4 @@ def areas_figure(found: AreaMatrix, kind: Kind = "beyond", *, theme: Theme = "li
         yaxis=style.titled("from", type="category", autorange="reversed"),
         margin={"t": 84},
     )
-    return figure.add_trace(
-        {
-            "type": "heatmap",
-            "x": [style.hover(name) for name in matrix.columns],
-            "y": [style.hover(name) for name in matrix.rows],
-            "z": [style.plain(row.round(4)) for row in matrix.values],
-            "text": [list(row) for row in matrix.texts],
-            "texttemplate": "%{text}",
-            "colorscale": colours,
-            "colorbar": {"title": {"text": kind}},
-            "hoverinfo": "text",
-            "hovertext": [[style.hover(tip) for tip in row] for row in matrix.tips],
-            "xgap": 1,
-            "ygap": 1,
-        }
-    )
-
-
-def _points(
-    line: Line, x: Sequence[str] | np.ndarray, theme: Theme, mode: str = "markers"
-) -> dict[str, Any]:
-    colour = style.themed(theme, line.colour)
-    values, ends = line.y.round(4), line.ends.round(4)
-    return {
-        "type": "scatter",
-        "mode": mode,
-        "name": line.label,
-        "x": list(x),
-        "y": style.plain(values),
-        "error_y": style.bars(ends[:, 1] - values, values - ends[:, 0]),
-        "line": {"color": colour, "width": 2},
-        "marker": {"color": colour, "size": 8, "symbol": style.SYMBOLS[line.symbol]},
-        "hoverinfo": "text",
-        "hovertext": [style.hover(tip) for tip in line.tips],
-    }
+    return figure.add_trace(style.heatmap(matrix, kind))

@@ -7,6 +7,7 @@ import numpy as np
 
 from omnimouse_model.extras import named_extras
 from omnimouse_widgets import palette
+from omnimouse_widgets.views.record import Line, Matrix
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -88,6 +89,45 @@ def scatter(
     return {"type": "scatter", "mode": mode, "x": plain(x), "y": plain(y), **fields}
 
 
+def curve(line: Line, theme: Theme, mode: str = "lines+markers") -> dict[str, Any]:
+    """Return the trace of a line of a record, with its bars and a text for each point."""
+    colour = themed(theme, line.colour)
+    below, above = line.sd, None
+    if line.ends.size:
+        above, below = line.y - line.ends[:, 0], line.ends[:, 1] - line.y
+    return {
+        "type": "scatter",
+        "mode": mode,
+        "name": line.label,
+        "x": list(line.x),
+        "y": plain(line.y),
+        "error_y": bars(below, above),
+        "line": {"color": colour, "width": 2},
+        "marker": {"color": colour, "size": 8, "symbol": SYMBOLS[line.symbol]},
+        "hoverinfo": "text",
+        "hovertext": [hover(tip) for tip in line.tips],
+    }
+
+
+def heatmap(matrix: Matrix, unit: str) -> dict[str, Any]:
+    """Return the trace of a matrix of a record; `unit` is the title of its colours."""
+    table = palette.viridis_table().tolist()
+    return {
+        "type": "heatmap",
+        "x": [hover(name) for name in matrix.columns],
+        "y": [hover(name) for name in matrix.rows],
+        "z": [plain(row) for row in matrix.values],
+        "text": [list(row) for row in matrix.texts],
+        "texttemplate": "%{text}",
+        "colorscale": [[at / 255, f"rgb({r},{g},{b})"] for at, (r, g, b) in enumerate(table)],
+        "colorbar": {"title": {"text": hover(unit)}},
+        "hoverinfo": "text",
+        "hovertext": [[hover(tip) for tip in row] for row in matrix.tips],
+        "xgap": 1,
+        "ygap": 1,
+    }
+
+
 def bars(sizes: Sequence[float] | np.ndarray, below: np.ndarray | None = None) -> dict[str, Any]:
     """Return error bars of these sizes, on both sides or with others below.
 
@@ -97,6 +137,39 @@ def bars(sizes: Sequence[float] | np.ndarray, below: np.ndarray | None = None) -
     if below is None:
         return fields
     return fields | {"symmetric": False, "arrayminus": plain(np.nan_to_num(below))}
+
+
+def domains(count: int, gap: float) -> list[list[float]]:
+    """Return the ends of panels in a row, with gaps between them, as shares of the width."""
+    width = (1 + gap) / count
+    return [[at * width, at * width + width - gap] for at in range(count)]
+
+
+def log_panels(titles: Sequence[str], gap: float, across: str, up: str) -> dict[str, Any]:
+    """Return the layout of titled panels in a row whose horizontal axes are logarithmic."""
+    layout: dict[str, Any] = {"legend": {"y": 1.12}, "annotations": []}
+    for number, (title, ends) in enumerate(
+        zip(titles, domains(len(titles), gap), strict=True), start=1
+    ):
+        axis = {"type": "log", "domain": ends, "anchor": f"y{number}"}
+        layout[f"xaxis{number}"] = titled(across, **axis)
+        layout[f"yaxis{number}"] = {"anchor": f"x{number}"}
+        layout["annotations"].append(note(f"<b>{hover(title)}</b>", ends[0], 1.0))
+    layout["yaxis1"] |= titled(hover(up))
+    return layout
+
+
+def note(text: str, x: float, y: float, **fields: Any) -> dict[str, Any]:
+    """Return a text whose lower left end is at a share of the axes' width and height."""
+    place = {"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": "left"}
+    ends = {"yanchor": "bottom", "align": "left", "showarrow": False}
+    return {"text": text, **place, **ends, **fields}
+
+
+def notes_below(text: str, pixels: int) -> list[dict[str, Any]]:
+    """Return remarks of several lines as a text so far below the axes; none without."""
+    place = {"yshift": -pixels, "yanchor": "top", "font": {"size": 11}}
+    return [note(hover(text), 0.0, 0.0, **place)] if text else []
 
 
 def line_shape(

@@ -223,7 +223,7 @@ class RankingView(OfController):
             return Message("content", VIEWS[self.view][1], NO_CURVES)
         if self.view == "gains":
             return gain_rows(content.stored.curve, heldout)
-        return curve_plot(content, content.stored.curve, heldout, self.axis)
+        return curve_plot(content.fits, content.stored.curve, heldout, self.axis)
 
     def _fit_text(self, content: RankingContent) -> str:
         if (self.view, self.axis) != ("curves", "trials"):
@@ -301,14 +301,14 @@ def curve_of(curve: PretrainCurve, heldout: str) -> PretrainCurve:
     return replace(curve, points=points, baseline={heldout: curve.baseline[heldout]})
 
 
-def curve_plot(content: RankingContent, whole: PretrainCurve, heldout: str, axis: Axis) -> Curves:
-    """Return the curves of a held-out session; `whole` is the curve of the content."""
+def curve_plot(fits: Sequence[OrderFit], whole: PretrainCurve, heldout: str, axis: Axis) -> Curves:
+    """Return the curves of a held-out session; `fits` are all those of the curve."""
     curve = curve_of(whole, heldout)
     means = curve.means()
     lines = []
     for order in curve.orders:
         own = [mean for mean in means if mean.order == order]
-        fits = [fit for fit in content.fits if (fit.heldout, fit.order) == (heldout, order)]
+        own_fits = [fit for fit in fits if (fit.heldout, fit.order) == (heldout, order)]
         lines.append(
             Line(
                 order,
@@ -318,7 +318,7 @@ def curve_plot(content: RankingContent, whole: PretrainCurve, heldout: str, axis
                 SYMBOLS[order],
                 np.array([mean.sd for mean in own]),
                 tuple(mean_text(mean, curve.unit) for mean in own),
-                *(fit_points(fits[0], own) if axis == "trials" else _NO_POINTS),
+                *(fit_points(own_fits[0], own) if axis == "trials" else _NO_POINTS),
             )
         )
     sizes = lines[0].x.tolist()
