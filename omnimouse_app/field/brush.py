@@ -22,13 +22,7 @@ from omnimouse_model.live.neurons.planes import Planes, Selection
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_widgets.qt.style.redraw import field_first
-from omnimouse_widgets.views.field.layout import (
-    Field,
-    neuron_on_click,
-    neurons_at,
-    neurons_inside,
-    neurons_under,
-)
+from omnimouse_widgets.views.field import layout
 
 Tool = Literal["brush", "lasso", "select"]
 HELP: dict[Tool, str] = {
@@ -72,7 +66,7 @@ class Brush(OfController):
         self._state, self._editor = state, editor
         self._selection, self._planes = selection, planes
         self._viewer = viewer
-        self._field: Field | None = None
+        self._field: layout.Field | None = None
         self._session: Session | None = None
         self._layer: Labels | None = None
         self._tool: Tool = "brush"
@@ -162,7 +156,7 @@ class Brush(OfController):
         self.radius /= _STEP
 
     # -- layer --------------------------------------------------------------------
-    def attach(self, layer: Labels, field: Field) -> None:
+    def attach(self, layer: Labels, field: layout.Field) -> None:
         """Attach to a layer, and detach from the previous one."""
         self.detach()
         self._layer, self._field, self._session = layer, field, self._state.session
@@ -229,7 +223,7 @@ class Brush(OfController):
         else:
             yield from self._paint(layer, event)
 
-    def _is_open(self, field: Field | None) -> bool:
+    def _is_open(self, field: layout.Field | None) -> bool:
         """Return whether a field is of the open session: another one may open during a drag."""
         is_attached = field is not None and field is self._field
         return is_attached and self._session is self._state.session
@@ -245,7 +239,7 @@ class Brush(OfController):
         def stamp(start: np.ndarray, stop: np.ndarray) -> None:
             if not self._is_open(field):
                 return
-            neurons = self._planes.visible_among(neurons_under(field, start, stop, radius))
+            neurons = self._planes.visible_among(layout.neurons_under(field, start, stop, radius))
             # Each neuron is sent once per stroke: a slow drag passes over it many
             # times.
             new = neurons[~touched[neurons]]
@@ -284,7 +278,7 @@ class Brush(OfController):
             moved = (lasso.places - lasso.places[0]) / self._viewer.scene.camera.zoom
         finally:
             lasso.end()
-        inside = self._planes.visible_among(neurons_inside(field, start + moved[:, ::-1]))
+        inside = self._planes.visible_among(layout.neurons_inside(field, start + moved[:, ::-1]))
         if len(inside) and self._is_open(field):
             before = self._state.mask
             self._editor.paint(inside)
@@ -296,10 +290,10 @@ class Brush(OfController):
         is_click = yield from is_clicked(event)
         if field is None or not is_click or not self._is_open(field):
             return
-        neurons = self._planes.visible_among(neurons_at(field, *_pixel(layer, event)))
+        neurons = self._planes.visible_among(layout.neurons_at(field, *_pixel(layer, event)))
         if len(neurons):
             selection = self._state.selection
-            self.select(int(neurons[0]) if add else neuron_on_click(neurons, selection), add)
+            self.select(int(neurons[0]) if add else layout.neuron_on_click(neurons, selection), add)
 
     def select(self, neuron: int, add: bool) -> None:
         """Select one neuron; with `add`, add it to the selection or remove it."""

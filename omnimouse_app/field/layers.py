@@ -24,13 +24,8 @@ from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Planes
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
+from omnimouse_widgets.views.field import layout
 from omnimouse_widgets.views.field.colours import core_and_rim, flat_rows
-from omnimouse_widgets.views.field.layout import (
-    Field,
-    field_of,
-    neurons_at,
-    tile_of,
-)
 from omnimouse_widgets.views.field.text import describe
 
 TOKEN = "omnimouse"
@@ -92,7 +87,7 @@ class FieldLayers(QObject, OfController):
         self._planes = planes
         self._brush = brush
         self._session: Session | None = None
-        self.field: Field | None = None
+        self.field: layout.Field | None = None
         self.colours: layer_kinds.LabelColours | None = None
         self.areas = layer_kinds.AreaLayer(
             state,
@@ -170,7 +165,7 @@ class FieldLayers(QObject, OfController):
             self.field = None
             self._replace_layers({})
             return
-        self.field = field = field_of(session)
+        self.field = field = layout.field_of(session)
         if field.note:
             show_info(f"OmniMouse: {field.note}")
         self._replace_layers(self._parts(session, field))
@@ -184,7 +179,7 @@ class FieldLayers(QObject, OfController):
         self.show_whole_field()
         self.draw()
 
-    def _parts(self, session: Session, field: Field) -> dict[str, MakeLayer]:
+    def _parts(self, session: Session, field: layout.Field) -> dict[str, MakeLayer]:
         """Return what makes each layer of a field, or fills it again, the lowest first."""
         parts: dict[str, MakeLayer] = {}
         if field.mean is not None:
@@ -248,7 +243,7 @@ class FieldLayers(QObject, OfController):
         if self.field is None or self.space.is_shown:
             return
         self._viewer.reset_view()
-        tile = tile_of(self.field.tiles, self._planes.number)
+        tile = layout.tile_of(self.field.tiles, self._planes.number)
         if tile is not None:
             camera = self._viewer.scene.camera
             camera.center = (*camera.center[:-2], *tile.centre)
@@ -261,7 +256,7 @@ class FieldLayers(QObject, OfController):
         planes, field = self._planes, self.field
         if field is None:
             return
-        tile = tile_of(field.tiles, planes.number)
+        tile = layout.tile_of(field.tiles, planes.number)
         if self.mean is not None and field.mean is not None:
             self.mean.data = field.mean if tile is None else tile.crop(field.mean)
         if (names := self.by_role.get(PLANES)) is not None:
@@ -386,7 +381,7 @@ class FieldLayers(QObject, OfController):
         """Return the status bar text for a position on the field, "" for none."""
         if self.field is None or self._session is None:
             return ""
-        neurons = self._planes.visible_among(neurons_at(self.field, y, x))
+        neurons = self._planes.visible_among(layout.neurons_at(self.field, y, x))
         if not len(neurons):
             return ""
         return describe(self._state, self._results, int(neurons[0]), others=len(neurons) - 1)

@@ -9,16 +9,6 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.results import Score
 from omnimouse_widgets import palette
 from omnimouse_widgets.figures import style
-from omnimouse_widgets.figures.style import (
-    TEXT,
-    Theme,
-    hover,
-    new_figure,
-    plain,
-    scatter,
-    themed,
-    titled,
-)
 from omnimouse_widgets.views.scores import score_bins
 
 if TYPE_CHECKING:
@@ -37,7 +27,7 @@ def score_scatter(
     *,
     names: tuple[str, str] = ("", ""),
     ceilings: np.ndarray | None = None,
-    theme: Theme = "light",
+    theme: style.Theme = "light",
 ) -> "Figure":
     """Draw each neuron's score under one condition or model against another.
 
@@ -96,7 +86,7 @@ def score_histogram(
     scores: Score | Sequence[Score],
     *,
     names: Sequence[str] = (),
-    theme: Theme = "light",
+    theme: style.Theme = "light",
 ) -> "Figure":
     """Draw the distribution of scores over neurons, one outline per condition or model.
 
@@ -198,7 +188,7 @@ def _hover_texts(
     ]
 
 
-def _markers(ceilings: np.ndarray | None, theme: Theme) -> dict[str, Any]:
+def _markers(ceilings: np.ndarray | None, theme: style.Theme) -> dict[str, Any]:
     if ceilings is None:
         return {"size": 5, "opacity": 0.75, "color": style.themed(theme, _COLOURS[0])}
     is_known = np.isfinite(ceilings)
@@ -249,7 +239,7 @@ def direction_figure(
     neurons: dict[str, int],
     true_deg: np.ndarray | None = None,
     *,
-    theme: Theme = "light",
+    theme: style.Theme = "light",
 ) -> "Figure":
     """Return polar tuning curves of neurons, each divided by its maximum.
 
@@ -260,23 +250,23 @@ def direction_figure(
     true_deg
         True preferred direction of all neurons, drawn as a line to the rim.
     """
-    figure = new_figure(theme, 420, title={"text": "response to direction of motion"})
+    figure = style.new_figure(theme, 420, title={"text": "response to direction of motion"})
     angles = [*tuning.directions_deg, tuning.directions_deg[0]]
     for number, (name, neuron) in enumerate(neurons.items()):
-        colour = themed(theme, palette.PINS[number % len(palette.PINS)])
+        colour = style.themed(theme, palette.PINS[number % len(palette.PINS)])
         response = tuning.response[neuron]
         values = np.append(response, response[0]) / max(float(response.max()), 1e-12)
         line = {"color": colour}
-        curve = {"type": "scatterpolar", "theta": plain(np.array(angles))}
+        curve = {"type": "scatterpolar", "theta": style.plain(np.array(angles))}
         figure.add_trace(
-            curve | {"r": plain(values), "mode": "lines+markers", "line": line}
-            | {"name": hover(name)}
+            curve | {"r": style.plain(values), "mode": "lines+markers", "line": line}
+            | {"name": style.hover(name)}
         )  # fmt: skip
         if true_deg is not None:
             rim = {"theta": [float(true_deg[neuron])] * 2, "r": [0, 1]}
             dashed = {"color": colour, "dash": "dot", "width": 3}
             figure.add_trace(
-                {"type": "scatterpolar", "mode": "lines", "name": hover(f"{name}, truth")}
+                {"type": "scatterpolar", "mode": "lines", "name": style.hover(f"{name}, truth")}
                 | rim | {"line": dashed}
             )  # fmt: skip
     figure.update_layout(
@@ -295,7 +285,7 @@ def direction_map_figure(
     tuning: "ModelDirections",
     neurons: np.ndarray | None = None,
     *,
-    theme: Theme = "light",
+    theme: style.Theme = "light",
 ) -> "Figure":
     """Return neurons in the microscope's frame, coloured by preferred direction.
 
@@ -303,35 +293,35 @@ def direction_map_figure(
     """
     if neurons is None:
         neurons = np.arange(session.n_neurons)
-    figure = new_figure(
+    figure = style.new_figure(
         theme,
         460,
         title={"text": "preferred direction over cortex"},
-        xaxis=titled("x (µm)"),
-        yaxis=titled("y (µm)", scaleanchor="x"),
+        xaxis=style.titled("x (µm)"),
+        yaxis=style.titled("y (µm)", scaleanchor="x"),
     )
     places = session.units.xyz_um
     size = 4 + 10 * np.clip(np.nan_to_num(tuning.dsi[neurons]) / 0.5, 0, 1)
     ticks = [0, 90, 180, 270, 360]
     marker: dict[str, Any] = {
-        "color": plain(np.round(tuning.preferred_deg[neurons], 1)),
+        "color": style.plain(np.round(tuning.preferred_deg[neurons], 1)),
         "colorscale": CYCLE,
         "cmin": 0,
         "cmax": 360,
-        "size": plain(np.round(size, 1)),
+        "size": style.plain(np.round(size, 1)),
         "colorbar": {"title": {"text": "degrees"}, "tickvals": ticks, "thickness": 12},
     }
     x, y = (np.round(places[neurons, axis], 1) for axis in (0, 1))
-    names = [hover(f"unit {name}") for name in session.units.names[neurons].tolist()]
-    figure.add_trace(scatter(x, y, "markers", marker=marker, text=names, hoverinfo="text"))
+    names = [style.hover(f"unit {name}") for name in session.units.names[neurons].tolist()]
+    figure.add_trace(style.scatter(x, y, "markers", marker=marker, text=names, hoverinfo="text"))
     return figure
 
 
-def exciting_figure(found: "ExcitingInputs", *, theme: Theme = "light") -> "Figure":
+def exciting_figure(found: "ExcitingInputs", *, theme: style.Theme = "light") -> "Figure":
     """Return the image of each start, or the middle frame of a video, best first."""
     n = len(found.videos)
-    figure = new_figure(
-        theme, 260, title={"text": hover(f"most exciting input of {found.predictor_id}")}
+    figure = style.new_figure(
+        theme, 260, title={"text": style.hover(f"most exciting input of {found.predictor_id}")}
     )
     height, width = found.videos.shape[2:]
     for number, video in enumerate(found.videos):
@@ -363,7 +353,7 @@ def exciting_figure(found: "ExcitingInputs", *, theme: Theme = "light") -> "Figu
         )
         response = f"start {number + 1}: {found.responses[number]:z.2f} s.d."
         figure.add_annotation(
-            text=response, showarrow=False, font={"color": TEXT[theme]},
+            text=response, showarrow=False, font={"color": style.TEXT[theme]},
             xref="paper", yref="paper", x=share[0], y=1.02, yanchor="bottom",
         )  # fmt: skip
     return figure

@@ -15,20 +15,12 @@ from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
+from omnimouse_widgets.views.field import layout
 from omnimouse_widgets.views.field.areas import OutlinedAreas, outline_areas
 from omnimouse_widgets.views.field.colours import (
     core_and_rim,
     score_colours,
     state_colours,
-)
-from omnimouse_widgets.views.field.layout import (
-    Field,
-    field_of,
-    name_places,
-    neuron_on_click,
-    neurons_at,
-    tile_of,
-    um_per_pixel,
 )
 from omnimouse_widgets.views.field.text import ORDER, compute_action, counted, describe
 from omnimouse_widgets.views.text.controls import PAGE, PAINTER, TOOLS
@@ -107,13 +99,13 @@ class MaskPainter(Part):
         )
         self._shown_planes = controller.planes
         # Outlining takes a second: not on the thread that draws all parts.
-        self._outlining: BackgroundTask[tuple[Session, Field], OutlinedAreas] = BackgroundTask(
-            outline_areas, self._take_outlines
+        self._outlining: BackgroundTask[tuple[Session, layout.Field], OutlinedAreas] = (
+            BackgroundTask(outline_areas, self._take_outlines)
         )
         self._outlined: OutlinedAreas | None = None
         super().__init__(controller, **traits)
         state, events = controller.state, controller.state.events
-        self._field: Field | None = None
+        self._field: layout.Field | None = None
         self._field_number = 0
         # Key, codes and `handled` of the latest colours that were sent.
         self._sent: tuple[object, np.ndarray, dict[str, int]] | None = None
@@ -172,13 +164,13 @@ class MaskPainter(Part):
 
     # -- what code may call -----------------------------------------------------------
     @property
-    def field(self) -> Field | None:
+    def field(self) -> layout.Field | None:
         """The assignment of pixels to neurons; None without a session."""
         session = self._state.session
         if session is None:
             return None
         # `_field_number` counts the fields, so that a page can skip one that it has.
-        if (field := field_of(session)) is not self._field:
+        if (field := layout.field_of(session)) is not self._field:
             self._field = field
             self._field_number += 1
         return field
@@ -229,7 +221,7 @@ class MaskPainter(Part):
         if not len(neurons):
             return
         if not content.get("add"):
-            self._selection.select([neuron_on_click(neurons, selection)])
+            self._selection.select([layout.neuron_on_click(neurons, selection)])
         elif (neuron := int(neurons[0])) in selection:
             self._selection.select([n for n in selection if n != neuron])
         else:
@@ -263,7 +255,7 @@ class MaskPainter(Part):
     def _neurons_at(self, content: dict[str, Any]) -> np.ndarray:
         if self.field is None:
             return np.empty(0, np.int64)
-        neurons = neurons_at(self.field, float(content["y"]), float(content["x"]))
+        neurons = layout.neurons_at(self.field, float(content["y"]), float(content["x"]))
         return np.asarray(self._shown_planes.visible_among(neurons))
 
     # -- to the page ------------------------------------------------------------------
@@ -292,7 +284,7 @@ class MaskPainter(Part):
             rims=field.has_rims,
             texts=field.texts,
             outlines=[np.round(path, 1).tolist() for path in field.outlines],
-            um_per_pixel=um_per_pixel(session, field),
+            um_per_pixel=layout.um_per_pixel(session, field),
             selected=palette.SELECTED,
         )
 
@@ -303,10 +295,10 @@ class MaskPainter(Part):
         if field is None or session is None:
             return
         number = planes.number
-        tile = tile_of(field.tiles, number)
+        tile = layout.tile_of(field.tiles, number)
         # A field of probes has their names among its texts.
         shown = [] if field.texts else [t for t in field.tiles if tile in (None, t)]
-        names = name_places(shown, [planes.label_of(t.plane) for t in shown])
+        names = layout.name_places(shown, [planes.label_of(t.plane) for t in shown])
         region = None
         if tile is not None:
             region = [tile.top, tile.left, tile.bottom, tile.right]
@@ -371,7 +363,7 @@ class MaskPainter(Part):
     def _draw_steps(self) -> None:
         self.add_if_changed("steps", undo=self._editor.undo_name, redo=self._editor.redo_name)
 
-    def _colour_rows(self, field: Field) -> np.ndarray | None:
+    def _colour_rows(self, field: layout.Field) -> np.ndarray | None:
         """Return uint8 (2, P, 4) colours of cores and rims; None if codes suffice."""
         scale = self._colouring.scale
         # The page knows the colours of the states: send colours only for numbers.
@@ -461,7 +453,7 @@ def _hex(colour: np.ndarray) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _grey(field: Field) -> np.ndarray:
+def _grey(field: layout.Field) -> np.ndarray:
     """Return the mean image as uint8 (H, W), uniformly dark without an image."""
     if field.mean is None or not np.isfinite(field.mean).all():
         return np.full(field.labels.shape, 24, np.uint8)

@@ -22,13 +22,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.report import markup
 from omnimouse_widgets.report.markup import SCORE_STEPS, STATE_CLASSES, Frame, Markup, tag
 from omnimouse_widgets.views.context.curves import AXIS_TEXT, dodge, place_on
-from omnimouse_widgets.views.field.probes import (
-    FIELD_SIDE,
-    has_depths,
-    probe_outlines,
-    probe_places,
-    probe_texts,
-)
+from omnimouse_widgets.views.field import probes
 from omnimouse_widgets.views.rows.raster import groups
 from omnimouse_widgets.views.scores import score_bins
 
@@ -102,8 +96,8 @@ def positions(units: Units) -> tuple[np.ndarray, str]:
     Neurons without a known position are NaN. If no position is known, all neurons are
     placed on a grid in their order.
     """
-    if has_depths(units):
-        return probe_places(units)[:, ::-1], "probes"
+    if probes.has_depths(units):
+        return probes.probe_places(units)[:, ::-1], "probes"
     microns, pixels = units.xyz_um[:, :2].astype(float), units.xy_px.astype(float)
     for places, unit in ((microns, "µm"), (pixels, "px")):
         is_known = np.isfinite(places).all(axis=1)
@@ -134,8 +128,8 @@ class FieldPictures:
         self._texts: tuple[tuple[float, float, str], ...] = ()
         self._outlines: tuple[np.ndarray, ...] = ()
         if self.unit == "probes":  # their names and depths stand around them
-            low, high = np.zeros(2), np.full(2, float(FIELD_SIDE))
-            self._texts, self._outlines = probe_texts(units), probe_outlines(units)
+            low, high = np.zeros(2), np.full(2, float(probes.FIELD_SIDE))
+            self._texts, self._outlines = probes.probe_texts(units), probes.probe_outlines(units)
         span = np.maximum(high - low, 1e-9)
         self._side = HALF - 24
         self._scale = self._side / float(span.max())
