@@ -49,6 +49,8 @@ class ContextSweep(RecordPart):
         Progress of the background sweep from 0 to 1; read-only.
     """
 
+    PURPOSE = "see the context curves"
+
     is_live = Bool(True).tag(sync=True)
     hidden = TupleTrait().tag(sync=True)
     sweep: Any = Instance(SweepTable, allow_none=True)
@@ -121,9 +123,6 @@ class ContextSweep(RecordPart):
         is_finished = not sweeps.is_busy and entry is not None and entry.is_complete
         self.set_trait("progress", 1.0 if is_finished else sweeps.progress.share)
 
-    def __repr__(self) -> str:
-        return "Run this cell to see the context curves."
-
 
 class JobPart(RecordPart):
     """Part with one background job: start, wait and stop."""
@@ -176,6 +175,8 @@ class Laboratory(JobPart):
         What the experiment found of the population, as text; read-only.
     """
 
+    PURPOSE = "experiment on the model"
+
     experiment = Enum(list(lab_names()), "directions").tag(sync=True)
     repeats = Int(1).tag(sync=True)
     label = Unicode("area").tag(sync=True)
@@ -206,9 +207,6 @@ class Laboratory(JobPart):
         """The result of the chosen experiment, None before it ran."""
         return self._laboratory.results.get(self.experiment)
 
-    def __repr__(self) -> str:
-        return "Run this cell to experiment on the model."
-
 
 class FineTune(JobPart):
     """Fine-tuning of a model for a recording that it does not know.
@@ -231,6 +229,7 @@ class FineTune(JobPart):
         Whether the widget has content; read-only.
     """
 
+    PURPOSE = "fine-tune with a live curve"
     # Both curves are sent as a whole: limit their redraws to five per second.
     INTERVAL_S = 0.2
 
@@ -277,9 +276,6 @@ class FineTune(JobPart):
     def _show(self, _: object = None) -> None:
         self.layout.display = None if self.is_shown else "none"
 
-    def __repr__(self) -> str:
-        return "Run this cell to fine-tune with a live curve."
-
 
 class Sources(JobPart):
     """What drives a neuron: sources, informants and areas.
@@ -303,6 +299,8 @@ class Sources(JobPart):
     found
         What was found, as text; read-only.
     """
+
+    PURPOSE = "ask what drives a neuron"
 
     question = Enum(list(QUESTIONS), "sources").tag(sync=True)
     targets = Unicode("selected").tag(sync=True)
@@ -346,9 +344,6 @@ class Sources(JobPart):
         """Result of the question, also while it grows; None before."""
         return self._sources.result
 
-    def __repr__(self) -> str:
-        return "Run this cell to ask what drives a neuron."
-
 
 class Ranking(RecordPart):
     """Stored ranking of pretraining sessions: matrix, table, curves and gains.
@@ -367,6 +362,8 @@ class Ranking(RecordPart):
     axis
         Horizontal axis of the curves: "k", the number of sessions, or "trials".
     """
+
+    PURPOSE = "see the ranking"
 
     file = Unicode("").tag(sync=True)
     view = Enum(list(VIEWS), "matrix").tag(sync=True)
@@ -411,12 +408,11 @@ class Ranking(RecordPart):
             raise ranking.error
         return self
 
-    def __repr__(self) -> str:
-        return "Run this cell to see the ranking."
-
 
 class Files(RecordPart):
     """Options of the reader of the recording, and exports of what is on screen."""
+
+    PURPOSE = "read with other options, and to export"
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._exports = controller.exports
@@ -443,9 +439,6 @@ class Files(RecordPart):
         self._folder = None  # also of a file that cannot be sent
         with folder:
             self.send_now("file", [read_bytes(path, MAX_SENT)], name=path.name)
-
-    def __repr__(self) -> str:
-        return "Run this cell to read with other options, and to export."
 
 
 class JobParts:

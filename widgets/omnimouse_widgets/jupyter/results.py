@@ -108,6 +108,8 @@ class BehaviorDecoder(RecordPart):
         Height of the plot in CSS pixels; rows that do not fit can be scrolled to.
     """
 
+    PURPOSE = "see behaviour"
+
     mode = Enum((*MODES, "mixed"), "hidden").tag(sync=True)
     description = Unicode("", read_only=True).tag(sync=True)
     has_behavior = Bool(False, read_only=True).tag(sync=True)
@@ -128,9 +130,6 @@ class BehaviorDecoder(RecordPart):
         mask = self._state.mask
         return "hidden" if mask is None else mask.behavior_mode
 
-    def __repr__(self) -> str:
-        return "Run this cell to see behaviour."
-
 
 class NeuronTable(RecordPart):
     """Table of the neurons, with sorting and a filter.
@@ -150,6 +149,8 @@ class NeuronTable(RecordPart):
     height
         Height of the rows in CSS pixels.
     """
+
+    PURPOSE = "see the neurons"
 
     filter = Unicode("").tag(sync=True)
     sort_by = Unicode("id").tag(sync=True)
@@ -193,9 +194,6 @@ class NeuronTable(RecordPart):
         """
         self.view.paint(code)
 
-    def __repr__(self) -> str:
-        return "Run this cell to see the neurons."
-
 
 class NeuronScores(RecordPart):
     """Histogram of neuron scores, and scatter plot of scores against a quantity.
@@ -221,6 +219,7 @@ class NeuronScores(RecordPart):
         Indices of the selected neurons in the order of selection, at most 64.
     """
 
+    PURPOSE = "see the scores"
     INTERVAL_S = 0.25  # ten thousand points take a page a tenth of a second
 
     predictor = Enum(PREDICTORS, "model").tag(sync=True)
@@ -262,9 +261,6 @@ class NeuronScores(RecordPart):
         """Select the neurons with scores in [low, high]."""
         self.view.select(self.spread.between(low, high))
 
-    def __repr__(self) -> str:
-        return "Run this cell to see the scores."
-
 
 class Neuron(RecordPart):
     """Receptive field, direction tuning and repeats of the neuron in focus.
@@ -281,6 +277,8 @@ class Neuron(RecordPart):
         Number of the clip whose repeats are shown, from 0.
     """
 
+    PURPOSE = "see the neuron"
+
     part = Unicode("").tag(sync=True)
     clip = Int(0, min=0).tag(sync=True)
 
@@ -292,9 +290,6 @@ class Neuron(RecordPart):
         signals += [controller.state.events.session, controller.results.events.learned]
         self.bind("part", signals, lambda: panel.part, panel.show_part)
         self.bind("clip", panel.changed, lambda: panel.clip, panel.show_clip)
-
-    def __repr__(self) -> str:
-        return "Run this cell to see the neuron."
 
 
 class Trials(RecordPart):
@@ -311,6 +306,8 @@ class Trials(RecordPart):
         Tier of the averaged trials; by default that of the scores.
     """
 
+    PURPOSE = "see the trials"
+
     condition = Unicode("").tag(sync=True)
     tier = Unicode("").tag(sync=True)
 
@@ -320,9 +317,6 @@ class Trials(RecordPart):
         signals = (averages.changed, controller.state.events.session)
         self.bind("condition", signals, lambda: averages.condition, averages.choose)
         self.bind("tier", signals, lambda: averages.tier, averages.choose_tier)
-
-    def __repr__(self) -> str:
-        return "Run this cell to see the trials."
 
 
 class Repeats(RecordPart):
@@ -339,6 +333,8 @@ class Repeats(RecordPart):
         Number of the repeat in the window, from 0, or None. Set it to go to the same
         moment of another repeat.
     """
+
+    PURPOSE = "see the repeats"
 
     clip = Int(None, allow_none=True).tag(sync=True)
     repeat = Int(None, allow_none=True).tag(sync=True)
@@ -360,9 +356,6 @@ class Repeats(RecordPart):
             lambda to: None if to is None else clips.go_to(to),
         )
 
-    def __repr__(self) -> str:
-        return "Run this cell to see the repeats."
-
 
 class WhatIf(RecordPart):
     """Edits of stimulus and behaviour, and the predictions without and with them.
@@ -379,6 +372,8 @@ class WhatIf(RecordPart):
         Height of the predictions in CSS pixels; rows that do not fit can be scrolled to.
     """
 
+    PURPOSE = "edit the stimulus"
+
     edits = Unicode("").tag(sync=True)
     status = Unicode("").tag(sync=True)
     height = Int(240, min=80).tag(sync=True)
@@ -389,9 +384,6 @@ class WhatIf(RecordPart):
         signals = (controller.state.events.edits, controller.results.changed)
         self.bind("edits", signals, lambda: edits.text)
         self.bind("status", signals, lambda: panel.status)
-
-    def __repr__(self) -> str:
-        return "Run this cell to edit the stimulus."
 
 
 class ResultParts:

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from omnimouse_model import masks
 from omnimouse_model.data.session import Window
 from omnimouse_model.display import count
 from omnimouse_model.live.report import (
@@ -14,15 +15,6 @@ from omnimouse_model.live.report import (
     recorded_behavior,
 )
 from omnimouse_model.live.results import IN_WINDOW, windows_text
-from omnimouse_model.masks import (
-    HIDDEN,
-    MIXED,
-    TARGET,
-    VISIBLE,
-    Mask,
-    remarks_on,
-    scored_cells,
-)
 from omnimouse_model.masks.cells import PATTERN_NAMES
 from omnimouse_model.masks.mask import input_cells
 from omnimouse_model.metrics.named import Metric, ScoreSummary, score_summary, scores_by_area
@@ -52,7 +44,7 @@ UNIT_TEXTS: Final = {
     "spikes/s": "Responses in spikes/s: recorded counts divided by the bin's length.",
 }
 """Meaning of the values of a trace, by their units."""
-BEHAVIOR_CODES: Final = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
+BEHAVIOR_CODES: Final = {"visible": masks.VISIBLE, "target": masks.TARGET, "hidden": masks.HIDDEN}
 
 
 def summary_head(metric: Metric) -> tuple[str, ...]:
@@ -127,7 +119,7 @@ def field(data: ReportData) -> Iterator[Markup]:
     is_target = np.asarray(mask.target.any(axis=0))
     names = np.array(PATTERN_NAMES)[patterns]
     samples = []
-    for code in (VISIBLE, TARGET, HIDDEN, MIXED):
+    for code in (masks.VISIBLE, masks.TARGET, masks.HIDDEN, masks.MIXED):
         for name in np.unique(names[states == code]).tolist():
             members = (states == code) & (names == name)
             has_target = bool(is_target[members].any())
@@ -139,7 +131,7 @@ def field(data: ReportData) -> Iterator[Markup]:
     if scores is not None and np.isfinite(scores).any():
         legend = [(drawings.score_scale(data.content.metric), "")]
         if not np.isfinite(scores).all():
-            legend.append((drawings.state_sample(HIDDEN), "no score"))
+            legend.append((drawings.state_sample(masks.HIDDEN), "no score"))
         by_score = pictures.by_score(scores)
         figures.append(tag("figure", tag("h3", "By score"), by_score, drawings.legend(legend)))
     yield tag("div", *figures, class_="pair")
@@ -314,7 +306,7 @@ def headline(data: ReportData) -> Iterator[Markup]:
     # The edited prediction is excluded: a stimulus that was not shown has no recording
     # to compare with.
     summary = score_summary(data.content.shown_scores)
-    n_targets = int(scored_cells(data.content.mask).any(axis=0).sum())
+    n_targets = int(masks.scored_cells(data.content.mask).any(axis=0).sum())
     metric = data.content.metric
     score = "correlation r" if metric.symbol == "r" else metric.unit
     numbers = {
@@ -346,7 +338,7 @@ def task(data: ReportData) -> Iterator[Markup]:
     yield from _mask(data)
 
 
-def video_text(mask: Mask) -> str:
+def video_text(mask: masks.Mask) -> str:
     """Return how many frames of the window are visible."""
     if not len(mask.frames):
         return "the model reads no video"
@@ -424,14 +416,14 @@ def _mask(data: ReportData) -> Iterator[Markup]:
             "the window." + (" Below: which video frames are visible." if len(mask.frames) else ""),
         ),
     )
-    codes = (VISIBLE, TARGET, HIDDEN)
+    codes = (masks.VISIBLE, masks.TARGET, masks.HIDDEN)
     yield drawings.legend([(state_sample(code), STATE_CLASSES[code]) for code in codes])
     # Several patterns have the same name, so the names are counted.
     patterns = np.array(PATTERN_NAMES)[mask.patterns_in((0, mask.n_samples))]
     names, counts = np.unique(patterns, return_counts=True)
     text = "; ".join(f"{n:,} {name}" for name, n in zip(names, counts, strict=True))
     yield tag("p", f"Neurons over the window: {text}.")
-    remarks = remarks_on(mask)
+    remarks = masks.remarks_on(mask)
     if remarks:
         yield tag("ul", joined(tag("li", r.message) for r in remarks), class_="quiet")
 
@@ -440,9 +432,9 @@ def _states(data: ReportData) -> Iterator[tuple[str, ...]]:
     mask = data.content.mask
     # Rules of the masks exclude some cells, such as short runs of visible samples.
     used = {
-        VISIBLE: f"{int(input_cells(mask).sum()):,} read",
-        TARGET: f"{int(scored_cells(mask).sum()):,} scored",
-        HIDDEN: "–",
+        masks.VISIBLE: f"{int(input_cells(mask).sum()):,} read",
+        masks.TARGET: f"{int(masks.scored_cells(mask).sum()):,} scored",
+        masks.HIDDEN: "–",
     }
     for code, n_used in used.items():
         cells = mask.cells == code

@@ -23,19 +23,7 @@ from omnimouse_model.errors import MaskError
 from omnimouse_model.inference.families import family_of_name
 from omnimouse_model.inference.mask_delta import MaskDelta, is_same, mask_delta
 from omnimouse_model.live.inference.client import Requests
-from omnimouse_model.live.mask.presets import (
-    DEFAULT_PRESET,
-    PRESETS,
-    fallback_for,
-    is_possible,
-    label_in,
-    lack,
-    mask_for,
-    name_and_region,
-    preset_named,
-    presets_of,
-    regional_name,
-)
+from omnimouse_model.live.mask import presets
 from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
@@ -194,8 +182,8 @@ class UndoHistory:
         n = delta.n_neurons
         name = name.replace("{n} neurons", "1 neuron" if n == 1 else f"{n:,} neurons")
         # The preset's name is shown beside the mask and comes back with it.
-        presets = (before.preset, after.preset)
-        self._done.append(UndoStep(name, delta, presets, edits, unpinned))
+        shown = (before.preset, after.preset)
+        self._done.append(UndoStep(name, delta, shown, edits, unpinned))
         self.n_bytes += self._done[-1].n_bytes
         # The newest step always stays, so that a single large step can be undone.
         while self.n_bytes > self._budget_bytes and len(self._done) > 1:
@@ -271,7 +259,7 @@ class MaskEditor:
     def __init__(
         self, state: LiveState, results: Results, requests: Requests, lock: threading.RLock
     ) -> None:
-        self.next_preset = state.preset or DEFAULT_PRESET
+        self.next_preset = state.preset or presets.DEFAULT_PRESET
         self._own_presets: tuple[tuple[str, str], dict[str, FamilyPreset]] = (("", ""), {})
         self.on_unpin: Callable[[Pin, bool], None] = lambda pin, is_pinned: None
         self._state, self._results = state, results
@@ -392,13 +380,13 @@ class MaskEditor:
 
         The one on screen is among them. See `presets.preset_named`.
         """
-        shown = name_and_region(self._state.preset)[0]
-        offered = presets_of(self._state.session, self._results.needs)
-        presets = [one for one in PRESETS if one in offered or one.name == shown]
+        shown = presets.name_and_region(self._state.preset)[0]
+        offered = presets.presets_of(self._state.session, self._results.needs)
+        listed = [one for one in presets.PRESETS if one in offered or one.name == shown]
         session = self._state.session
         if session is None:
-            return tuple((preset.name, preset.label) for preset in presets)
-        common = ((preset.name, label_in(preset, session.n_neurons)) for preset in presets)
+            return tuple((preset.name, preset.label) for preset in listed)
+        common = ((preset.name, presets.label_in(preset, session.n_neurons)) for preset in listed)
         return (*common, *((name, own.name) for name, own in self._family_presets().items()))
 
     def _family_presets(self) -> dict[str, FamilyPreset]:
@@ -421,7 +409,9 @@ class MaskEditor:
         if session is None:
             return {}
         own = self._family_presets()
-        problems = {name: lack(name, session) for name, _ in self.presets if name not in own}
+        problems = {
+            name: presets.lack(name, session) for name, _ in self.presets if name not in own
+        }
         problems |= {name: one.reason for name, one in own.items() if one.mask is None}
         return {name: problem for name, problem in problems.items() if problem}
 
@@ -440,11 +430,11 @@ class MaskEditor:
                     raise MaskError(f"Preset {own.name!r} is not possible: {own.reason}")
                 self.set_mask(own.mask, own.name)
                 return
-            if problem := lack(name, session):
+            if problem := presets.lack(name, session):
                 raise MaskError(f"Preset {name!r} is not possible: {problem}")
-            preset = preset_named(regional_name(name, session, selection))
+            preset = presets.preset_named(presets.regional_name(name, session, selection))
             # Presets are made for OmniMouse's spec and mapped by time.
-            mask = mask_for(preset.name, session, selection).stretched(self._state.spec)
+            mask = presets.mask_for(preset.name, session, selection).stretched(self._state.spec)
             self.next_preset = preset.name
             self.commit(UndoState(mask, preset.name, self._state.edits), preset.label)
 
@@ -523,9 +513,9 @@ class MaskEditor:
         video and behaviour in the spec, one of these streams becomes co-smoothing.
         """
         mask, preset = task.mask.stretched(spec), task.preset
-        if preset and not is_possible(preset, mask):
-            preset = fallback_for(spec)
-            made = mask_for(preset, self._state.open_session, self._state.selection)
+        if preset and not presets.is_possible(preset, mask):
+            preset = presets.fallback_for(spec)
+            made = presets.mask_for(preset, self._state.open_session, self._state.selection)
             mask = made.stretched(spec)
         return UndoState(mask, preset, ())
 

@@ -33,15 +33,8 @@ from omnimouse_model.live.inference.background_task import (
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.laboratory import Laboratory
+from omnimouse_model.live.neurons import quantities
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
-from omnimouse_model.live.neurons.quantities import (
-    QUANTITIES,
-    QUANTITY,
-    Quantity,
-    Scale,
-    make_scale,
-    score_quantity,
-)
 from omnimouse_model.live.pin import LETTERS, Pin, PinResult
 from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.results import Results, ScoresOnScreen, scores_of_neurons
@@ -88,7 +81,7 @@ class Colouring(HasBackgroundTask):
         self._laboratory, self._sources, self._n_sources = laboratory, sources, 0
         self._last_quantity: ColourBy = "score"
         self._ceiling: tuple[Session, PopulationCeiling] | None = None
-        self._scales: dict[ColourBy, tuple[tuple[object, ...], Scale]] = {}
+        self._scales: dict[ColourBy, tuple[tuple[object, ...], quantities.Scale]] = {}
         self._by_viewer: dict[object, ColourBy] = {}
         self._n_info = 0
         self._task = BackgroundTask(_read_ceiling, self._take, execution)
@@ -111,23 +104,23 @@ class Colouring(HasBackgroundTask):
         return None if self._ceiling is None else self._ceiling[1]
 
     @property
-    def choices(self) -> tuple[Quantity, ...]:
+    def choices(self) -> tuple[quantities.Quantity, ...]:
         """Quantities with values in the open session, and the chosen quantity."""
         session = self._state.session
         chosen = self._state.colour_by
         return tuple(
             self._explained(quantity)
-            for quantity in QUANTITIES
+            for quantity in quantities.QUANTITIES
             if quantity.name in ("state", "score", chosen)
             or (session is not None and self._is_known(quantity.name, session))
         )
 
     @property
-    def scale(self) -> Scale | None:
+    def scale(self) -> quantities.Scale | None:
         """Scale of the chosen quantity; None for the state and without a session."""
         return self.scale_of(self._state.colour_by)
 
-    def scale_of(self, name: ColourBy) -> Scale | None:
+    def scale_of(self, name: ColourBy) -> quantities.Scale | None:
         """Return a quantity's scale; None for the state and without a session."""
         session = self._state.session
         if session is None or name == "state":
@@ -146,8 +139,8 @@ class Colouring(HasBackgroundTask):
         is_same = cached and all(a is b for a, b in zip(cached[0], key, strict=True))
         if cached is None or not is_same:
             values, categories = self._values(name, session)
-            quantity = self._explained(QUANTITY[name])
-            cached = (key, make_scale(quantity, values, categories))
+            quantity = self._explained(quantities.QUANTITY[name])
+            cached = (key, quantities.make_scale(quantity, values, categories))
             self._scales[name] = cached
         return cached[1]
 
@@ -241,8 +234,8 @@ class Colouring(HasBackgroundTask):
 
     def choose(self, name: ColourBy) -> None:
         """Choose the quantity; data that it needs are read in the background."""
-        if name not in QUANTITY:
-            names = ", ".join(QUANTITY)
+        if name not in quantities.QUANTITY:
+            names = ", ".join(quantities.QUANTITY)
             raise ValueError(f"Colour by one of {names}, not {name!r}.")
         if name != "state":
             # Kept for `toggle`, which goes back to it from the state.
@@ -434,14 +427,14 @@ class Colouring(HasBackgroundTask):
         if result[0] is self._state.session:
             self._ceiling = result
 
-    def _explained(self, quantity: Quantity) -> Quantity:
+    def _explained(self, quantity: quantities.Quantity) -> quantities.Quantity:
         """Return the quantity; add the data it was computed from to its explanation."""
         session = self._state.session
         if quantity.name == "score":
-            return score_quantity(self._state.metric, self._results.neuron_scores)
+            return quantities.score_quantity(self._state.metric, self._results.neuron_scores)
         if quantity.name == "baseline":
             scores = self._baseline.neuron_scores
-            found = score_quantity(self._state.metric, scores, "baseline")
+            found = quantities.score_quantity(self._state.metric, scores, "baseline")
             return replace(found, label=f"Score of {self.name_of('baseline')}")
         if quantity.name == "difference":
             symbol = self._state.metric.symbol
@@ -484,7 +477,7 @@ class Colouring(HasBackgroundTask):
         explanation = f"{quantity.explanation} ({self._ceiling[1].description})"
         return replace(quantity, explanation=explanation)
 
-    def _message_of_info(self, scale: Scale) -> str:
+    def _message_of_info(self, scale: quantities.Scale) -> str:
         """Return of how many neurons a computed quantity is known."""
         population = self._neuron_info.population
         if population.message:

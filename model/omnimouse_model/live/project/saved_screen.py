@@ -33,13 +33,8 @@ from omnimouse_model.live.analysis_file import (
 from omnimouse_model.live.first_view import SessionView
 from omnimouse_model.live.inference.engine import Execution
 from omnimouse_model.live.laboratory import Laboratory
+from omnimouse_model.live.mask import presets
 from omnimouse_model.live.mask.editor import MaskEditor
-from omnimouse_model.live.mask.presets import (
-    is_preset,
-    mask_for,
-    preset_for,
-    preset_named,
-)
 from omnimouse_model.live.models.choice import ModelChoice
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Planes
@@ -286,7 +281,7 @@ def _mask_for_view(analysis: Analysis, view: SessionView) -> tuple[Mask | None, 
         return analysis.mask, _preset_of(analysis, view.session), []
     message = (
         f"The mask is for {analysis.mask.n_neurons:,} neurons, the recording has "
-        f"{n_neurons:,}: the preset “{preset_named(view.preset).label}” is shown "
+        f"{n_neurons:,}: the preset “{presets.preset_named(view.preset).label}” is shown "
         "instead."
     )
     return view.mask, view.preset, [message]
@@ -295,13 +290,13 @@ def _mask_for_view(analysis: Analysis, view: SessionView) -> tuple[Mask | None, 
 def _preset_of(analysis: Analysis, session: Session) -> str:
     """Return the analysis' preset if it makes the same mask here, else ""."""
     mask = analysis.mask
-    if mask is None or not is_preset(analysis.preset):
+    if mask is None or not presets.is_preset(analysis.preset):
         return ""
     targets = np.flatnonzero(mask.target.any(axis=0)).tolist()
     # A preset that chooses random neurons makes the same mask for the same targets.
-    if preset_for(analysis.preset, session) != analysis.preset:
+    if presets.preset_for(analysis.preset, session) != analysis.preset:
         return ""
-    made = mask_for(analysis.preset, session, targets).stretched(mask.spec)
+    made = presets.mask_for(analysis.preset, session, targets).stretched(mask.spec)
     return analysis.preset if made == mask else ""
 
 

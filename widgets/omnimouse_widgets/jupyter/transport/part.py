@@ -175,6 +175,9 @@ class Part(ProblemWidget):
     A front end marks the kernel as busy for every message of a page, which takes
     longer than a small drawing."""
 
+    PURPOSE: ClassVar[str] = "work with it live"
+    """What running the cell is for, as a page without widgets says."""
+
     _texts = Dict(PAGE).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
@@ -520,6 +523,9 @@ class Part(ProblemWidget):
 
         signal.connect(call)
         self._links.append((signal, call))
+
+    def __repr__(self) -> str:
+        return f"Run this cell to {self.PURPOSE}."
 
     def close(self) -> None:
         """Remove the part from every page and disconnect it from the controller."""

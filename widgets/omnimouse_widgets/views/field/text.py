@@ -4,17 +4,10 @@ from typing import Final
 
 import numpy as np
 
+from omnimouse_model import masks
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.masks import (
-    HIDDEN,
-    MIXED,
-    PATTERN_NAMES,
-    STATE_NAMES,
-    TARGET,
-    VISIBLE,
-)
 from omnimouse_widgets.views.record import Action
 
 
@@ -67,9 +60,9 @@ def compute_action(colouring: Colouring) -> Action | None:
     return Action("compute_all", "Compute all", help_text, colouring.compute_all)
 
 
-UNIFORM: Final = (VISIBLE, TARGET, HIDDEN)
+UNIFORM: Final = (masks.VISIBLE, masks.TARGET, masks.HIDDEN)
 """States of neurons that do not change, in the order of the legends."""
-ORDER: Final = (*UNIFORM, MIXED)
+ORDER: Final = (*UNIFORM, masks.MIXED)
 _MAX_LISTED: Final = 2
 
 
@@ -78,14 +71,14 @@ def counted(state: LiveState) -> tuple[np.ndarray, str]:
 
     The text is e.g. `985 visible, then target`, or "" if no neuron changes its state.
     """
-    patterns = np.zeros(len(PATTERN_NAMES), int)
+    patterns = np.zeros(len(masks.PATTERN_NAMES), int)
     if state.mask is not None:
         indices = state.mask.patterns_in(state.active_span)
-        patterns = np.bincount(indices, minlength=len(PATTERN_NAMES))
+        patterns = np.bincount(indices, minlength=len(masks.PATTERN_NAMES))
     # Patterns are stored by state first, so a row of the reshaped array is one state
     # with all pairs of first and last states.
     by_state = patterns.reshape(len(ORDER), -1)
-    return by_state.sum(axis=1), _changes(by_state[MIXED])
+    return by_state.sum(axis=1), _changes(by_state[masks.MIXED])
 
 
 def _changes(counts: np.ndarray) -> str:
@@ -93,7 +86,7 @@ def _changes(counts: np.ndarray) -> str:
     order = [at for at in np.argsort(-counts, kind="stable").tolist() if counts[at]]
     parts = []
     for at in order[:_MAX_LISTED]:
-        first, last = (STATE_NAMES[code] for code in divmod(at, MIXED))
+        first, last = (masks.STATE_NAMES[code] for code in divmod(at, masks.MIXED))
         words = f"{first} at both ends" if first == last else f"{first}, then {last}"
         parts.append(f"{counts[at]:,} {words}")
     if n_others := int(counts[order[_MAX_LISTED:]].sum()):

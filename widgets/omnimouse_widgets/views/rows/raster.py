@@ -12,22 +12,12 @@ from typing import Final, Literal
 
 import numpy as np
 
+from omnimouse_model import masks
 from omnimouse_model.data.neurons import Units
 from omnimouse_model.data.session import Window
 from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState, RasterOrder
-from omnimouse_model.masks import (
-    HIDDEN,
-    MIXED,
-    PATTERN_NAMES,
-    TARGET,
-    TRANSITION,
-    VISIBLE,
-    Mask,
-    input_cells,
-    scored_cells,
-)
 from omnimouse_model.masks.mask import changed_neurons, has_rules_of
 
 MAX_ROWS: Final = 250
@@ -161,9 +151,9 @@ class RasterRows:
 
     def codes(
         self,
-        mask: Mask,
+        mask: masks.Mask,
         window: Window | None = None,
-        before: tuple[Mask, np.ndarray] | None = None,
+        before: tuple[masks.Mask, np.ndarray] | None = None,
     ) -> np.ndarray:
         """Return uint8 (rows, n_samples) display codes; 3 (mixed) if a bin is mixed.
 
@@ -181,23 +171,23 @@ class RasterRows:
         codes[bins] = self._codes(mask, window, bins)
         return codes
 
-    def _codes(self, mask: Mask, window: Window | None, bins: np.ndarray) -> np.ndarray:
+    def _codes(self, mask: masks.Mask, window: Window | None, bins: np.ndarray) -> np.ndarray:
         members = self.members[:, bins]
         # All cells at once are faster than those of most neurons, one by one.
         few = members.size < mask.n_neurons // 2
         neurons = members.ravel() if few else slice(None)
         cells = mask.cells[:, neurons]
-        read, scored = input_cells(mask, neurons), scored_cells(mask, neurons)
+        read, scored = masks.input_cells(mask, neurons), masks.scored_cells(mask, neurons)
         # In one array, because to pick cells costs more than the rest: code + 4 if used.
-        picked = cells | np.where(cells == VISIBLE, read, scored).view(np.uint8) << 2
+        picked = cells | np.where(cells == masks.VISIBLE, read, scored).view(np.uint8) << 2
         if not few:
             picked = np.take(picked, members.ravel(), axis=1)
         picked = picked.reshape(len(cells), *members.shape)
         is_used, picked = picked.max(axis=1) >= 4, picked & 3
         low, high = picked.min(axis=1), picked.max(axis=1)
-        codes = np.where(low == high, low, np.uint8(MIXED))
+        codes = np.where(low == high, low, np.uint8(masks.MIXED))
         # A bin is hatched where no rule lets one of its neurons be read or scored.
-        for code, display in ((VISIBLE, UNREAD), (TARGET, UNSCORED_TARGET)):
+        for code, display in ((masks.VISIBLE, UNREAD), (masks.TARGET, UNSCORED_TARGET)):
             codes[(low == code) & (high == code) & ~is_used] = display
         # While the model changes, the window can still be that of another spec.
         if window is not None and window.spec == mask.spec:
@@ -239,8 +229,8 @@ MEANINGS: Final[dict[Ordering, str]] = {
 }
 # `PATTERN_NAMES` has one block of patterns per mask code, in the order of the codes;
 # the raster shows the blocks in another order.
-_BY_RANK: Final = (TARGET, VISIBLE, MIXED, HIDDEN)
-_N_ENDS: Final = len(PATTERN_NAMES) // len(_BY_RANK)
+_BY_RANK: Final = (masks.TARGET, masks.VISIBLE, masks.MIXED, masks.HIDDEN)
+_N_ENDS: Final = len(masks.PATTERN_NAMES) // len(_BY_RANK)
 # `_ORDER` lists the patterns from top to bottom; `_RANK` is its inverse.
 _ORDER: Final = np.concatenate([np.arange(_N_ENDS) + s * _N_ENDS for s in _BY_RANK])
 _RANK: Final = np.argsort(_ORDER).astype(np.uint8)
@@ -251,7 +241,8 @@ linear time (radix sort).
 """
 # Two lines: the labels stand in the narrow space beside the rows.
 _PATTERN_LABELS: Final = [
-    PATTERN_NAMES[at].replace(TRANSITION, f"\n{TRANSITION.lstrip()}") for at in _ORDER
+    masks.PATTERN_NAMES[at].replace(masks.TRANSITION, f"\n{masks.TRANSITION.lstrip()}")
+    for at in _ORDER
 ]
 
 Tick = tuple[float, str]
@@ -268,7 +259,7 @@ class Arrangement:
 def arrange(
     ordering: Ordering,
     units: Units,
-    mask: Mask,
+    mask: masks.Mask,
     span: tuple[int, int],
     scores: np.ndarray | None,
     similarity: np.ndarray | None = None,
