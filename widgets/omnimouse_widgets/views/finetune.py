@@ -20,18 +20,8 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_widgets import palette
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.form import Form, setting, settings_of
-from omnimouse_widgets.views.record import (
-    Action,
-    Block,
-    Curves,
-    Item,
-    Line,
-    Progress,
-    Row,
-    Settings,
-    Text,
-)
 
 LOSS_COLOUR: Final = palette.RECORDED
 SCORE_COLOUR: Final = palette.PREDICTED
@@ -114,9 +104,9 @@ class FinetuneView(OfController):
             self._form.show(settings_of(options, FinetuneSettings))
         return self._form
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the record: title, form or progress, curves, and actions."""
-        return [Block(self._items, self.signals, grows=True)]
+        return [record.Block(self._items, self.signals, grows=True)]
 
     @property
     def signals(self) -> list[Any]:
@@ -185,7 +175,7 @@ class FinetuneView(OfController):
             self._finetuning.use_saved(saved)
 
     # -- content ----------------------------------------------------------------------
-    def _items(self) -> Sequence[Item | Row]:
+    def _items(self) -> Sequence[record.Item | record.Row]:
         finetuning = self._finetuning
         if self._shows_run:
             return self._run()
@@ -193,7 +183,7 @@ class FinetuneView(OfController):
             name, results = self._state.predictor_name, self._results
             loads = self._state.session and name and results.needs is None and not results.error
             message = f"Loading {name}…" if loads else NOT_OFFERED
-            return [Text("ended", self._ended), Text("message", message, "quiet")]
+            return [record.Text("ended", self._ended), record.Text("message", message, "quiet")]
         saved = self._saved
         start, use = "Start", ""
         if saved is not None:
@@ -206,13 +196,15 @@ class FinetuneView(OfController):
             else:
                 use = USE_CURRENT if saved.start_score is not None else ""
         return [
-            Text("ended", self._ended),
+            record.Text("ended", self._ended),
             self._head(None if saved is None else saved.path),
-            Settings("settings", self.form, "start"),
-            Text("message", self._offer_text()),
-            Text("unused", self._unused, "warning"),
+            record.Settings("settings", self.form, "start"),
+            record.Text("message", self._offer_text()),
+            record.Text("unused", self._unused, "warning"),
             *(self._problem() if finetuning.request is None else ()),  # else `ended` has it
-            Row("actions", self._buttons(start, use, self.form.refusal or finetuning.refusal)),
+            record.Row(
+                "actions", self._buttons(start, use, self.form.refusal or finetuning.refusal)
+            ),
         ]
 
     @property
@@ -251,7 +243,7 @@ class FinetuneView(OfController):
             return plan
         return f"A run stopped at step {saved.step} and can be resumed. {plan}".strip()
 
-    def _run(self) -> Sequence[Item | Row]:
+    def _run(self) -> Sequence[record.Item | record.Row]:
         finetuning = self._finetuning
         request = finetuning.request
         assert request is not None
@@ -263,25 +255,25 @@ class FinetuneView(OfController):
             use = USE_CURRENT if finetuning.can_be_used else ""
         elif finetuning.is_finished and not finetuning.is_chosen:
             use = USE_MODEL
-        items: list[Item | Row] = [
+        items: list[record.Item | record.Row] = [
             self._head(request.path),
-            Text("message", self._run_text()),
+            record.Text("message", self._run_text()),
         ]
         if finetuning.is_busy:
-            stop = Action("stop", "Stop", TIPS["stop"], finetuning.stop)
+            stop = record.Action("stop", "Stop", TIPS["stop"], finetuning.stop)
             items.append(
-                Row(
+                record.Row(
                     "progress",
-                    (Progress("bar", "Fine-tuned", finetuning.share or None), stop),
+                    (record.Progress("bar", "Fine-tuned", finetuning.share or None), stop),
                     "bar",
                 )
             )
         if finetuning.validations:
-            items.append(Row("curves", self._curves()))
+            items.append(record.Row("curves", self._curves()))
         if finetuning.is_busy and finetuning.start_score is not None:
             scores = finetuning.start_score, finetuning.best_score
-            items.append(Text("score", gain_text(*scores, is_over=False), "quiet"))
-        return [*items, *self._problem(), Row("actions", self._buttons(start, use))]
+            items.append(record.Text("score", gain_text(*scores, is_over=False), "quiet"))
+        return [*items, *self._problem(), record.Row("actions", self._buttons(start, use))]
 
     def _run_text(self) -> str:
         finetuning = self._finetuning
@@ -324,27 +316,27 @@ class FinetuneView(OfController):
         what = FIT if self._finetuning.is_fit else TUNE
         return what.format(Path(self._state.predictor_name).name, session.id)
 
-    def _head(self, folder: Path | None) -> Row:
+    def _head(self, folder: Path | None) -> record.Row:
         tip = self._title if folder is None else f"{self._title}\nFolder: {folder}"
-        title = Text("title", self._title, is_line=True, tip=tip)
+        title = record.Text("title", self._title, is_line=True, tip=tip)
         if not self._shows_run or self._finetuning.is_busy:
-            return Row("head", (title,), "title")
-        dismiss = Action("dismiss", "✕", TIPS["dismiss"], self._finetuning.clear)
-        return Row("head", (title, dismiss), "title")
+            return record.Row("head", (title,), "title")
+        dismiss = record.Action("dismiss", "✕", TIPS["dismiss"], self._finetuning.clear)
+        return record.Row("head", (title, dismiss), "title")
 
-    def _problem(self) -> Sequence[Text]:
+    def _problem(self) -> Sequence[record.Text]:
         error = self._finetuning.error
-        return [] if error is None else [Text("problem", f"✕ {error}", "problem")]
+        return [] if error is None else [record.Text("problem", f"✕ {error}", "problem")]
 
-    def _buttons(self, start: str, use: str, refusal: str = "") -> tuple[Action, ...]:
+    def _buttons(self, start: str, use: str, refusal: str = "") -> tuple[record.Action, ...]:
         # Start and use have several labels, for one action each.
         actions = (
-            Action("start", start, TIPS["start"], self.start, refusal),
-            Action("use", use, TIPS["use"], self.use),
+            record.Action("start", start, TIPS["start"], self.start, refusal),
+            record.Action("use", use, TIPS["use"], self.use),
         )
         return tuple(action for action in actions if action.label)
 
-    def _curves(self) -> tuple[Curves, Curves]:
+    def _curves(self) -> tuple[record.Curves, record.Curves]:
         finetuning = self._finetuning
         # A run can end early; the axis then ends at its last step. Its full length from
         # the start, so that curves do not shrink while they grow.
@@ -379,21 +371,21 @@ def open_tip(finetuning: Finetuning) -> str:
     return FIT_TIP if finetuning.is_fit else OPEN_TIP
 
 
-def _line(colour: str, points: Sequence[Point], symbol: Literal["o", ""] = "") -> Line:
+def _line(colour: str, points: Sequence[Point], symbol: Literal["o", ""] = "") -> record.Line:
     # Every so many points: a page draws thousands of them slowly.
     thinned = points[:: 1 + len(points) // MOST_POINTS]
     x, y = np.array(thinned, float).reshape(-1, 2).T
     # A line of one point has no length.
-    return Line("", colour, x, y, "o" if len(x) == 1 else symbol)
+    return record.Line("", colour, x, y, "o" if len(x) == 1 else symbol)
 
 
 def _plot(
-    name: str, title: str, lines: tuple[Line, ...], points: Sequence[Point], last: int
-) -> Curves:
+    name: str, title: str, lines: tuple[record.Line, ...], points: Sequence[Point], last: int
+) -> record.Curves:
     low, high = span_of([value for _, value in points])
     margin = 0.08 * (high - low)
     ticks = tuple((float(step), f"{step}") for step in (0, last))
-    return Curves(
+    return record.Curves(
         name,
         f"{title} over steps",
         lines,

@@ -19,22 +19,7 @@ from omnimouse_model.analysis.ranking.rank_table import SUFFIX, RankTable
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.models.ranking import RankingContent, RankingOnScreen
 from omnimouse_model.live.state import LiveState
-from omnimouse_widgets.views.record import (
-    Action,
-    Block,
-    Choice,
-    Clipboard,
-    Content,
-    Curves,
-    Item,
-    Line,
-    Matrix,
-    Message,
-    OpenFile,
-    Row,
-    Table,
-    Text,
-)
+from omnimouse_widgets.views import record
 
 Axis = Literal["k", "trials"]
 Page = Literal["matrix", "table", "curves", "gains"]
@@ -110,51 +95,53 @@ class RankingView(OfController):
             setattr(self, name, value)
         self.changed.emit()
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the record, which is one block."""
-        return [Block(self._items, [self._ranking.changed, self.changed], grows=True)]
+        return [record.Block(self._items, [self._ranking.changed, self.changed], grows=True)]
 
-    def _items(self) -> Sequence[Item | Row]:
+    def _items(self) -> Sequence[record.Item | record.Row]:
         ranking, content = self._ranking, self._ranking.content
         path, is_read = ranking.path, content is not None
         return [
-            Row("file", self._actions(), wide="command"),
-            Text(
+            record.Row("file", self._actions(), wide="command"),
+            record.Text(
                 "path",
                 ranking.message or ("" if path is None else path.name),
                 tip="" if path is None else str(path),
                 is_line=True,
             ),
-            Text("error", "" if ranking.error is None else f"✕ {ranking.error}", "problem"),
-            Text("summary", summary(content) if content else "", "quiet"),
-            Text("warnings", warning_text(content) if content else "", "warning"),
+            record.Text("error", "" if ranking.error is None else f"✕ {ranking.error}", "problem"),
+            record.Text("summary", summary(content) if content else "", "quiet"),
+            record.Text("warnings", warning_text(content) if content else "", "warning"),
             *(self._results(content) if content else ()),
-            *(() if is_read else (Message("content", "Ranking", NO_FILE),)),
-            Text("note", EXPLANATIONS[self.view] if content else "", "quiet"),
-            Text("fits", self._fit_text(content) if content else "", "quiet"),
+            *(() if is_read else (record.Message("content", "Ranking", NO_FILE),)),
+            record.Text("note", EXPLANATIONS[self.view] if content else "", "quiet"),
+            record.Text("fits", self._fit_text(content) if content else "", "quiet"),
         ]
 
-    def _actions(self) -> tuple[Action, ...]:
+    def _actions(self) -> tuple[record.Action, ...]:
         ranking = self._ranking
         refusal = "Reading the file" if ranking.is_busy else ""
         if ranking.path is None:
             refusal = NO_FILE
         return (
-            Action("open", "Open…", f"Open the results file of a ranking (*{SUFFIX})", self._open),
-            Action(
+            record.Action(
+                "open", "Open…", f"Open the results file of a ranking (*{SUFFIX})", self._open
+            ),
+            record.Action(
                 "example",
                 "Example",
                 "Open the ranking of six simulated animals for a seventh",
                 lambda: ranking.open(DEMO_RANKING),
             ),
-            Action(
+            record.Action(
                 "refresh",
                 "Refresh",
                 "Read the file again, to follow a command that writes it",
                 ranking.read_again,
                 refusal,
             ),
-            Action(
+            record.Action(
                 "command",
                 "Copy command",
                 "Copy the command that ranks recordings for the open one. Put the\n"
@@ -163,26 +150,26 @@ class RankingView(OfController):
             ),
         )
 
-    def _open(self) -> OpenFile:
+    def _open(self) -> record.OpenFile:
         session = self._state.session
         near = self._ranking.path or (None if session is None else session.path)
         folder = None if near is None else near.parent
-        return OpenFile("Open a ranking", SUFFIX, folder, self._ranking.open)
+        return record.OpenFile("Open a ranking", SUFFIX, folder, self._ranking.open)
 
-    def _copy_command(self) -> Clipboard:
+    def _copy_command(self) -> record.Clipboard:
         command = rank_command(self._state)
-        return Clipboard(command, f"On the clipboard: {command}")
+        return record.Clipboard(command, f"On the clipboard: {command}")
 
-    def _results(self, content: RankingContent) -> Sequence[Item | Row]:
+    def _results(self, content: RankingContent) -> Sequence[record.Item | record.Row]:
         heldout = shown_heldout(content, self.heldout)
         options = tuple((name, *label) for name, label in VIEWS.items())
         names = tuple((name, name, "") for name in content.stored.ranking.heldout)
         axes = tuple((name, label, "") for name, label in AXES.items())
-        fields: list[Item] = []
+        fields: list[record.Item] = []
         if self.view != "matrix":
             help_text = "Held-out recording, for which the others are ranked"
             fields.append(
-                Choice(
+                record.Choice(
                     "heldout",
                     "Held-out recording",
                     help_text,
@@ -194,7 +181,7 @@ class RankingView(OfController):
         if self.view == "curves":
             help_text = "Horizontal axis of the curves"
             fields.append(
-                Choice(
+                record.Choice(
                     "axis",
                     "Horizontal axis",
                     help_text,
@@ -203,7 +190,7 @@ class RankingView(OfController):
                     lambda axis: self.set(axis=axis),
                 )
             )
-        view = Choice(
+        view = record.Choice(
             "view",
             "View",
             "What is shown",
@@ -212,15 +199,15 @@ class RankingView(OfController):
             lambda name: self.set(view=name),
             is_row=True,
         )
-        return [view, Row("fields", tuple(fields)), self._content(content, heldout)]
+        return [view, record.Row("fields", tuple(fields)), self._content(content, heldout)]
 
-    def _content(self, content: RankingContent, heldout: str) -> Content:
+    def _content(self, content: RankingContent, heldout: str) -> record.Content:
         if self.view == "matrix":
             return ranking_matrix(content.stored.ranking)
         if self.view == "table":
             return rank_rows(content.stored.ranking, heldout)
         if content.stored.curve is None:
-            return Message("content", VIEWS[self.view][1], NO_CURVES)
+            return record.Message("content", VIEWS[self.view][1], NO_CURVES)
         if self.view == "gains":
             return gain_rows(content.stored.curve, heldout)
         return curve_plot(content.fits, content.stored.curve, heldout, self.axis)
@@ -234,13 +221,13 @@ class RankingView(OfController):
         return "\n".join(f"{fit.order}: {fit_text(fit).split(chr(10))[-1]}" for fit in own)
 
 
-def ranking_matrix(ranking: RankTable) -> Matrix:
+def ranking_matrix(ranking: RankTable) -> record.Matrix:
     """Return the matrix with its texts; rows are sorted by mean rank."""
     rows, columns = ranking.mean_order, range(len(ranking.heldout))
     mean, ranks = ranking.mean, ranking.ranks
     values = mean[list(rows)]
     finite = values[np.isfinite(values)]
-    return Matrix(
+    return record.Matrix(
         "content",
         VIEWS["matrix"][1],
         tuple(ranking.sessions[row] for row in rows),
@@ -256,7 +243,7 @@ def ranking_matrix(ranking: RankTable) -> Matrix:
     )
 
 
-def rank_rows(ranking: RankTable, heldout: str) -> Table:
+def rank_rows(ranking: RankTable, heldout: str) -> record.Table:
     """Return the sessions for a held-out session, the best first."""
     column = ranking.heldout.index(heldout)
     rows = []
@@ -271,10 +258,10 @@ def rank_rows(ranking: RankTable, heldout: str) -> Table:
                 f"{ranking.trials[at]:,}",
             )
         )
-    return Table("content", VIEWS["table"][1], RANK_TITLES, tuple(rows))
+    return record.Table("content", VIEWS["table"][1], RANK_TITLES, tuple(rows))
 
 
-def gain_rows(curve: PretrainCurve, heldout: str) -> Table:
+def gain_rows(curve: PretrainCurve, heldout: str) -> record.Table:
     """Return scores and gains of a held-out session, after that from scratch."""
     (base,) = curve_of(curve, heldout).baseline.values()
     rows = [("from scratch", "", "", _number(float(np.mean(base))), "", "", "", "")]
@@ -292,7 +279,7 @@ def gain_rows(curve: PretrainCurve, heldout: str) -> Table:
                 f"{percent:+z.1f}" if np.isfinite(percent) else _MISSING,
             )
         )
-    return Table("content", VIEWS["gains"][1], GAIN_TITLES, tuple(rows))
+    return record.Table("content", VIEWS["gains"][1], GAIN_TITLES, tuple(rows))
 
 
 def curve_of(curve: PretrainCurve, heldout: str) -> PretrainCurve:
@@ -301,7 +288,9 @@ def curve_of(curve: PretrainCurve, heldout: str) -> PretrainCurve:
     return replace(curve, points=points, baseline={heldout: curve.baseline[heldout]})
 
 
-def curve_plot(fits: Sequence[OrderFit], whole: PretrainCurve, heldout: str, axis: Axis) -> Curves:
+def curve_plot(
+    fits: Sequence[OrderFit], whole: PretrainCurve, heldout: str, axis: Axis
+) -> record.Curves:
     """Return the curves of a held-out session; `fits` are all those of the curve."""
     curve = curve_of(whole, heldout)
     means = curve.means()
@@ -310,7 +299,7 @@ def curve_plot(fits: Sequence[OrderFit], whole: PretrainCurve, heldout: str, axi
         own = [mean for mean in means if mean.order == order]
         own_fits = [fit for fit in fits if (fit.heldout, fit.order) == (heldout, order)]
         lines.append(
-            Line(
+            record.Line(
                 order,
                 COLOURS[order],
                 np.array([float(getattr(mean, axis)) for mean in own]),
@@ -323,7 +312,7 @@ def curve_plot(fits: Sequence[OrderFit], whole: PretrainCurve, heldout: str, axi
         )
     sizes = lines[0].x.tolist()
     ticks = sizes if axis == "k" else _round_numbers(min(sizes), max(sizes))
-    return Curves(
+    return record.Curves(
         "content",
         VIEWS["curves"][1],
         tuple(lines),

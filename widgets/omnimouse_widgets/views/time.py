@@ -14,20 +14,7 @@ from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
-from omnimouse_widgets.views.record import (
-    NO_SESSION,
-    Action,
-    Bar,
-    Block,
-    Item,
-    Lane,
-    Legend,
-    Number,
-    Overlay,
-    Place,
-    Row,
-    Timeline,
-)
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.rows.traces import cursor_sample
 
 LABEL: Final = "Timeline of the recording"
@@ -64,28 +51,28 @@ class TimeView(OfController):
     def __init__(self, state: LiveState, navigation: Navigation, repeats: RepeatsOnScreen) -> None:
         self._state, self._navigation, self._repeats = state, navigation, repeats
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the record: lanes and window; steps, trial and letters of tiers."""
         events, trial = self._state.events, self._navigation.trial_changed
         window = [events.window, events.session]
         return [
-            Block(self.timeline, [events.session]),
-            Block(self._place, window),
-            Block(self.steps, [*window, trial], column=1),
+            record.Block(self.timeline, [events.session]),
+            record.Block(self._place, window),
+            record.Block(self.steps, [*window, trial], column=1),
         ]
 
-    def timeline(self) -> Sequence[Item]:
+    def timeline(self) -> Sequence[record.Item]:
         """Return the lanes of the session."""
         session, extent, times = self._state.session, (0.0, 1.0), np.zeros(0)
         if session is not None:
             overview = session.overview(N_BINS)
             times = overview.centers_s
             extent = float(overview.edges_s[0]), float(overview.edges_s[-1])
-        missing = NO_SESSION if session is None else ""
+        missing = record.NO_SESSION if session is None else ""
         shown = self._session_lanes()
-        return [Timeline("timeline", LABEL, TIP, extent, times, shown, missing, self._go)]
+        return [record.Timeline("timeline", LABEL, TIP, extent, times, shown, missing, self._go)]
 
-    def _session_lanes(self) -> tuple[Lane, ...]:
+    def _session_lanes(self) -> tuple[record.Lane, ...]:
         session = self._state.session
         if session is None:
             return ()
@@ -96,33 +83,37 @@ class TimeView(OfController):
         if self._state.session is not None:
             self._navigation.centre_on(time_s)
 
-    def _place(self) -> Sequence[Item]:
+    def _place(self) -> Sequence[record.Item]:
         state, clip = self._state, self._repeats.clip
         window, session = state.window, state.session
         if window is None or session is None:
-            return [Place("window", "timeline", palette.CURSOR, None)]
+            return [record.Place("window", "timeline", palette.CURSOR, None)]
         tiers = next((lane.bars for lane in self._session_lanes() if lane.name != STIMULUS), ())
         starts = () if clip is None else session.trials.t_on[list(clip.trials)].tolist()
         span, text = (window.start_s, window.stop_s), place_text(window, tiers)
-        return [Place("window", "timeline", palette.CURSOR, span, text, tuple(starts), STIMULUS)]
+        return [
+            record.Place("window", "timeline", palette.CURSOR, span, text, tuple(starts), STIMULUS)
+        ]
 
-    def steps(self) -> Sequence[Item | Row]:
+    def steps(self) -> Sequence[record.Item | record.Row]:
         """Return trial, steps of the window, and the meaning of the letters on bars."""
         state, navigation = self._state, self._navigation
-        refusal = "" if state.session is not None else NO_SESSION
+        refusal = "" if state.session is not None else record.NO_SESSION
         step, n, number = step_text(state.spec), navigation.n_trials, navigation.trial
-        row: list[Item] = []
+        row: list[record.Item] = []
         if n:
             value, none = 0 if number is None else number + 1, f"trial – / {n}"
             # 0 stands for no trial, and is in the range only then.
             row.append(
-                Number("trial", "Trial", TRIAL_TIP, value, min(value, 1), n,
-                       lambda typed: navigation.go_to_trial(typed - 1), f" / {n}",
-                       "trial ", "" if value else none)
+                record.Number("trial", "Trial", TRIAL_TIP, value, min(value, 1), n,
+                              lambda typed: navigation.go_to_trial(typed - 1), f" / {n}",
+                              "trial ", "" if value else none)
             )  # fmt: skip
 
-        def step_by(name: str, label: str, tip: str, by: int, key: str) -> Action:
-            return Action(name, label, tip, partial(navigation.step_window, by), refusal, key)
+        def step_by(name: str, label: str, tip: str, by: int, key: str) -> record.Action:
+            return record.Action(
+                name, label, tip, partial(navigation.step_window, by), refusal, key
+            )
 
         row += [
             step_by("window_back", f"◂ {step}", "Previous window", -1, "Left"),
@@ -130,50 +121,55 @@ class TimeView(OfController):
             step_by("far_back", "", "Ten windows back", -10, "Shift+Left"),
             step_by("far_next", "", "Ten windows forward", 10, "Shift+Right"),
         ]
-        return [Row("steps", tuple(row)), Legend("letters", signs_of(self._session_lanes()))]
+        return [
+            record.Row("steps", tuple(row)),
+            record.Legend("letters", signs_of(self._session_lanes())),
+        ]
 
 
-def lanes_of(overview: Overview) -> tuple[Lane, ...]:
+def lanes_of(overview: Overview) -> tuple[record.Lane, ...]:
     """Return the lanes of a session; those without values are empty."""
-    stimuli = Lane(STIMULUS, tuple(kind_bars(overview)) if overview.has_trials else ())
+    stimuli = record.Lane(STIMULUS, tuple(kind_bars(overview)) if overview.has_trials else ())
     # Where no trial names a tier, the bars show the tiers of time spans.
     is_of_trials = overview.has_trials and not overview.parts
-    tiers = Lane("trials" if is_of_trials else "parts", tuple(tier_bars(overview)))
+    tiers = record.Lane("trials" if is_of_trials else "parts", tuple(tier_bars(overview)))
     curves = [
-        Lane(name, (), colour, in_unit(getattr(overview, values)))
+        record.Lane(name, (), colour, in_unit(getattr(overview, values)))
         for name, colour, values in CURVES
     ]
     return stimuli, tiers, *curves
 
 
-def tier_bars(overview: Overview) -> list[Bar]:
+def tier_bars(overview: Overview) -> list[record.Bar]:
     """Return a bar per tier and time; V, O or T marks held-out tiers, with the colour."""
 
-    def bar(start: float, stop: float, part: str) -> Bar:
+    def bar(start: float, stop: float, part: str) -> record.Bar:
         kind = part if part in palette.TIER_COLOURS else "none"
         letter, share = palette.TIER_LETTERS.get(kind, ""), _HEIGHTS.get(kind, 1.0)
-        return Bar(start, stop, part, palette.TIER_COLOURS[kind], share, letter)
+        return record.Bar(start, stop, part, palette.TIER_COLOURS[kind], share, letter)
 
     if overview.parts:
         return [bar(*part) for part in sorted(overview.parts)]
     return _joined(overview, [part_name(str(tier)) for tier in overview.trial_tier], bar)
 
 
-def kind_bars(overview: Overview) -> list[Bar]:
+def kind_bars(overview: Overview) -> list[record.Bar]:
     """Return a bar per kind of stimulus and time; an unknown one looks like none."""
 
-    def bar(start: float, stop: float, kind: str) -> Bar:
+    def bar(start: float, stop: float, kind: str) -> record.Bar:
         colour = palette.KIND_COLOURS.get(kind, palette.KIND_COLOURS["none"])
-        return Bar(start, stop, kind, colour, palette.KIND_HEIGHTS.get(kind, 0.2))
+        return record.Bar(start, stop, kind, colour, palette.KIND_HEIGHTS.get(kind, 0.2))
 
     return _joined(overview, overview.trial_kind, bar)
 
 
 def _joined(
-    overview: Overview, kinds: Sequence[str] | np.ndarray, make: Callable[[float, float, str], Bar]
-) -> list[Bar]:
+    overview: Overview,
+    kinds: Sequence[str] | np.ndarray,
+    make: Callable[[float, float, str], record.Bar],
+) -> list[record.Bar]:
     """Return the bars in order of time; close trials of one kind are merged."""
-    bars: list[Bar] = []
+    bars: list[record.Bar] = []
     for at in np.argsort(overview.trial_on, kind="stable"):
         start, stop = float(overview.trial_on[at]), float(overview.trial_off[at])
         last, kind = bars[-1] if bars else None, str(kinds[at])
@@ -185,15 +181,15 @@ def _joined(
     return bars
 
 
-def cursor_block(state: LiveState) -> Block:
+def cursor_block(state: LiveState) -> record.Block:
     """Return the block of a panel that draws the time cursor over its traces."""
 
-    def read() -> Sequence[Item]:
+    def read() -> Sequence[record.Item]:
         window = state.window
         x = np.zeros(0) if window is None else window.timestamps["responses"][[state.cursor]]
-        return [Overlay("cursor", "traces", palette.CURSOR, x, x)]
+        return [record.Overlay("cursor", "traces", palette.CURSOR, x, x)]
 
-    return Block(read, [state.events.cursor, state.events.window])
+    return record.Block(read, [state.events.cursor, state.events.window])
 
 
 def move_cursor(state: LiveState, navigation: Navigation, time_s: float) -> None:
@@ -203,7 +199,7 @@ def move_cursor(state: LiveState, navigation: Navigation, time_s: float) -> None
         navigation.set_cursor(cursor_sample(time_s, time))
 
 
-def signs_of(lanes: Sequence[Lane]) -> tuple[tuple[str, str, str], ...]:
+def signs_of(lanes: Sequence[record.Lane]) -> tuple[tuple[str, str, str], ...]:
     """Return letter, colour and name of each tier whose letter is on a bar.
 
     A bar that is too narrow for its letter has the colour alone.
@@ -216,7 +212,7 @@ def signs_of(lanes: Sequence[Lane]) -> tuple[tuple[str, str, str], ...]:
     )
 
 
-def tier_at(bars: Sequence[Bar], time_s: float) -> str:
+def tier_at(bars: Sequence[record.Bar], time_s: float) -> str:
     """Return the tier of the bar at a time, or "" between bars."""
     for bar in bars:
         if bar.start_s <= time_s < bar.stop_s:
@@ -241,7 +237,7 @@ def in_unit(values: np.ndarray) -> np.ndarray:
     return np.clip((values - low) / max(high - low, 1e-9), 0, 1)
 
 
-def place_text(window: Window, bars: Sequence[Bar]) -> str:
+def place_text(window: Window, bars: Sequence[record.Bar]) -> str:
     """Return where a window is, e.g. `433.2 s · test`."""
     tier = tier_at(bars, (window.start_s + window.stop_s) / 2)
     if not tier and len(window.session.trials.t_on) and not window.session.split:
