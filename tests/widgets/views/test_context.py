@@ -16,7 +16,6 @@ from omnimouse_widgets.views import record
 from omnimouse_widgets.views.context.settings import ONLY_TARGETS
 from omnimouse_widgets.views.context.view import (
     IN_WINDOW,
-    NO_SESSION,
     OTHER,
     ContextView,
     refused_text,
@@ -123,11 +122,11 @@ def test_the_only_condition_has_a_switch_while_it_is_hidden(view, controller):
 def test_without_a_session_nothing_is_swept_or_saved(empty_controller):
     view = ContextView.of(empty_controller)
     items = record.record(view)
-    assert items["curves"].text == NO_SESSION
+    assert items["curves"].text == record.NO_SESSION
     assert items["status"].text == " ", "the reason stands below the curves, too"
-    assert NO_SESSION in items["csv"].refusal
+    assert record.NO_SESSION in items["csv"].refusal
     record.choose(view, "sweep", True)
-    assert record.record(view)["start"].refusal == NO_SESSION
+    assert record.record(view)["start"].refusal == record.NO_SESSION
 
 
 def test_the_live_curves_are_those_of_the_results(view, controller):

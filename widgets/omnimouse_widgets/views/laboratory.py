@@ -29,31 +29,7 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.progress import duration_text
 from omnimouse_widgets import palette
-from omnimouse_widgets.views.record import (
-    PICTURES,
-    TABLES,
-    Action,
-    Block,
-    Choice,
-    Clipboard,
-    Content,
-    Curves,
-    Image,
-    Item,
-    Line,
-    Matrix,
-    Menu,
-    Message,
-    Number,
-    Polar,
-    Progress,
-    Row,
-    SaveFile,
-    SavePicture,
-    ShowPanel,
-    Text,
-    file_actions,
-)
+from omnimouse_widgets.views import record
 
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
@@ -111,24 +87,24 @@ class LaboratoryView(OfController):
         self._laboratory, self._edits, self._info = laboratory, stimulus_edits, neuron_info
         self._state, self._results, self._colour_by = state, results, colouring.choose
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return choice and run, the plot, and what was found with its actions."""
         events, changed = self._state.events, self._laboratory.changed
         costs = [self._results.changed, self._results.events.learned]
         costs += [events.session, events.predictor_name, events.selection]
         shown = [changed, events.selection, self._info.changed, self._results.events.needs]
         return [
-            Block(self._controls, [changed, *costs], grows=True),
+            record.Block(self._controls, [changed, *costs], grows=True),
             # The frame at the cursor: under a receptive field, or of a found video.
-            Block(self._plot, [*shown, events.cursor, events.window]),
-            Block(self._found, [*shown, events.edits], grows=True),
+            record.Block(self._plot, [*shown, events.cursor, events.window]),
+            record.Block(self._found, [*shown, events.edits], grows=True),
         ]
 
-    def _controls(self) -> Sequence[Item | Row]:
+    def _controls(self) -> Sequence[record.Item | record.Row]:
         laboratory, is_busy = self._laboratory, self._laboratory.is_busy
         options = tuple((name, label_of(name), "") for name in lab_names())
-        choice: list[Item] = [
-            Choice(
+        choice: list[record.Item] = [
+            record.Choice(
                 "experiment",
                 "Experiment",
                 "What is shown to the model, and what is measured",
@@ -141,106 +117,108 @@ class LaboratoryView(OfController):
             help_text = "Repeats of each stimulus: more of them differ less by chance"
             now = laboratory.repeats, 1, MAX_REPEATS
             set_repeats = laboratory.set_repeats
-            choice.append(Number("repeats", "Repeats", help_text, *now, set_repeats, " ×"))
-        run: list[Item] = []
+            choice.append(record.Number("repeats", "Repeats", help_text, *now, set_repeats, " ×"))
+        run: list[record.Item] = []
         if laboratory.chosen == BARCODES and laboratory.labels:
             help_text = "The label that is predicted: a column of the neuron table"
             labels = tuple((label, label, "") for label in laboratory.labels)
             now_label = laboratory.label
             set_label = laboratory.set_label
-            run.append(Choice("label", "Label", help_text, labels, now_label, set_label))
+            run.append(record.Choice("label", "Label", help_text, labels, now_label, set_label))
         # Without a result, the reason stands whole in the place of the plot.
         is_told = laboratory.problem and laboratory.chosen not in laboratory.results
         cost = laboratory.message if is_busy else " " if is_told else run_text(laboratory)
-        run.append(Text("cost", cost, "quiet", is_line=True))
+        run.append(record.Text("cost", cost, "quiet", is_line=True))
         if is_busy:
             # In this row: a row of its own would move the plot.
-            run.append(Progress("progress", "Experiment", laboratory.share))
+            run.append(record.Progress("progress", "Experiment", laboratory.share))
             help_text = "Stop the experiment; the next run goes on where it was"
-            run.append(Action("stop", "Stop", help_text, laboratory.stop))
+            run.append(record.Action("stop", "Stop", help_text, laboratory.stop))
         else:
             help_text = "Show the stimulus to the model; the screen stays in use meanwhile"
-            run.append(Action("run", "Run", help_text, laboratory.start, laboratory.problem))
+            run.append(record.Action("run", "Run", help_text, laboratory.start, laboratory.problem))
         error = laboratory.error
         return [
-            Row("choice", tuple(choice), wide="experiment"),
-            Text("explanation", f"{explanation(laboratory)} {OF_MODEL}", "quiet"),
-            Row("running", tuple(run), wide="cost"),
-            Text("error", "" if error is None else f"✕ {error}", "problem"),
+            record.Row("choice", tuple(choice), wide="experiment"),
+            record.Text("explanation", f"{explanation(laboratory)} {OF_MODEL}", "quiet"),
+            record.Row("running", tuple(run), wide="cost"),
+            record.Text("error", "" if error is None else f"✕ {error}", "problem"),
         ]
 
-    def _plot(self) -> Sequence[Item]:
+    def _plot(self) -> Sequence[record.Item]:
         return [lab_content(self._laboratory, self._state, self._info.shown)]
 
-    def _found(self) -> Sequence[Item | Row]:
+    def _found(self) -> Sequence[record.Item | record.Row]:
         session, neuron = self._state.session, self._info.shown
         return [
-            Text("neuron", neuron_text(self._laboratory, session, neuron)),
-            Text("found", summary(self._laboratory), "quiet"),
-            Row("actions", self._actions()),
+            record.Text("neuron", neuron_text(self._laboratory, session, neuron)),
+            record.Text("found", summary(self._laboratory), "quiet"),
+            record.Row("actions", self._actions()),
         ]
 
-    def _actions(self) -> tuple[Item, ...]:
+    def _actions(self) -> tuple[record.Item, ...]:
         laboratory = self._laboratory
         no_result = "" if laboratory.chosen in laboratory.results else NO_RESULT
-        actions: list[Item] = []
+        actions: list[record.Item] = []
         if laboratory.experiment is not None:
             colour = partial(self._colour_by, "lab")
             help_text = "Colour the neurons by the result"
-            actions.append(Action("colour", "Colour field", help_text, colour, no_result))
+            actions.append(record.Action("colour", "Colour field", help_text, colour, no_result))
         if laboratory.search is not None and self._edits.get("picture") is not None:
             help_text = "Show the recorded video to the model again"
-            actions.append(Action("what_if", "As recorded", help_text, self._edits.put_video))
+            actions.append(
+                record.Action("what_if", "As recorded", help_text, self._edits.put_video)
+            )
         elif laboratory.search is not None:
             help_text = "Show this input to the model in place of the video, in What if"
-            actions.append(Action("what_if", "What if", help_text, self._edit, no_result))
+            actions.append(record.Action("what_if", "What if", help_text, self._edit, no_result))
         return (
             *actions,
-            Menu(
+            record.Menu(
                 "export",
                 "Export",
                 "Save the result of every neuron as a table, the plot, or the inputs",
                 tuple(self._exports()),
                 no_result,
             ),
-            Action(
+            record.Action(
                 "python",
                 "Copy as Python",
                 "Copy the commands that repeat this experiment in a script",
-                lambda: Clipboard(laboratory.as_python(), "The script is on the clipboard"),
+                lambda: record.Clipboard(laboratory.as_python(), "The script is on the clipboard"),
                 laboratory.problem,
             ),
         )
 
-    def _edit(self) -> ShowPanel | None:
+    def _edit(self) -> record.ShowPanel | None:
         picture = self._laboratory.picture()
         if picture is None:
             return None
         self._edits.put_video(picture)
-        return ShowPanel("What if")
+        return record.ShowPanel("What if")
 
-    def _exports(self) -> Sequence[Action]:
+    def _exports(self) -> Sequence[record.Action]:
         laboratory, chosen = self._laboratory, self._laboratory.chosen
 
-        def table(end: str) -> SaveFile:
-            return SaveFile(f"{chosen}.{end}", laboratory.write)
+        def table(end: str) -> record.SaveFile:
+            return record.SaveFile(f"{chosen}.{end}", laboratory.write)
 
-        def picture(end: str) -> SavePicture:
+        def picture(end: str) -> record.SavePicture:
             session, result = self._state.session, laboratory.results.get(chosen)
             texts = neuron_text(laboratory, session, self._info.shown)
             of = "" if session is None else f"{label_of(chosen)}, session: {session.id}"
             model = "" if result is None else f"model: {result.predictor_id}"
             lines = (of, model, texts, summary(laboratory))
             text = "\n".join(line for line in lines if line)
-            return SavePicture(f"{chosen}.{end}", "content", text)
+            return record.SavePicture(f"{chosen}.{end}", "content", text)
 
         if laboratory.search is not None:
             help_text = "Save the found inputs into a folder"
-            inputs = partial(SaveFile, chosen, laboratory.write)
-            files = [Action("files", "Inputs (files)…", help_text, inputs)]
+            inputs = partial(record.SaveFile, chosen, laboratory.write)
+            files = [record.Action("files", "Inputs (files)…", help_text, inputs)]
         else:
-            files = [*file_actions(TABLES, "Save the table", table)]
-        return [*files, *file_actions(PICTURES, "Save the plot", picture)]
+            files = [*record.file_actions(record.TABLES, "Save the table", table)]
+        return [*files, *record.file_actions(record.PICTURES, "Save the plot", picture)]
 
 
 # -- texts ---------------------------------------------------------------------------
@@ -332,7 +310,7 @@ def _found_text(result: ExperimentResult, columns: dict[str, float]) -> str:
 
 
 # -- plots ---------------------------------------------------------------------------
-def lab_content(laboratory: Laboratory, state: LiveState, neuron: int | None) -> Content:
+def lab_content(laboratory: Laboratory, state: LiveState, neuron: int | None) -> record.Content:
     """Return the plot of the chosen experiment, search or decoding.
 
     `neuron` is an index in the session, None without one.
@@ -340,18 +318,18 @@ def lab_content(laboratory: Laboratory, state: LiveState, neuron: int | None) ->
     decoding, result = laboratory.decoding, laboratory.result
     if laboratory.exciting is not None:
         frame = _found_frame(state, laboratory.exciting)
-        return Image("content", INPUT, _gray(frame), palette.CURSOR)
+        return record.Image("content", INPUT, _gray(frame), palette.CURSOR)
     if decoding is not None:
         return _confusion(decoding)
     at = _place_of(result, neuron)
     if result is None:
-        return Message("content", "Experiment", _waiting_text(laboratory))
+        return record.Message("content", "Experiment", _waiting_text(laboratory))
     if at is None:
-        return Message("content", "Experiment", NO_NEURON)
+        return record.Message("content", "Experiment", NO_NEURON)
     if result.findings.average is not None:
         return _field(result, result.findings.average[at], state, at)
     if result.findings.levels is None or result.findings.curves is None:
-        return Message("content", "Experiment", "")
+        return record.Message("content", "Experiment", "")
     curve = result.findings.curves[at]
     if result.experiment.period is None:
         return _level_curve(result, result.findings.levels, curve)
@@ -360,7 +338,7 @@ def lab_content(laboratory: Laboratory, state: LiveState, neuron: int | None) ->
     angles = [(preferred, palette.CURSOR, False), (true, palette.RECORDED, True)]
     spokes = tuple(angle for angle in angles if np.isfinite(angle[0]))
     levels = result.findings.levels
-    return Polar("content", DIRECTIONS, levels, curve, palette.PREDICTED, spokes)
+    return record.Polar("content", DIRECTIONS, levels, curve, palette.PREDICTED, spokes)
 
 
 def _waiting_text(laboratory: Laboratory) -> str:
@@ -384,14 +362,14 @@ def _true_direction(laboratory: Laboratory, result: ExperimentResult, at: int) -
     return float("nan") if true is None else float(true[at])
 
 
-def _level_curve(result: ExperimentResult, levels: np.ndarray, curve: np.ndarray) -> Curves:
+def _level_curve(result: ExperimentResult, levels: np.ndarray, curve: np.ndarray) -> record.Curves:
     # Levels double from one to the next: their places are equally far apart.
     places = np.arange(len(levels), dtype=float)
     unit = result.experiment.unit
-    return Curves(
+    return record.Curves(
         "content",
         LEVELS,
-        (Line("", palette.PREDICTED, places, curve),),
+        (record.Line("", palette.PREDICTED, places, curve),),
         result.experiment.label.lower() + (f" ({unit})" if unit else ""),
         "response (s.d.)",
         tuple((float(at), f"{level:g}") for at, level in enumerate(levels)),
@@ -399,14 +377,14 @@ def _level_curve(result: ExperimentResult, levels: np.ndarray, curve: np.ndarray
     )
 
 
-def _confusion(decoding: "BarcodeDecoding") -> Matrix:
+def _confusion(decoding: "BarcodeDecoding") -> record.Matrix:
     classes, shares = decoding.found.classes, decoding.found.confusion
     rows = [[f"{100 * share:z.0f} %" for share in row] for row in shares.tolist()]
     tips = [
         [f"{share} of {true} are predicted as {k}" for k, share in zip(classes, row, strict=True)]
         for true, row in zip(classes, rows, strict=True)
     ]
-    return Matrix(
+    return record.Matrix(
         "content",
         CONFUSION.format(label=decoding.label),
         classes,
@@ -429,7 +407,7 @@ def _found_frame(state: LiveState, found: "ExcitingInputs") -> UInt8[np.ndarray,
 
 def _field(
     result: ExperimentResult, average: Float[np.ndarray, "row column"], state: LiveState, at: int
-) -> Image:
+) -> record.Image:
     """Return a receptive field over the frame at the cursor, with centre and ellipse."""
     columns = {name: float(values[at]) for name, values in result.findings.columns.items()}
     # At the size of the frames: the value of the grid at each pixel.
@@ -438,7 +416,7 @@ def _field(
     )
     centre = columns["column_px"], columns["row_px"]
     outline = _ellipse(columns)
-    return Image(
+    return record.Image(
         "content",
         FIELD,
         _over(average[row][:, column], _frame(state, result.size)),

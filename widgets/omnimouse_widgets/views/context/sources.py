@@ -35,33 +35,7 @@ from omnimouse_model.live.sources import (
 from omnimouse_model.live.state import ColourBy
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_widgets import palette
-from omnimouse_widgets.views.record import (
-    NO_SESSION,
-    PICTURES,
-    TABLES,
-    Action,
-    AskText,
-    Block,
-    Choice,
-    Clipboard,
-    Column,
-    Curves,
-    Item,
-    Line,
-    LongTable,
-    Matrix,
-    Menu,
-    Message,
-    Number,
-    Progress,
-    Row,
-    SaveFile,
-    SavePicture,
-    Switch,
-    Table,
-    Text,
-    file_actions,
-)
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.text.model import is_unfitted
 
 Page = Literal["figure", "means", "values", "table"]
@@ -158,17 +132,17 @@ class SourcesView(OfController):
             setattr(self, name, value)
         self.changed.emit()
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the question and its run, what was found, and its actions."""
         events, sources = self._sources.state.events, self._sources
         asked = [sources.changed, events.session, events.mask, events.selection]
         asked += [events.predictor_name, self._results.changed, self._workers.changed]
         shown = [sources.measured, sources.changed, self.changed]
         return [
-            Block(self._controls, asked, follow=self._look, grows=True),
-            Block(self._shown, shown, grows=True),
-            Block(self._found, shown, grows=True),
-            Block(self._actions, [*asked, sources.measured, self.changed], grows=True),
+            record.Block(self._controls, asked, follow=self._look, grows=True),
+            record.Block(self._shown, shown, grows=True),
+            record.Block(self._found, shown, grows=True),
+            record.Block(self._actions, [*asked, sources.measured, self.changed], grows=True),
         ]
 
     def _look(self, is_seen: bool) -> None:
@@ -180,10 +154,10 @@ class SourcesView(OfController):
             self.changed.emit()
 
     # -- question ---------------------------------------------------------------------
-    def _controls(self) -> Sequence[Item | Row]:
+    def _controls(self) -> Sequence[record.Item | record.Row]:
         sources = self._sources
         questions = tuple((name, *texts) for name, texts in QUESTIONS.items())
-        question = Choice(
+        question = record.Choice(
             "question",
             "Question",
             "What is asked",
@@ -194,32 +168,32 @@ class SourcesView(OfController):
         )
         return [
             question,
-            Text(
+            record.Text(
                 "explanation",
                 f"{TITLES[sources.question]}: information, not cause",
                 "quiet",
                 f"{EXPLANATIONS[sources.question]} {NO_CAUSE}",
                 is_line=True,
             ),
-            Row("settings", tuple(self._settings()), "end" * (sources.question == "areas")),
-            Row("answer", self._answer(), wide="model"),
-            Row("running", self._run(), wide="cost"),
-            Text("error", "" if sources.error is None else f"✕ {sources.error}", "problem"),
+            record.Row("settings", tuple(self._settings()), "end" * (sources.question == "areas")),
+            record.Row("answer", self._answer(), wide="model"),
+            record.Row("running", self._run(), wide="cost"),
+            record.Text("error", "" if sources.error is None else f"✕ {sources.error}", "problem"),
         ]
 
-    def _settings(self) -> Sequence[Item]:
+    def _settings(self) -> Sequence[record.Item]:
         sources = self._sources
         if sources.question == "areas":
             help_text = "Show only the past of the source, up to the guard"
             is_on = sources.is_lagged
             return [
-                Switch(
+                record.Switch(
                     "lagged", "Past only", help_text, is_on, lambda on: sources.set(is_lagged=on)
                 ),
-                Text("end", ""),
+                record.Text("end", ""),
             ]
-        items: list[Item] = [
-            Choice(
+        items: list[record.Item] = [
+            record.Choice(
                 "targets",
                 "Targets",
                 "Neurons that are predicted",
@@ -231,7 +205,7 @@ class SourcesView(OfController):
         if sources.question == "sources":
             help_text = "The neurons that the mask shows are a source of their own"
             items.append(
-                Switch(
+                record.Switch(
                     "group",
                     "+ painted neurons",
                     help_text,
@@ -242,19 +216,19 @@ class SourcesView(OfController):
             )
         return items
 
-    def _groups(self) -> tuple[Action, ...]:
+    def _groups(self) -> tuple[record.Action, ...]:
         sources = self._sources
 
-        def ask() -> AskText:
+        def ask() -> record.AskText:
             sources.painted()  # without neurons, there is nothing to name
             name = f"group {len(sources.state.groups) + 1}"
-            return AskText("Name of the group", name, sources.name_group)
+            return record.AskText("Name of the group", name, sources.name_group)
 
         help_text = "A named group is a source, and can be the targets, while others are painted"
         return (
-            Action("name", "Name the painted neurons…", help_text, ask),
+            record.Action("name", "Name the painted neurons…", help_text, ask),
             *(
-                Action(
+                record.Action(
                     f"forget {group.name}",
                     f"Forget {group.name} ({count(len(group.ids), 'neuron')})",
                     "It is no source any more",
@@ -264,7 +238,7 @@ class SourcesView(OfController):
             ),
         )
 
-    def _answer(self) -> tuple[Item, ...]:
+    def _answer(self) -> tuple[record.Item, ...]:
         sources = self._sources
         models = (
             ("quick", "by linear-gaussian", "Answers in seconds, for any recording"),
@@ -276,7 +250,7 @@ class SourcesView(OfController):
         # A smaller number becomes this one, and says so.
         unit = " windows (least)" if sources.windows == LEAST_WINDOWS else " windows"
         return (
-            Choice(
+            record.Choice(
                 "model",
                 "Model",
                 "Who predicts",
@@ -284,7 +258,7 @@ class SourcesView(OfController):
                 model,
                 lambda name: sources.set(is_quick=name == "quick"),
             ),
-            Number(
+            record.Number(
                 "windows",
                 "Windows",
                 help_text,
@@ -306,34 +280,34 @@ class SourcesView(OfController):
         fit = "" if self._sources.share else self._workers.fit
         return f"Fit: {fit}" if fit else self._sources.message
 
-    def _run(self) -> tuple[Item, ...]:
+    def _run(self) -> tuple[record.Item, ...]:
         sources = self._sources
         problem = self._problem
         # Without a result, the reason stands whole in the place of the figure.
         reason = problem if sources.result is not None else " "
         text = self._progress if sources.is_busy else reason if problem else sources.cost
-        cost = Text("cost", text, "quiet", is_line=True)
+        cost = record.Text("cost", text, "quiet", is_line=True)
         if sources.is_busy:
             help_text = "Stop; the same question goes on where it was"
             # In this row: a row of its own would move the plot.
-            bar = Progress("progress", "Sources", sources.share)
-            return cost, bar, Action("stop", "Stop", help_text, sources.stop)
+            bar = record.Progress("progress", "Sources", sources.share)
+            return cost, bar, record.Action("stop", "Stop", help_text, sources.stop)
         help_text = "Ask; the screen stays in use meanwhile"
-        return cost, Action("run", "Run", help_text, sources.start, problem)
+        return cost, record.Action("run", "Run", help_text, sources.start, problem)
 
     # -- what was found ---------------------------------------------------------------
-    def _shown(self) -> Sequence[Item | Row]:
+    def _shown(self) -> Sequence[record.Item | record.Row]:
         sources, found = self._sources, self._sources.result
         if sources.state.session is None:
-            return [Message("content", "Sources", NO_SESSION)]
+            return [record.Message("content", "Sources", record.NO_SESSION)]
         if found is None:
             text = "Measuring" if sources.is_busy else self._problem or NOT_RUN
-            return [Message("content", "Sources", text)]
+            return [record.Message("content", "Sources", text)]
         offered = _pages_of(found)
         # Another name where other pages are offered.
         name = "page" if "means" in offered else "view" if "values" in offered else "sheet"
-        choices: list[Item] = [
-            Choice(
+        choices: list[record.Item] = [
+            record.Choice(
                 name,
                 "View",
                 "What is shown",
@@ -346,17 +320,17 @@ class SourcesView(OfController):
         if isinstance(found, AreaMatrix) and found.plan.inputs:
             kinds = tuple((kind, _kind_text(found, kind), "") for kind in ("alone", "beyond"))
             choices.append(
-                Choice(
+                record.Choice(
                     "kind", "Matrix", "Which values", kinds, self.kind, lambda to: self.set(kind=to)
                 )
             )
-        return [Row("shown", tuple(choices)), *self._content(found)]
+        return [record.Row("shown", tuple(choices)), *self._content(found)]
 
     def _page_of(self, found: Finding) -> Page:
         """Return the chosen page, or the figure where a result has none of that name."""
         return self.page if self.page in _pages_of(found) else "figure"
 
-    def _content(self, found: Finding) -> Sequence[Item]:
+    def _content(self, found: Finding) -> Sequence[record.Item]:
         if self.page == "table":
             return [self._table(found)]
         if isinstance(found, SourceScores):
@@ -368,7 +342,7 @@ class SourcesView(OfController):
             return [informant_values(found) if is_table else informant_curves(found)]
         return [area_cells(found, self.kind if found.plan.inputs else "alone")]
 
-    def _table(self, found: Finding) -> Table | LongTable:
+    def _table(self, found: Finding) -> record.Table | record.LongTable:
         if isinstance(found, AreaMatrix) and found.plan.inputs:
             return area_table(found, (self.kind,))
         if not isinstance(found, SourceScores):
@@ -385,12 +359,12 @@ class SourcesView(OfController):
             if len(neurons):
                 self._selection.select(list(dict.fromkeys(neurons.tolist())))
 
-        return LongTable(
+        return record.LongTable(
             "content",
             "Sources of each neuron",
             self._version,
             tuple(
-                Column(name, name, tip, columns[name].dtype.kind == "U")
+                record.Column(name, name, tip, columns[name].dtype.kind == "U")
                 for name, tip in SOURCE_COLUMNS
             ),
             len(order),
@@ -413,56 +387,58 @@ class SourcesView(OfController):
     def _select(self, neuron: int) -> None:
         self._selection.select([neuron])
 
-    def _found(self) -> Sequence[Item | Row]:
+    def _found(self) -> Sequence[record.Item | record.Row]:
         found = self._sources.result
-        return [Text("found", "" if found is None else summary(found), "quiet")]
+        return [record.Text("found", "" if found is None else summary(found), "quiet")]
 
-    def _actions(self) -> Sequence[Item | Row]:
+    def _actions(self) -> Sequence[record.Item | record.Row]:
         refusal = NO_RESULT if self._sources.result is None else ""
         quantity: ColourBy = "informant" if self._sources.question == "informants" else "source"
-        actions: list[Item] = []
+        actions: list[record.Item] = []
         if self._sources.question != "areas":
             help_text = "Colour the neurons by the result"
             colour = partial(self._colour_by, quantity)
-            actions.append(Action("colour", "Colour field", help_text, colour, refusal))
+            actions.append(record.Action("colour", "Colour field", help_text, colour, refusal))
         help_text = "Save the table or the figure"
-        actions.append(Menu("export", "Export", help_text, tuple(self._exports()), refusal))
+        actions.append(record.Menu("export", "Export", help_text, tuple(self._exports()), refusal))
         help_text = "Copy the commands that repeat this analysis in a script"
         problem = self._problem
-        actions.append(Action("python", "Copy as Python", help_text, self._copy, problem))
-        return [Row("actions", tuple(actions))]
+        actions.append(record.Action("python", "Copy as Python", help_text, self._copy, problem))
+        return [record.Row("actions", tuple(actions))]
 
-    def _copy(self) -> Clipboard:
-        return Clipboard(self._sources.as_python(), "The script is on the clipboard")
+    def _copy(self) -> record.Clipboard:
+        return record.Clipboard(self._sources.as_python(), "The script is on the clipboard")
 
-    def _exports(self) -> Sequence[Action]:
+    def _exports(self) -> Sequence[record.Action]:
         sources, name = self._sources, self._sources.question
         found = sources.result
         is_table = found is not None and self._page_of(found) in ("values", "table")
         refusal = ONLY_TABLE if is_table else ""
 
-        def file(end: str) -> SaveFile:
-            return SaveFile(f"{name}.{end}", sources.write)
+        def file(end: str) -> record.SaveFile:
+            return record.SaveFile(f"{name}.{end}", sources.write)
 
-        def picture(end: str) -> SavePicture:
+        def picture(end: str) -> record.SavePicture:
             text = "" if found is None else summary(found, has_means=True)
             if isinstance(found, AreaMatrix):
                 text = f"{TITLES['areas']}, {_kind_text(found, self.kind)}\n{text}"
             recording = "" if found is None else f"session: {found.session}"
-            return SavePicture(f"{name}.{end}", "content", f"{recording}\n{text}\n{NO_CAUSE}")
+            return record.SavePicture(
+                f"{name}.{end}", "content", f"{recording}\n{text}\n{NO_CAUSE}"
+            )
 
-        def values() -> SaveFile:
-            return SaveFile("informants_values.csv", partial(sources.write, of_figure=True))
+        def values() -> record.SaveFile:
+            return record.SaveFile("informants_values.csv", partial(sources.write, of_figure=True))
 
         unmeasured = "" if _is_measured(found) else NOT_MEASURED
         return [
-            *file_actions(TABLES, "Save the table", file),
+            *record.file_actions(record.TABLES, "Save the table", file),
             *(
-                [Action("values", "Values (CSV)…", PAGES["values"][1], values, unmeasured)]
+                [record.Action("values", "Values (CSV)…", PAGES["values"][1], values, unmeasured)]
                 if isinstance(found, Informants)
                 else []
             ),
-            *file_actions(PICTURES, "Save the figure", picture, refusal),
+            *record.file_actions(record.PICTURES, "Save the figure", picture, refusal),
         ]
 
 
@@ -502,7 +478,7 @@ def found_title(found: Finding) -> str:
     return QUESTIONS["informants" if isinstance(found, Informants) else "areas"][0]
 
 
-def found_table(found: Finding, select: Callable[[int], object] | None = None) -> Table:
+def found_table(found: Finding, select: Callable[[int], object] | None = None) -> record.Table:
     """Return all numbers of a result; `select` gets the neuron of a pressed row."""
     if isinstance(found, SourceScores):
         return source_table(found)
@@ -557,7 +533,7 @@ def bar_order(found: SourceScores) -> np.ndarray:
     return np.asarray(np.lexsort((-total, found.areas)))
 
 
-def source_bars(found: SourceScores, select: Callable[[int], object]) -> Curves:
+def source_bars(found: SourceScores, select: Callable[[int], object]) -> record.Curves:
     """Return stacked bars of the shares of each neuron, sorted in each area.
 
     Negative shares are stacked below 0: what is above, less what is below, is v(all).
@@ -577,12 +553,12 @@ def source_bars(found: SourceScores, select: Callable[[int], object]) -> Curves:
         if 0 <= number < len(order):
             select(int(found.neurons[order[number]]))
 
-    return Curves(
+    return record.Curves(
         "content",
         "Shares of the sources; press a bar to select its neuron",
         # The tallest first: the others are drawn over it.
         tuple(
-            Line(label, colours[k], x, ends[k], "", bar=0.9)
+            record.Line(label, colours[k], x, ends[k], "", bar=0.9)
             for k in reversed(range(len(found.names)))
             for label, ends in ((source_label(found.names[k]), tops), ("", bottoms))
         ),
@@ -601,7 +577,7 @@ def source_bars(found: SourceScores, select: Callable[[int], object]) -> Curves:
     )
 
 
-def mean_points(found: SourceScores) -> tuple[Line, ...]:
+def mean_points(found: SourceScores) -> tuple[record.Line, ...]:
     """Return means over the neurons of each kind of value, with their intervals."""
     n = np.arange(len(found.names), dtype=float)
     marks = (palette.PINS[0], "o", -0.2), (palette.PREDICTED, "s", 0.0), (palette.PINS[1], "d", 0.2)
@@ -610,7 +586,7 @@ def mean_points(found: SourceScores) -> tuple[Line, ...]:
     for kind, (colour, symbol, beside) in zip(order, marks, strict=True):
         points = [found.mean_of(kind, name) for name in found.names]
         lines.append(
-            Line(
+            record.Line(
                 kind,
                 colour,
                 n + beside,
@@ -627,14 +603,14 @@ def mean_points(found: SourceScores) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def source_means(found: SourceScores) -> Curves:
+def source_means(found: SourceScores) -> record.Curves:
     """Return what each source tells alone, its share, and what is unique to it."""
     total, lines = found.mean_total().value, mean_points(found)
     ends = np.concatenate([[0.0, np.nan_to_num(total)], *(line.ends.ravel() for line in lines)])
     heights = np.concatenate([ends, *(line.y for line in lines)])
     low, high = float(np.nanmin(heights)), float(np.nanmax(heights))
     span = max(high - low, 1e-6)
-    return Curves(
+    return record.Curves(
         "content",
         "Alone, share and unique: where alone is large and unique is small, others tell the same",
         lines,
@@ -722,16 +698,18 @@ def read_source_rows(
     ]
 
 
-def source_table(found: SourceScores) -> Table:
+def source_table(found: SourceScores) -> record.Table:
     """Return one row per neuron and source."""
     names = tuple(title for title, _ in SOURCE_COLUMNS)
     columns, order = source_rows(found, "v(all)", is_descending=True)
     rows = read_source_rows(columns, names, source_colours(len(found.names)), order)
-    return Table("content", "Sources of each neuron", names, tuple(texts for texts, _ in rows))
+    return record.Table(
+        "content", "Sources of each neuron", names, tuple(texts for texts, _ in rows)
+    )
 
 
 # -- informants ----------------------------------------------------------------------
-def informant_curves(found: Informants) -> Curves:
+def informant_curves(found: Informants) -> record.Curves:
     """Return the values of the first informants, and of as many random neurons.
 
     Before they are measured: what each informant adds to the regression.
@@ -739,11 +717,11 @@ def informant_curves(found: Informants) -> Curves:
     if not _is_measured(found):
         ranks = np.arange(1, len(found.order) + 1)
         tips = tuple(str(found.unit_ids[neuron]) for neuron in found.order)
-        line = Line(
+        line = record.Line(
             "added in the regression", palette.PREDICTED, ranks.astype(float),
             found.adds[found.order], "o", tips=tips,
         )  # fmt: skip
-        return Curves(
+        return record.Curves(
             "content", "What each informant adds to the regression", (line,),
             "rank of the informant", UP, None, in_view=(0.0,),
         )  # fmt: skip
@@ -754,7 +732,7 @@ def informant_curves(found: Informants) -> Curves:
         ("random neurons", palette.VISIBLE, "s", found.random_curve()),
     ):
         lines.append(
-            Line(
+            record.Line(
                 label,
                 colour,
                 x,
@@ -768,7 +746,7 @@ def informant_curves(found: Informants) -> Curves:
             )
         )
     everyone = found.everyone().value
-    return Curves(
+    return record.Curves(
         "content",
         "What the first informants tell, beside random neurons",
         tuple(lines),
@@ -781,7 +759,7 @@ def informant_curves(found: Informants) -> Curves:
     )
 
 
-def informant_values(found: Informants) -> Table:
+def informant_values(found: Informants) -> record.Table:
     """Return the points of `informant_curves` as a table."""
 
     def text(one: Estimate) -> str:
@@ -794,10 +772,10 @@ def informant_values(found: Informants) -> Table:
     n_others = len(found.adds) - len(found.targets)
     rows.append((f"all {n_others:,}", text(found.everyone()), ""))
     label = "Share of the targets' variance with its 95 % interval"
-    return Table("content", label, ("visible", "informants", "random neurons"), tuple(rows))
+    return record.Table("content", label, ("visible", "informants", "random neurons"), tuple(rows))
 
 
-def informant_table(found: Informants, select: Callable[[int], object] | None) -> Table:
+def informant_table(found: Informants, select: Callable[[int], object] | None) -> record.Table:
     """Return the informants, the first tells most."""
     rows = tuple(
         (
@@ -812,16 +790,16 @@ def informant_table(found: Informants, select: Callable[[int], object] | None) -
     neurons = found.order.tolist()
     titles = ("rank", "unit", "area", "adds")
     pick = None if select is None else lambda row: select(int(neurons[row]))
-    return Table("content", "Informants", titles, rows, pick)
+    return record.Table("content", "Informants", titles, rows, pick)
 
 
 # -- areas ---------------------------------------------------------------------------
-def area_cells(found: AreaMatrix, kind: AreaKind) -> Matrix:
+def area_cells(found: AreaMatrix, kind: AreaKind) -> record.Matrix:
     """Return the matrix of areas with its intervals."""
     labels, (values, low, high) = found.plan.labels, found.matrix(kind)
     finite = values[np.isfinite(values)]
     n = range(len(labels))
-    return Matrix(
+    return record.Matrix(
         "content",
         f"From rows to columns, {kind}",
         labels,
@@ -843,7 +821,7 @@ def area_cells(found: AreaMatrix, kind: AreaKind) -> Matrix:
     )
 
 
-def area_table(found: AreaMatrix, kinds: Sequence[AreaKind] = ("alone", "beyond")) -> Table:
+def area_table(found: AreaMatrix, kinds: Sequence[AreaKind] = ("alone", "beyond")) -> record.Table:
     """Return one row per kind, source and target."""
     kinds = kinds if found.plan.inputs else ("alone",)
     rows = tuple(
@@ -852,4 +830,6 @@ def area_table(found: AreaMatrix, kinds: Sequence[AreaKind] = ("alone", "beyond"
         for source in found.plan.labels
         for target in found.plan.labels
     )
-    return Table("content", "From area to area", ("from", "to", "kind", "value (95 %)"), rows)
+    return record.Table(
+        "content", "From area to area", ("from", "to", "kind", "value (95 %)"), rows
+    )

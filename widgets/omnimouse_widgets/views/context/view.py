@@ -34,6 +34,7 @@ from omnimouse_model.live.sweeps import MAX_COMPARED, Sweeps
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.storage.tables import Column, write_table
 from omnimouse_widgets import palette
+from omnimouse_widgets.views import record
 from omnimouse_widgets.views.context.curves import DASHES, TIP, DrawnSweep, context_plots, place_on
 from omnimouse_widgets.views.context.settings import (
     SweepSettings,
@@ -41,27 +42,6 @@ from omnimouse_widgets.views.context.settings import (
     usual_neurons,
 )
 from omnimouse_widgets.views.form import Form
-from omnimouse_widgets.views.record import (
-    NO_SESSION,
-    Action,
-    Block,
-    CurrentRow,
-    Curves,
-    Item,
-    Legend,
-    Menu,
-    Message,
-    Overlay,
-    Progress,
-    Row,
-    SaveFile,
-    SavePicture,
-    Settings,
-    Switch,
-    Table,
-    Text,
-    Tone,
-)
 from omnimouse_widgets.views.text.model import failure_text
 from omnimouse_widgets.views.text.tier_score import train_warning, window_tier_text
 
@@ -118,23 +98,23 @@ class ContextView(OfController):
         self.form.changed.connect(self._suggest)
         self._saved: Path | None = None
         self._unconfirmed: Path | None = None
-        self._plots: tuple[list[object], tuple[Curves, ...]] = ([], ())
+        self._plots: tuple[list[object], tuple[record.Curves, ...]] = ([], ())
 
-    def blocks(self) -> Sequence[Block]:
+    def blocks(self) -> Sequence[record.Block]:
         """Return the record: controls, plots or form, mark, texts, and saved sweeps."""
         events, results, sweeps = self._state.events, self._results, self._sweeps
         mask = [events.window, events.mask, events.selection, results.changed]
         curves = [self.changed, *mask, events.predictor_name, sweeps.changed]
         costs = [events.session, events.device, self.form.changed]
         return [
-            Block(tuple, [self.changed], follow=self._follow),
-            Block(self._controls, curves, grows=True),
+            record.Block(tuple, [self.changed], follow=self._follow),
+            record.Block(self._controls, curves, grows=True),
             # Above the plots: in a low window, what is below them needs scrolling.
-            Block(self._running, [sweeps.changed], grows=True),
-            Block(self._content, [*curves, *costs], grows=True),
-            Block(self._marks, [self.changed, *mask], grows=True),
-            Block(self._texts, curves, grows=True),
-            Block(self._list, [self.changed, sweeps.changed], grows=True),
+            record.Block(self._running, [sweeps.changed], grows=True),
+            record.Block(self._content, [*curves, *costs], grows=True),
+            record.Block(self._marks, [self.changed, *mask], grows=True),
+            record.Block(self._texts, curves, grows=True),
+            record.Block(self._list, [self.changed, sweeps.changed], grows=True),
         ]
 
     # -- what the user does -----------------------------------------------------------
@@ -172,30 +152,30 @@ class ContextView(OfController):
         self.open("")
 
     # -- controls ---------------------------------------------------------------------
-    def _controls(self) -> Sequence[Item | Row]:
+    def _controls(self) -> Sequence[record.Item | record.Row]:
         pages = {
             "sweep": ("Sweep…", "Sweep over many windows in the background"),
             "saved": ("Saved…", "Compare, resume or delete sweeps"),
         }
         live = "Show the curves of the target and the selected neurons over the test part"
         return [
-            Row(
+            record.Row(
                 "controls",
                 (
-                    Switch("live", "Live", live, self.is_live, self.set_live),
+                    record.Switch("live", "Live", live, self.is_live, self.set_live),
                     *(
-                        Switch(page, *words, self.page == page, self._opener(page))
+                        record.Switch(page, *words, self.page == page, self._opener(page))
                         for page, words in pages.items()
                     ),
                     self._export(),
-                    Text("space", ""),
+                    record.Text("space", ""),
                 ),
                 wide="space",
             ),
             *self._conditions(),
         ]
 
-    def _conditions(self) -> Sequence[Row]:
+    def _conditions(self) -> Sequence[record.Row]:
         """Return a switch per condition that is drawn; none for a single one, unless hidden."""
         plans = [each.sweep.plan for each in self.drawn()]
         contexts = [context for plan in plans for context in plan.contexts]
@@ -205,38 +185,45 @@ class ContextView(OfController):
         # A condition that stays hidden from before needs its switch also alone.
         if len(self._offered) < 2 and not {*self._offered} & {*self.hidden}:
             return []
-        return [Row("conditions", (*map(self._condition, self._offered), Text("end", "")), "end")]
+        return [
+            record.Row(
+                "conditions", (*map(self._condition, self._offered), record.Text("end", "")), "end"
+            )
+        ]
 
     def _opener(self, page: str) -> Callable[[bool], None]:
         return lambda is_on: self.open(cast(Page, page) if is_on else "")
 
-    def _condition(self, label: str) -> Switch:
+    def _condition(self, label: str) -> record.Switch:
         def set_shown(is_shown: bool) -> None:
             others = [other for other in self.hidden if other != label]
             self.hide(others if is_shown else [*others, label])
 
         sign = SIGNS[palette.CONDITION_SYMBOLS[label]], palette.CONDITION_COLOURS[label]
         text = f"Show or hide the curves with {label} as input"
-        return Switch(f"condition {label}", label, text, label not in self.hidden, set_shown, sign)
+        return record.Switch(
+            f"condition {label}", label, text, label not in self.hidden, set_shown, sign
+        )
 
-    def _export(self) -> Menu:
+    def _export(self) -> record.Menu:
         reason = ""
         if not any(each.sweep.rows for each in self.drawn()):
             missing = " ".join(self.missing().split()) or "Wait for the first points"
             reason = f"There is nothing to save. {missing.rstrip('.')}."
         elif self.page == "sweep":
             reason = "Close the form first: the plots are behind it"
-        return Menu(
+        return record.Menu(
             "export",
             "Export",
             "Save the displayed sweeps as a table or a picture",
             (
-                Action("csv", "Table (CSV)", "All points as one table",
-                       lambda: SaveFile("context.csv", lambda path: [self.write_csv(path)])),
-                Action("png", "Picture (PNG)", "The plots as they are drawn",
-                       lambda: SavePicture("context.png", "", self._signs())),
-                Action("svg", "Drawing (SVG)", "The plots as lines and texts",
-                       lambda: SavePicture("context.svg", "", self._signs())),
+                record.Action("csv", "Table (CSV)", "All points as one table",
+                              lambda: record.SaveFile("context.csv",
+                                                      lambda path: [self.write_csv(path)])),
+                record.Action("png", "Picture (PNG)", "The plots as they are drawn",
+                              lambda: record.SavePicture("context.png", "", self._signs())),
+                record.Action("svg", "Drawing (SVG)", "The plots as lines and texts",
+                              lambda: record.SavePicture("context.svg", "", self._signs())),
             ),
             reason,
         )  # fmt: skip
@@ -311,18 +298,21 @@ class ContextView(OfController):
             self._suggested = fitting
             self.form.set("neurons", ", ".join(map(str, fitting)))
 
-    def _content(self) -> Sequence[Item | Row]:
+    def _content(self) -> Sequence[record.Item | record.Row]:
         if self.page == "sweep":
             return self._form_items()
         drawn = self.drawn()
         if not any(each.sweep.rows for each in drawn):
             text = self.missing() or no_curve_text(self._results)
-            return [Message("curves", "Context curves", text)]
+            return [record.Message("curves", "Context curves", text)]
         # Also of one curve: rows stay in place when others come.
         signs = [(DASHES[each.line][1], palette.EDGE, each.legend) for each in drawn]
-        return [Legend("sweeps", tuple(signs)), Row("plots", self._drawn_plots(drawn))]
+        return [
+            record.Legend("sweeps", tuple(signs)),
+            record.Row("plots", self._drawn_plots(drawn)),
+        ]
 
-    def _drawn_plots(self, drawn: Sequence[DrawnSweep]) -> tuple[Curves, ...]:
+    def _drawn_plots(self, drawn: Sequence[DrawnSweep]) -> tuple[record.Curves, ...]:
         mark = self._mark()
         is_drawn = mark is not None and mark.is_comparable and np.isfinite(mark.score)
         marked = (mark.score,) if mark is not None and is_drawn else ()
@@ -332,9 +322,9 @@ class ContextView(OfController):
             self._plots = made, context_plots(drawn, self.hidden, marked)
         return self._plots[1]
 
-    def _form_items(self) -> Sequence[Item | Row]:
+    def _form_items(self) -> Sequence[record.Item | record.Row]:
         text, refusal = "", ""
-        tone: Tone = "quiet"
+        tone: record.Tone = "quiet"
         try:
             plan = self.form.read().plan(self._state)
             estimate = self._sweeps.estimate(plan)
@@ -344,16 +334,18 @@ class ContextView(OfController):
             text, tone, refusal = ("" if self.form.refusal else str(error)), "warning", str(error)
         session, needs = self._state.session, self._results.needs
         if session is None:
-            refusal = NO_SESSION
+            refusal = record.NO_SESSION
         elif needs is not None and (remedy := check_compatibility(needs, session).remedy):
             text, tone, refusal = remedy, "warning", remedy
         elif self._sweeps.is_busy:
             refusal = "A sweep runs already: cancel it, or wait"
-        start = Action("start", "Start", "Start the sweep in the background", self.start, refusal)
-        summary = Text("estimate", text, tone)
+        start = record.Action(
+            "start", "Start", "Start the sweep in the background", self.start, refusal
+        )
+        summary = record.Text("estimate", text, tone)
         # A sweep may take hours: Enter takes a value, and only the button begins it.
-        return [Settings("settings", self.form),
-                Row("start row", (summary, start), wide="estimate")]  # fmt: skip
+        return [record.Settings("settings", self.form),
+                record.Row("start row", (summary, start), wide="estimate")]  # fmt: skip
 
     # -- mark and texts ---------------------------------------------------------------
     def _mark(self) -> CurrentPoint | None:
@@ -379,12 +371,12 @@ class ContextView(OfController):
         score = float("nan") if problem else mark.score
         return replace(mark, score=score, problem=problem, is_comparable=not problem)
 
-    def _marks(self) -> Sequence[Item]:
+    def _marks(self) -> Sequence[record.Item]:
         mark, marks = self._mark(), []
         plots = {plot.name: plot.limits for plot in self._plots[1]}
         for axis in AXES:
-            line = Overlay(f"line {axis}", axis, palette.CURSOR, dash="dotted")
-            star = Overlay(f"star {axis}", axis, palette.CURSOR, symbol="star")
+            line = record.Overlay(f"line {axis}", axis, palette.CURSOR, dash="dotted")
+            star = record.Overlay(f"star {axis}", axis, palette.CURSOR, symbol="star")
             limits = plots.get(axis)
             if mark is not None and limits is not None:
                 place = place_on(axis, getattr(mark.context, axis))
@@ -414,7 +406,7 @@ class ContextView(OfController):
         """The mask on screen, such as "★ this mask: r = 0.43 over 64 windows"."""
         return point_text(self._mark())
 
-    def _texts(self) -> Sequence[Item]:
+    def _texts(self) -> Sequence[record.Item]:
         if self.page == "sweep":
             return []
         error, refused = self._sweeps.error, ""
@@ -429,52 +421,54 @@ class ContextView(OfController):
         return [
             # A line each, also without a text: the plots keep their height.
             *(
-                Text(name, text or " ", "quiet", f"{text}\n{TIP}", is_line=True)
+                record.Text(name, text or " ", "quiet", f"{text}\n{TIP}", is_line=True)
                 for name, text in zip(("status", "asked"), status, strict=True)
             ),
-            Text("mark", self.mark or " ", "quiet", f"{self.mark}\n{TIP}".strip(), is_line=True),
-            Text("refused", refused, "quiet"),
-            Text("problem", "" if error is None else str(error), "problem"),
+            record.Text(
+                "mark", self.mark or " ", "quiet", f"{self.mark}\n{TIP}".strip(), is_line=True
+            ),
+            record.Text("refused", refused, "quiet"),
+            record.Text("problem", "" if error is None else str(error), "problem"),
         ]
 
     # -- background and saved sweeps --------------------------------------------------
-    def _running(self) -> Sequence[Item | Row]:
+    def _running(self) -> Sequence[record.Item | record.Row]:
         sweeps = self._sweeps
         if not sweeps.is_busy:
             return []
-        pause = Action("pause", "Pause", "Pause after this window", sweeps.pause)
+        pause = record.Action("pause", "Pause", "Pause after this window", sweeps.pause)
         if sweeps.is_paused:
-            pause = Action("pause", "Resume", "Continue the sweep", sweeps.resume)
+            pause = record.Action("pause", "Resume", "Continue the sweep", sweeps.resume)
         stop = "Stop the sweep; its points are saved, and it can be resumed"
         return [
-            Text("progress", f"Sweep: {sweeps.message}", "quiet", is_line=True),
-            Row(
+            record.Text("progress", f"Sweep: {sweeps.message}", "quiet", is_line=True),
+            record.Row(
                 "running",
                 (
-                    Progress("share", "Sweep in the background", sweeps.progress.share),
+                    record.Progress("share", "Sweep in the background", sweeps.progress.share),
                     pause,
-                    Action("cancel", "Cancel", stop, sweeps.cancel),
+                    record.Action("cancel", "Cancel", stop, sweeps.cancel),
                 ),
                 wide="share",
             ),
         ]
 
-    def _list(self) -> Sequence[Item | Row]:
+    def _list(self) -> Sequence[record.Item | record.Row]:
         sweeps = self._sweeps
         if self.page != "saved":
             return []
         if not sweeps.entries:
-            return [Text("none saved", NO_SAVED, "quiet")]
+            return [record.Text("none saved", NO_SAVED, "quiet")]
         paths = [entry.path for entry in sweeps.entries]
         row = paths.index(self._saved) if self._saved in paths else None
         label = (
             f"Saved sweeps: press one to draw, resume or delete it; at most {MAX_COMPARED} drawn"
         )
         rows = tuple(self._cells(entry) for entry in sweeps.entries)
-        listed = Table("saved sweeps", label, TITLES, rows, self._pick)
+        listed = record.Table("saved sweeps", label, TITLES, rows, self._pick)
         return [
             listed,
-            CurrentRow("current sweep", listed.name, row),
+            record.CurrentRow("current sweep", listed.name, row),
             *([] if row is None else self._saved_actions(sweeps.entries[row])),
         ]
 
@@ -490,7 +484,7 @@ class ContextView(OfController):
         self._saved, self._unconfirmed = self._sweeps.entries[row].path, None
         self.changed.emit()
 
-    def _saved_actions(self, entry: SavedSweep) -> Sequence[Item | Row]:
+    def _saved_actions(self, entry: SavedSweep) -> Sequence[record.Item | record.Row]:
         sweeps, path = self._sweeps, entry.path
         is_asking, busy = path == self._unconfirmed, ""
         if entry.sweep is None or entry.is_complete:
@@ -500,18 +494,21 @@ class ContextView(OfController):
         running = "It is running: cancel it first" if path == sweeps.running else ""
         question = "" if entry.sweep is None else entry.sweep.plan.asked
         return [
-            Row(
+            record.Row(
                 "saved actions",
                 (
-                    Switch("draw", "Draw", "Draw its curves, with broken lines and open points",
-                           path in sweeps.compared, lambda is_on: sweeps.compare(path, is_on)),
-                    Action("resume", "Resume",
-                           "Compute the missing points, with its own model and recording",
-                           lambda: sweeps.continue_saved(path), busy),
-                    Action("delete", "Really delete?" if is_asking else "Delete",
-                           "Press again to delete" if is_asking else "Delete the file",
-                           lambda: self._delete(path), running),
-                    Text("about", entry.problem or question, "quiet", str(path), is_line=True),
+                    record.Switch("draw", "Draw",
+                                  "Draw its curves, with broken lines and open points",
+                                  path in sweeps.compared,
+                                  lambda is_on: sweeps.compare(path, is_on)),
+                    record.Action("resume", "Resume",
+                                  "Compute the missing points, with its own model and recording",
+                                  lambda: sweeps.continue_saved(path), busy),
+                    record.Action("delete", "Really delete?" if is_asking else "Delete",
+                                  "Press again to delete" if is_asking else "Delete the file",
+                                  lambda: self._delete(path), running),
+                    record.Text("about", entry.problem or question, "quiet", str(path),
+                                is_line=True),
                 ),
                 wide="about",
             )
@@ -533,7 +530,7 @@ def live_problem(state: LiveState, results: Results, *, is_live: bool) -> str:
     if not is_live:
         return NOT_LIVE
     if state.window is None or state.mask is None:
-        return NO_SESSION
+        return record.NO_SESSION
     if not state.predictor_name:
         return NO_MODEL
     if not (state.selection or results.has_tier_curves):
