@@ -12,7 +12,7 @@ The module is long because layers, times and plans are parts of one attention.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
 from itertools import accumulate, groupby
 from typing import NamedTuple
@@ -124,7 +124,7 @@ WITHOUT_FLOAT64 = ("mps",)
 # -- 1. which elements may attend each other ------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Intervals:
     """Time intervals of a sequence, stored once per run of equal neighbours.
 
@@ -178,7 +178,7 @@ class Intervals:
         """Number of elements."""
         return sum(self.counts)
 
-    @property
+    @cached_property
     def _values(self) -> tuple[bytes, bytes, tuple[int, ...]]:
         return self.starts.numpy().tobytes(), self.ends.numpy().tobytes(), self.counts
 
@@ -544,27 +544,46 @@ class SelfAttention(_Heads):
         phases: Phases | None,
         plan: AttentionPlan | None,
         rows: Tensor | None = None,
+        n_own: int | None = None,
     ) -> Float[Tensor, "batch row dim"]:
         """Attend under the plan; without phases there is no rotation.
 
-        With `rows`, only these rows are queries, also of the plan.
+        With `rows`, only these rows are queries, also of the plan. With `n_own`, the rows from
+        there on are the same in all items, and projected once.
         """
-        dim, query_phases = x.shape[-1], phases
+        if rows is None and n_own is None:
+            return self._mix(*self._projected(x, phases), plan)
         if rows is None:
-            q, k, v = self.wqkv(x).split((dim, self.kv_dim, self.kv_dim), dim=-1)
-        else:
-            # Queries of the selected rows only; keys and values of all. The rows of the
-            # weight are those of q, then k, then v.
-            weight = self.wqkv.weight
-            q = F.linear(x[:, rows], weight[:dim])
-            k, v = F.linear(x, weight[dim:]).chunk(2, dim=-1)
-            query_phases = None if phases is None else phases[:, :, rows]
-        return self._mix(
-            self._turn(self._split(q), query_phases),
-            self._turn(self._split(k), phases),
+            own, of_all = slice(None, n_own), slice(n_own, None)
+            parts = (
+                self._projected(x[:, own], None if phases is None else phases[:, :, own]),
+                self._projected(x[:1, of_all], None if phases is None else phases[:1, :, of_all]),
+            )
+            q, k, v = (
+                torch.cat([first, second.expand(len(x), -1, -1, -1)], dim=2)
+                for first, second in zip(*parts, strict=True)
+            )
+            return self._mix(q, k, v, plan)
+        # Queries of the selected rows only; keys and values of all. The rows of the
+        # weight are those of q, then k, then v.
+        dim, weight = x.shape[-1], self.wqkv.weight
+        q = F.linear(x[:, rows], weight[:dim])
+        k, v = F.linear(x, weight[dim:]).chunk(2, dim=-1)
+        query_phases = None if phases is None else phases[:, :, rows]
+        return self._mix(*self._turned(q, k, v, query_phases, phases), plan)
+
+    def _projected(self, x: Tensor, phases: Phases | None) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = self.wqkv(x).split((x.shape[-1], self.kv_dim, self.kv_dim), dim=-1)
+        return self._turned(q, k, v, phases, phases)
+
+    def _turned(
+        self, q: Tensor, k: Tensor, v: Tensor, of_queries: Phases | None, of_keys: Phases | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return (
+            self._turn(self._split(q), of_queries),
+            self._turn(self._split(k), of_keys),
             # Values are neither normalised nor rotated.
             self._split(v).to(score_type(v)),
-            plan,
         )
 
 
@@ -676,12 +695,14 @@ class SelfBlock(nn.Module):
         phases: Phases | None,
         plan: AttentionPlan | None,
         rows: Tensor | None = None,
+        n_own: int | None = None,
     ) -> Float[Tensor, "batch row dim"]:
         """Attention, then feed-forward, each added to the residual.
 
-        With `rows` only these are computed; they attend all rows.
+        With `rows` only these are computed; they attend all rows. `n_own` is that of
+        `SelfAttention`.
         """
-        mixed = self.attention(self.attn_pre_norm(x), phases, plan, rows)
+        mixed = self.attention(self.attn_pre_norm(x), phases, plan, rows, n_own)
         x = (x if rows is None else x[:, rows]) + self.drop_path(mixed)
         return x + self.drop_path(self.feed_forward(self.ffn_pre_norm(x)))
 

@@ -749,11 +749,12 @@ class OmniMouse(nn.Module):
         x = join_batch([part.latents for part in encoded], encoded)
         meta = join_batch([part.meta for part in encoded], encoded)
         config, intervals, phases = self.config, encoded[0].intervals, encoded[0].phases
+        n_own = None
         if video_tokens is not None and len(layout.video_steps):
             # (batch, step, token, dim) -> (batch, step * token, dim)
             per_step, flat = video_tokens.shape[2], video_tokens.flatten(1, 2)
             if config.add_meta_to_video_feats:
-                flat = flat + meta[:, None]
+                flat = flat + meta[: len(flat), None]
             step_times = windows.video_times[:, layout.video_steps.cpu()]
             # Item 0 stands for the batch: one plan serves all items, as in the official
             # code. Phases below are those of each item.
@@ -764,6 +765,7 @@ class OmniMouse(nn.Module):
             steps = torch.arange(len(starts), device=x.device).repeat_interleave(per_step)
             phases = join_phases(phases, self.rotary_emb.phases(step_times)[:, :, steps])
             # One video may serve several items of the batch.
+            n_own = x.shape[1] if len(flat) < len(x) else None
             x = torch.cat([x, flat.expand(len(x), -1, -1)], dim=1)
         # One plan for all local layers: the sequence has the same times in each.
         plan = AttentionPlan.between(intervals, intervals, ideal=config.ideal_times)
@@ -777,17 +779,21 @@ class OmniMouse(nn.Module):
             turns = None if config.use_global_nope and not is_local else phases
             # The last layer is computed for the rows that queries may attend.
             of_layer = rows if number == len(layers) - 1 else None
-            x = block(x, turns, plan if is_local else None, of_layer)
+            of_first = n_own if number == 0 else None
+            x = block(x, turns, plan if is_local else None, of_layer, of_first)
         # Keys that were not computed must not be in the plan of the queries.
         if runs is not None and rows is not None:
             intervals, phases = intervals.take(runs), phases[:, :, rows]
+        decoders = self.decoders()
+        if layout.behavior != "target":
+            decoders = decoders[:1]
         return TrunkContext(
             encoded=tuple(encoded),
             meta=meta,
             neuron_vectors=None,
             processed=x,
             # Part of the context, so that several sets of queries can use them.
-            keys=tuple(decoder.keys(x, phases) for decoder in self.decoders()),
+            keys=tuple(decoder.keys(x, phases) for decoder in decoders),
             intervals=intervals,
             sample_phases=self.rotary_emb.phases(windows.response_times),
         )
@@ -817,7 +823,7 @@ class OmniMouse(nn.Module):
     def decode_behavior(
         self, context: TrunkContext
     ) -> tuple[Float[Tensor, "batch channel time"], Tensor]:
-        """Behaviour (B, C, 40), and the decoder's output."""
+        """Behaviour (B, C, 40), and the decoder's output; the layout had it as a target."""
         batch = len(context.processed)
         queries = self._channel_vectors(context.meta).expand(batch, -1, -1)
         phases = self.rotary_emb.phases(self.behavior_timestamps[None])

@@ -133,12 +133,13 @@ class TransformerPredictor(Predictor):
         default_factory=lambda: MemoryCache(CACHE_BYTES, lambda blocks: blocks.neurons.nbytes)
     )
     _encoder: TokenEncoder = field(init=False)
-    _checked: list[nn.Module] = field(init=False)
+    # All modules before which to check, and those of the decoders alone.
+    _checked: tuple[list[nn.Module], list[nn.Module]] = field(init=False)
 
     def __post_init__(self) -> None:
         config = self.net.config
         self._settings = first_settings(self.device.type, self.precision)
-        self._checked = checked_modules(self.net, self.device)
+        self._find_checked()
         limit = cache_limit(self.device.type) if self.sums_bytes is None else self.sums_bytes
         self._encoder = TokenEncoder(self.net, limit)
         # Computed once: requests are checked against it, and the network keeps its
@@ -298,7 +299,7 @@ class TransformerPredictor(Predictor):
         """Compute, and repeat with reduced settings until the memory is sufficient."""
         while True:
             try:
-                with checked_between(self._checked, cancelled):
+                with checked_between(self._checked[is_decoding], cancelled):
                     return compute()
             except (RuntimeError, MemoryError) as error:
                 if not full_memory_text(error):
@@ -321,10 +322,15 @@ class TransformerPredictor(Predictor):
         self.clear_caches()
         if reduced.device != self._settings.device:
             self.net.to(reduced.device)
-            self._checked = checked_modules(self.net, self.device)
+            self._find_checked()
         self._settings = reduced
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _find_checked(self) -> None:
+        # A hook takes as long as a tenth of a small layer: a decoding has few.
+        whole, decoders = (checked_modules(net, self.device) for net in (self.net, self.net.decs))
+        self._checked = whole, decoders
 
     def _check(self, window: Window, mask: Mask) -> None:
         """Raise UnsupportedRequestError if the network cannot serve a request."""
@@ -510,8 +516,8 @@ class TransformerPredictor(Predictor):
 
 # -- ask between the layers of a network whether its request is cancelled
 # Between two of these, the demo model computes for less than 50 ms on one core: the
-# longest delay of a cancel.
-_CHECKED = (nn.Linear, nn.RMSNorm, nn.Conv3d)
+# longest delay of a cancel. A norm is followed by a linear layer.
+_CHECKED = (nn.Linear, nn.Conv3d)
 # A GPU computes a block in a few ms, and each check delays the start of its kernels.
 _CHECKED_ON_GPU = (SelfBlock, CrossBlock, HieraBlock)
 

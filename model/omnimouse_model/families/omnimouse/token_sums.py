@@ -487,12 +487,17 @@ class _Encoding:
     def behavior_sum(self) -> Tensor:
         """Return the sum over the behaviour tokens: a block of their own."""
         if BEHAVIOR not in self.store.sums:
-            net, meta = self.encoder.net, self.queries.first.meta
-            none = torch.empty(0, dtype=torch.int64, device=meta.device)
+            none = torch.empty(0, dtype=torch.int64, device=self.windows.responses.device)
             layout = replace(self.layout, token_neurons=none, token_samples=none, token_runs=())
-            values = net.tokens(self.windows, layout, meta, meta[:, None])
-            phases = net.rotary_emb.phases(net.behavior_timestamps[None])
-            total = self._sum_over(layout, *net.enc.keys(values, phases))
+
+            def compute() -> tuple[Tensor, Tensor]:
+                net, meta = self.encoder.net, self.queries.first.meta
+                values = net.tokens(self.windows, layout, meta, meta[:, None])
+                return net.enc.keys(values, net.rotary_emb.phases(net.behavior_timestamps[None]))
+
+            # They do not depend on the queries.
+            k, v = self.encoder.unit_keys.get((self.key, BEHAVIOR), compute)
+            total = self._sum_over(layout, k, v)
             self.encoder.keep(self.store, BEHAVIOR, total)
             return total
         return self.store.sums[BEHAVIOR]

@@ -164,6 +164,23 @@ def answer_and_gradients(layer: nn.Module, answer: Callable[[Tensor], Tensor]) -
     return [out.detach().float(), x.grad.clone(), *(g.clone() for g in grads)]
 
 
+@pytest.mark.parametrize("rotates", [False, True])
+def test_rows_that_all_items_share_are_projected_once(rotates):
+    torch.manual_seed(0)
+    block = SelfBlock(32, 4, 2, 48, 1e-6).eval()
+    x = torch.cat([torch.randn(3, 5, 32), torch.randn(1, 7, 32).expand(3, -1, -1)], dim=1)
+    angles = torch.randn(1, 1, 12, 4)
+    phases = torch.polar(torch.ones_like(angles), angles) if rotates else None
+    n_projected: list[int] = []
+    block.attention.wqkv.register_forward_hook(
+        lambda _, given, __: n_projected.append(given[0].shape[0] * given[0].shape[1])
+    )
+    with torch.inference_mode():
+        expected = block(x, phases, None)
+        torch.testing.assert_close(block(x, phases, None, n_own=5), expected)
+    assert n_projected == [36, 15, 7]
+
+
 def test_a_norm_gives_the_answer_and_the_gradients_of_the_library():
     torch.manual_seed(0)
     norm = Norm(24, eps=1e-5)

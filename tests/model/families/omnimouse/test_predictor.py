@@ -272,6 +272,15 @@ def test_masks_computed_together_are_answered_as_alone(session, window, config):
     assert together.counters["tokens"] == one.counters["tokens"]
 
 
+def test_the_decoder_of_behaviour_reads_a_context_only_for_a_target(session):
+    config = replace(OURS, per_modality_decoders=True)
+    predictor, window = predictor_for(session, config), session.window(3.0)
+    modes = {"visible": 1, "hidden": 1, "target": 2}
+    for mode, count in modes.items():
+        state = predictor.encode(window, WITH_VIDEO.with_behavior(mode)).state
+        assert len(state.context.keys) == count
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("config", [OURS, OFFICIAL], ids=["ours", "official"])
 @given(mask=masks(12))

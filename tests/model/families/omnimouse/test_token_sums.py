@@ -136,6 +136,21 @@ def test_tokens_of_another_query_are_computed_once(session):
     assert predictor.counters["tokens"] == n_tokens
 
 
+def test_keys_of_behaviour_serve_contexts_with_and_without_video(session):
+    predictor, window = predictor_for(session, PLAIN), session.window(1.0)
+    mask = Mask.nothing(session).show(slice(0, 5)).with_behavior("visible")
+    contexts = [mask, mask.with_frames(True)]
+    calls: list[object] = []
+    hook = predictor.net.behavior_featx.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        found = [latents(predictor, window, context) for context in contexts]
+    finally:
+        hook.remove()
+    assert len(calls) == 1
+    for one, context in zip(found, contexts, strict=True):
+        assert torch.equal(one, latents(predictor_for(session, PLAIN), window, context))
+
+
 def test_blocks_are_those_of_the_recording_that_is_asked(session):
     mask = Mask.nothing(session).show(slice(0, 30))
     values = np.abs(np.random.default_rng(2).normal(size=(600, N))).astype("f4")
