@@ -10,12 +10,15 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import click
 
 from omnimouse_app.cli.terminal import Progress, n_bytes
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.signal import Signal
+from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray
+from omnimouse_model.storage.arrays.zarr_metadata import thread_memory, verified
 from omnimouse_model.storage.trees import decode_json
 from tests.bench.benchmark import PEAK_MIB, Row, benchmark
 from tests.bench.peers.reference_package import ReferencePackage
@@ -94,6 +97,9 @@ def command(
     is installed). Before the timing, the values of all readers are compared. If the
     revision of the package uses other sample times, its values are compared at those
     times.
+
+    `decode_floor_ms` is the processor time per window of the codec's own decoder on the
+    same chunks, which lie in memory; for the uncompressed store, that of a copy of them.
     """
     with (
         Progress() as progress,
@@ -159,6 +165,48 @@ def _rates(
             "neurons": size.neurons,
             "minutes": size.minutes,
         }
+    for name, place in places.items():
+        if name != FOLDER:
+            yield {
+                "name": "decode_floor_ms",
+                "source": name,
+                "value": _decode_floor_ms(place, window_starts),
+                "unit": "CPU ms per window",
+                "neurons": size.neurons,
+                "minutes": size.minutes,
+            }
+
+
+def _decode_floor_ms(store: Path, starts: "np.ndarray") -> float:
+    """Return the median time in which the chunks of a window are decoded, or copied."""
+    read, decoded = _window_reader(open_session(store)), ZarrArray._decoded
+    chunks: list[tuple[list[tuple[Any, int]], np.ndarray]] = []
+
+    def kept(array: ZarrArray, piece: tuple[int, ...], stored: "np.ndarray | None") -> Any:
+        assert stored is not None
+        steps, data = array._layout.unpack, stored.copy()
+        coders = [step for step in steps if step[0] is not verified]
+        # The checksum follows the content.
+        content = data if len(coders) == len(steps) else verified(data)
+        chunks.append((coders or [(_copied, 0)], content))
+        return decoded(array, piece, stored)
+
+    times_ms = []
+    for start in starts.tolist():
+        chunks.clear()
+        with patch.object(ZarrArray, "_decoded", kept):
+            read(start)
+        begin = process_time()
+        for coders, data in chunks:
+            for unpack, most in coders:
+                unpack(data, most)
+        times_ms.append(1000 * (process_time() - begin))
+    return median(times_ms)
+
+
+def _copied(data: "np.ndarray", _: int) -> None:
+    """Copy to the memory into which codecs decode."""
+    thread_memory("unpacked", data.nbytes)[:] = data
 
 
 def _write_places(root: Path, size: Size, progress: Progress) -> dict[str, Path]:
