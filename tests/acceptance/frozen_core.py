@@ -30,6 +30,7 @@ from omnimouse_model.families.omnimouse.network import (
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.omnimouse.training import OmniMouseTraining
 from omnimouse_model.masks.selection import half_population_mask
+from omnimouse_model.progress import QUIET
 from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import hold_out
 from tests.model.known_sessions import write_known_session
@@ -87,7 +88,10 @@ def train_model(out: Path, *worlds: World, steps: int) -> TransformerPredictor:
 
     sources = [hold_out(session, 0) for session, _ in worlds]
     animals = {s.id: s.animal_id or s.id for s, _ in worlds}
-    origin = SimpleNamespace(animals=animals, fill=fill, is_trained=lambda name: True)
+    course = SimpleNamespace(validation=lambda step: QUIET)
+    origin = SimpleNamespace(
+        animals=animals, fill=fill, is_trained=lambda name: True, course=course
+    )
     net = train(OmniMouseTraining, config, sources, out, origin=origin).eval()
     return TransformerPredictor(net, out.name)
 

@@ -30,6 +30,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -225,7 +226,8 @@ def steady(name: str, slower: float, reports: Sequence[tuple[float, float]]) -> 
         left_s = time_left.seconds(share)
         if left_s is not None:
             # A message stands until the next one, and is read ten times per second.
-            told += [Told(round(left_s), at_s, 0) for at_s in np.arange(now_s, until_s, 0.1)]
+            read = np.arange(ceil(10 * now_s), ceil(10 * until_s)) / 10
+            told += [Told(round(left_s), at_s, 0) for at_s in read]
     return show(f"{name} × {slower:g}", ends_s[-1], compared(told, ends_s[-1], 0, 0))
 
 

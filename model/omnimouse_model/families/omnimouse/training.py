@@ -70,7 +70,7 @@ from omnimouse_model.predict.devices import (
     resolve_device,
     torch_threads,
 )
-from omnimouse_model.progress import Job
+from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.storage.tensors import write_pickle
 from omnimouse_model.training.checkpoints import (
     MODEL,
@@ -189,11 +189,12 @@ class OmniMouseTraining(TrainingRun):
         job: Job,
     ) -> tuple[StartValues, Job]:
         """Return the start values of a fine-tuning, and the job of its steps."""
-        most = transfer_config(origin, source, options).validation_windows
-        n_scored = len(DEMO) * len(spread_starts(source.held_out, most))
-        course = Course.of(job, options, source, n_scored=n_scored, fits=bool(origin.context))
+        config = transfer_config(origin, source, options)
+        n_scored = len(DEMO) * len(spread_starts(source.held_out, config.validation_windows))
+        every, fits = config.validate_every, bool(origin.context)
+        course = Course.of(job, options, source, n_scored=n_scored, every=every, fits=fits)
         device = resolve_device(job.device)
-        return StartValues(origin, source, options, course, device), course.part(Part.TRAINING)
+        return StartValues(origin, source, options, course, device), course.steps()
 
     @staticmethod
     def finished(tuned: OmniMouseCheckpoint, origin: StartValues) -> OmniMouseCheckpoint:
@@ -420,7 +421,9 @@ class OmniMouseTraining(TrainingRun):
         """Return scores by strategy, those of behaviour by the names that `decoded` gives them."""
         predictor = TransformerPredictor(self.result, "training", precision=self.settings.precision)
         some = spread_starts(starts, self.settings.validation_windows)
-        found = evaluate_predictors([predictor], [session], conditions, starts=some)
+        # Of a fine-tuning, validations take most of the time.
+        job = QUIET if self.origin is None else self.origin.course.validation(self.state.step)
+        found = evaluate_predictors([predictor], [session], conditions, starts=some, job=job)
         behavior = {decoded(one.strategy, one.channel): one.value for one in found.behavior}
         return {one.strategy: one.value for one in found.scores} | behavior
 

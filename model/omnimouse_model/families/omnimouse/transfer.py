@@ -5,9 +5,9 @@ neurons, the biases of the neurons, and the vector of an unknown animal. With "a
 parameters are trained.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from math import inf
 from time import monotonic
 
 import numpy as np
@@ -89,21 +89,28 @@ class Part(IntEnum):
     CONTEXT = 2
 
 
-LEAST = {Part.START_VALUES: 0.0, Part.TRAINING: 0.1}
-"""Share of what a run does of a part after which its pace is measured; steps vary more."""
+MEASURED = 0.1
+"""Share of a part after which its pace is taken: first pieces vary more."""
 
 
 @dataclass(slots=True)
 class Course:
-    """A fine-tuning as one share of the time that its parts take.
+    """A fine-tuning as one share of the work of its parts.
+
+    Work is what takes as long as predicting one neuron in a window. Only the fit of a context
+    part has seconds of its own, which the measured pace turns into work. A share is never
+    taken back: where it is found that more is left, the rest passes more slowly.
 
     Attributes
     ----------
     cells
-        Neurons in windows that take as long as each part; of a context part, as its
-        predictions.
+        Work of each part; of a context part, of its predictions.
+    step_cells, validation_cells
+        Work of a step, and of a validation.
+    every
+        Steps from one validation to the next; the first one is before the first step.
     fit_s
-        Seconds of the fit of that part, 0 without one.
+        Seconds of the fit of a context part, 0 without one.
     cell_s
         Seconds for a neuron in a window: of the demo, until it is measured in the parts.
     took_s
@@ -112,12 +119,17 @@ class Course:
 
     job: Job
     cells: tuple[float, float, float]
+    step_cells: float
+    validation_cells: float
+    every: int
     fit_s: float = 0.0
     cell_s: float = CELL_S
     took_s: list[float] = field(default_factory=lambda: [0.0 for _ in Part])
-    _begin_s: float = field(default_factory=monotonic)
-    _share: float = 0.0
-    _is_measured: bool = False
+    _part: Part | None = None
+    _begin: tuple[float, float] = (0.0, 0.0)
+    _done: float = 0.0
+    _rest: float = 1.0
+    _text: str = ""
 
     @classmethod
     def of(
@@ -127,6 +139,7 @@ class Course:
         source: TrainingSession,
         *,
         n_scored: int,
+        every: int,
         fits: bool,
     ) -> "Course":
         """Return the course of a run that begins now, and fits a context part or not.
@@ -137,36 +150,68 @@ class Course:
         if fits:
             fit_s = sum(context_seconds(session, OMNIMOUSE, 0.0))
             n_windows = sum(context_seconds(session, OMNIMOUSE, 1.0)) - fit_s
-        trained = training_cells(session.n_neurons, options.steps, options.batch, n_scored)
-        return cls(job, (START_CELLS, trained, n_windows * window_cells(session.n_neurons)), fit_s)
+        step = training_cells(session.n_neurons, 1, options.batch, 0)
+        validation = training_cells(session.n_neurons, 0, options.batch, n_scored)
+        trained = options.steps * step + (1 + options.steps // every) * validation
+        cells = START_CELLS, trained, n_windows * window_cells(session.n_neurons)
+        return cls(job, cells, step, validation, every, fit_s)
 
     def part(self, part: Part) -> Job:
-        """Return the job of a part."""
-        first: tuple[float, float] | None = None
+        """Return the job of start values or a context part."""
 
         def report(done: int | float, total: int | float, step: str) -> None:
-            nonlocal first
-            share = done / max(total, 1e-9)
-            # A run that goes on begins with a share. The first validation is no step.
-            if first is None or share <= first[0]:
-                first = share, monotonic()
-            took_s = self.took_s[part] = monotonic() - first[1]
-            new, rest = share - first[0], max(1 - first[0], 1e-9)
-            if part in LEAST and new > LEAST[part] * rest:
-                self.cell_s, self._is_measured = took_s / new / self.cells[part], True
-            own_s, *later_s = (self.cell_s * cells for cells in self.cells[part:])
-            fit_s = self.fit_s if part == Part.CONTEXT else 0.0
-            # Its own pace counts as much as is done of it.
-            pace_s = took_s / rest + (1 - new / rest) * (own_s + fit_s)
-            left_s = (1 - share) * pace_s + sum(later_s) + self.fit_s - fit_s
-            # Without a measure the share stays: another machine is not the demo's.
-            left_s = left_s if self._is_measured or part == Part.CONTEXT else inf
-            done_s = monotonic() - self._begin_s
-            # Never less than before: to a bar that would be other work.
-            self._share = max(self._share, done_s / max(done_s + left_s, 1e-9))
-            self.job.progress(min(self._share, 1.0), 1.0, step_text(done, total, step))
+            self._text = step_text(done, total, step)
+            self._go_to(part, done / max(total, 1e-9))
 
+        return self._job(report)
+
+    def steps(self) -> Job:
+        """Return the job of the steps; they are reported after their validation."""
+
+        def report(done: int | float, total: int | float, step: str) -> None:
+            self._text = step_text(done, total, step)
+            # The first report of a new run is before its first validation.
+            is_new = done == 0 and self._part != Part.TRAINING
+            self._go_to_step(done, 0 if is_new else 1 + done // self.every)
+
+        return self._job(report)
+
+    def validation(self, step: int) -> Job:
+        """Return the job of the validation after a step; it does not stop there."""
+
+        def report(done: int | float, total: int | float, _: str) -> None:
+            self._go_to_step(step, step // self.every + done / max(total, 1e-9))
+
+        return CallbackJob(report, device=self.job.device)
+
+    def _job(self, report: Callable[[int | float, int | float, str], None]) -> Job:
         return CallbackJob(report, self.job.cancelled, self.job.message, self.job.device)
+
+    def _go_to_step(self, step: float, validations: float) -> None:
+        cells = step * self.step_cells + validations * self.validation_cells
+        self._go_to(Part.TRAINING, cells / max(self.cells[Part.TRAINING], 1e-9))
+
+    def _go_to(self, part: Part, done: float) -> None:
+        """Report that a share of a part is done; those before it are over."""
+        now_s, done = monotonic(), min(done, 1.0)
+        if part != self._part:
+            # A run that goes on begins with a share.
+            self._part, self._begin, self._done = part, (done, now_s), done
+        before_s, self._done = self._left_s, max(done, self._done)
+        self._rest *= self._left_s / before_s if before_s else 1.0
+        took_s = self.took_s[part] = now_s - self._begin[1]
+        new = self._done - self._begin[0]
+        if part != Part.CONTEXT and new > MEASURED * (1 - self._begin[0]):
+            self.cell_s = took_s / new / self.cells[part]
+        self.job.progress(1 - self._rest, 1.0, self._text)
+
+    @property
+    def _left_s(self) -> float:
+        assert self._part is not None
+        own, *later = self.cells[self._part :]
+        if self._part == Part.CONTEXT:
+            return (1 - self._done) * (self.cell_s * own + self.fit_s)
+        return self.cell_s * ((1 - self._done) * own + sum(later)) + self.fit_s
 
 
 # -- initial embeddings of new neurons, from known neurons with correlated responses
@@ -297,6 +342,7 @@ class StartValues:
             windows = [session.window(float(start), OMNIMOUSE) for start in some]
             predicted.append(_predict(net, windows, mask, layout))
             recorded += [w.filled_responses[SCORED] for w in windows]
+        job.progress(1.0, 1.0, STARTING)
         # (candidates, N): every known neuron with every new one.
         correlations = _correlations(np.concatenate(predicted), np.concatenate(recorded))
         best = np.argsort(-correlations, axis=0)[:N_AVERAGED]

@@ -2,10 +2,56 @@
 
 import pytest
 
-from omnimouse_model.families.omnimouse import START_CELLS, training_cells, transfer
+from omnimouse_model.families.omnimouse import CELL_S, START_CELLS, training_cells, transfer
 from omnimouse_model.progress import STARTING, TRAINING, CallbackJob, TimeLeft
 
-STEPS, BATCH, N_SCORED, CONTEXT, FIT_S = 60, 8, 200, 2e5, 5.0
+STEPS, BATCH, EVERY, CONTEXT, FIT_S = 60, 8, 6, 2e5, 5.0
+STEP, VALIDATION = training_cells(100, 1, BATCH, 0), training_cells(100, 0, BATCH, 200)
+TRAINED = STEPS * STEP + (1 + STEPS // EVERY) * VALIDATION
+
+
+class Run:
+    """A run on a machine that takes `cell_s` for a neuron of a window; all reports in `told`."""
+
+    def __init__(self, monkeypatch, *, cell_s=CELL_S, context=CONTEXT, fit_s=FIT_S):
+        self.now_s, self.cell_s, self.told = 0.0, cell_s, []
+        monkeypatch.setattr(transfer, "monotonic", lambda: self.now_s)
+        job = CallbackJob(
+            lambda done, total, text: self.told.append((self.now_s, done / total, text))
+        )
+        cells = START_CELLS, TRAINED, context
+        self.course = transfer.Course(job, cells, STEP, VALIDATION, EVERY, fit_s)
+
+    def start(self):
+        part = self.course.part(transfer.Part.START_VALUES)
+        for number in range(32):
+            part.progress(number / 32, 1.0, STARTING)
+            self.now_s += START_CELLS * self.cell_s / 32
+        part.progress(1.0, 1.0, STARTING)
+
+    def validate(self, step):
+        part = self.course.validation(step)
+        for number in range(50):
+            part.progress(number, 50, "scored")
+            self.now_s += VALIDATION * self.cell_s / 50
+
+    def train(self, first=0, last=STEPS):
+        part = self.course.steps()
+        part.progress(first, STEPS, TRAINING)
+        if first == 0:
+            self.validate(0)
+            part.progress(0, STEPS, TRAINING)
+        for step in range(first + 1, last + 1):
+            self.now_s += STEP * self.cell_s
+            if step % EVERY == 0:
+                self.validate(step)
+            part.progress(step, STEPS, TRAINING)
+
+    def fit(self, seconds):
+        part = self.course.part(transfer.Part.CONTEXT)
+        for number in range(101):
+            part.progress(number, 100, "context")
+            self.now_s += seconds / 100
 
 
 @pytest.mark.parametrize(
@@ -15,54 +61,60 @@ STEPS, BATCH, N_SCORED, CONTEXT, FIT_S = 60, 8, 200, 2e5, 5.0
 def test_the_time_left_is_told_on_faster_and_slower_machines_than_the_demos(
     monkeypatch, times, fit_times
 ):
-    now, told, texts = 0.0, [], []
-    estimate = TimeLeft(lambda: now)
-    monkeypatch.setattr(transfer, "monotonic", lambda: now)
-
-    def report(done, total, text):
-        told.append((now, estimate.seconds(done / total)))
-        texts.append(text)
-
-    cell_s = transfer.CELL_S * times
-    trained = training_cells(100, STEPS, BATCH, N_SCORED)
-    course = transfer.Course(
-        CallbackJob(report), (START_CELLS, trained, CONTEXT), FIT_S, _begin_s=0.0
-    )
-    part = course.part(transfer.Part.START_VALUES)
-    for number in range(32):
-        part.progress(number / 32, 1.0, STARTING)
-        now += START_CELLS * cell_s / 32
-    part = course.part(transfer.Part.TRAINING)
-    step_s = (training_cells(100, 1, BATCH, 0) - training_cells(100, 0, BATCH, 0)) * cell_s
-    validation_s = training_cells(100, 0, BATCH, N_SCORED) * cell_s
-    part.progress(0, STEPS, TRAINING)
-    now += validation_s
-    part.progress(0, STEPS, TRAINING)
-    for step in range(1, STEPS + 1):
-        now += step_s + validation_s * (step % 6 == 0)
-        part.progress(step, STEPS, TRAINING)
-    assert texts[-1] == f"step {STEPS} of {STEPS}"
-    part = course.part(transfer.Part.CONTEXT)
-    for number in range(101):
-        part.progress(number, 100, "context")
-        now += (CONTEXT * cell_s + FIT_S * fit_times) / 100
-    found = [left / (now - at) for at, left in told if left is not None and now - at > 3]
+    run = Run(monkeypatch, cell_s=CELL_S * times)
+    run.start()
+    run.train()
+    assert run.told[-1][2] == f"step {STEPS} of {STEPS}"
+    run.fit(CONTEXT * run.cell_s + FIT_S * fit_times)
+    now_s = 0.0
+    estimate = TimeLeft(lambda: now_s)
+    found = []
+    for now_s, share, _ in run.told:
+        left_s, real_s = estimate.seconds(share), run.now_s - now_s
+        if left_s is not None and real_s > 3:
+            found.append(left_s / real_s)
     assert len(found) > 30
     assert sum(0.5 <= one <= 2.0 for one in found) >= 0.9 * len(found)
 
 
+def test_the_share_is_that_of_the_work_in_steps_and_in_validations(monkeypatch):
+    run = Run(monkeypatch, context=0.0, fit_s=0.0)
+    run.start()
+    run.train()
+    shares = [share for _, share, _ in run.told]
+    assert shares == pytest.approx([at_s / run.now_s for at_s, *_ in run.told])
+    assert shares[-1] == 1.0
+    # A validation keeps the text of the last report.
+    assert {text for *_, text in run.told[33:]} == {
+        f"step {n} of {STEPS}" for n in range(STEPS + 1)
+    }
+
+
+def test_what_a_run_leaves_out_or_misjudges_is_made_up_in_the_rest(monkeypatch):
+    run = Run(monkeypatch)
+    run.start()
+    run.train(last=STEPS // 2)  # its score no longer rises
+    before = run.told[-1][1]
+    run.fit(100.0)
+    shares = [share for _, share, _ in run.told]
+    assert shares == sorted(shares)
+    # The context part takes what is left of the bar, evenly.
+    context = [share for *_, share, text in run.told if text == "context"]
+    assert context == pytest.approx([before + (1 - before) * n / 100 for n in range(101)])
+
+
 @pytest.mark.parametrize("first", [10, 42, 55, 58])
-def test_a_run_that_goes_on_tells_its_time_after_a_tenth_of_the_rest(monkeypatch, first):
-    now, told = 0.0, []
-    monkeypatch.setattr(transfer, "monotonic", lambda: now)
-    job = CallbackJob(lambda done, total, _: told.append((now, done / total)))
-    trained = training_cells(100, STEPS, BATCH, N_SCORED)
-    course = transfer.Course(job, (START_CELLS, trained, 0.0), _begin_s=0.0)
-    part = course.part(transfer.Part.TRAINING)
-    for step in range(first, STEPS + 1):
-        part.progress(step, STEPS, TRAINING)
-        now += 2.0
-    end_s = told[-1][0]
-    later = [(at_s, share) for at_s, share in told if at_s > 0.15 * end_s]
-    assert later
-    assert all(share == pytest.approx(at_s / end_s) for at_s, share in later)
+def test_a_run_that_goes_on_tells_the_share_of_its_rest(monkeypatch, first):
+    run = Run(monkeypatch, context=0.0, fit_s=0.0)
+    run.train(first)
+    shares = [share for _, share, _ in run.told]
+    assert shares == pytest.approx([at_s / run.now_s for at_s, *_ in run.told])
+
+
+def test_a_run_that_goes_on_after_its_last_step_has_its_context_part_left(monkeypatch):
+    run = Run(monkeypatch)
+    run.course.steps().progress(STEPS + 6, STEPS, TRAINING)
+    run.fit(10.0)
+    assert [share for _, share, _ in run.told] == pytest.approx(
+        [0.0, *(n / 100 for n in range(101))]
+    )
