@@ -20,17 +20,17 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.inference.server import portable_error
 from omnimouse_model.progress import CallbackJob, Job
-from omnimouse_model.storage.processes import end_process, exit_text, packed, spawn, unpacked
+from omnimouse_model.storage.processes import (
+    WAITING,
+    end_process,
+    exit_text,
+    packed,
+    spawn,
+    unpacked,
+)
 
 NICE: Final = 10
 """Niceness: lower priority than the live predictor and the user interface."""
-WAITING: Final = {"GOMP_SPINCOUNT": "3000"}
-"""Threads of OpenMP that wait for one another leave the core after a fraction of a millisecond.
-
-By default they compute for long meanwhile, and beside busy programs a waited-for thread of low
-priority has no core for long. Leaving it at once makes small steps 1.7 times as long on a quiet
-machine.
-"""
 SOON_S, LATE_S = 1.0, 60.0
 """Least and longest time until the number of threads may change again."""
 LOST_PER_S = 100.0

@@ -39,7 +39,15 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.devices import Residence
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor, Request, Subset
 from omnimouse_model.progress import Cancelled, never, stop_if
-from omnimouse_model.storage.processes import SPAWN, end_process, exit_text, packed, spawn, unpacked
+from omnimouse_model.storage.processes import (
+    SPAWN,
+    WAITING,
+    end_process,
+    exit_text,
+    packed,
+    spawn,
+    unpacked,
+)
 
 
 # -- connections that carry messages to a predictor in another process, and replies back
@@ -123,7 +131,7 @@ class ProcessLink(Link):
             self._cancelled,
             self._beats,
             self._share,
-            environment={"OMP_NUM_THREADS": str(threads), **NUMPY_THREADS},
+            environment={"OMP_NUM_THREADS": str(threads), **NUMPY_THREADS, **WAITING},
         )
         self.process_id = self._process.pid
 

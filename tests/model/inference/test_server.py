@@ -253,15 +253,18 @@ def test_the_windows_beside_are_computed_ahead(live_controller, net, session, mo
     assert net.embeddings(session).item() == before + 3
 
 
-def echo_of_numpy_threads() -> EchoPredictor:
-    return EchoPredictor(os.environ["OPENBLAS_NUM_THREADS"])
+def echo_of_thread_variables() -> EchoPredictor:
+    return EchoPredictor(f"{os.environ['OPENBLAS_NUM_THREADS']} {os.environ['GOMP_SPINCOUNT']}")
 
 
-def test_numpy_has_one_thread_in_a_process(worker_of, monkeypatch):
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+def test_in_a_process_numpy_has_one_thread_and_threads_that_wait_leave_the_core(
+    worker_of, monkeypatch
+):
+    for name in ("OPENBLAS_NUM_THREADS", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
     for module in (processes, client):
         monkeypatch.setattr(module, "SPAWN", SpawnContext())
-    assert worker_of(echo_of_numpy_threads).predictor_id == "1"
+    assert worker_of(echo_of_thread_variables).predictor_id == "1 3000"
 
 
 @pytest.mark.parametrize("text", ["CUDA error: out of memory", "CUBLAS_ALLOC_FAILED"])
