@@ -109,7 +109,7 @@ def run_sweep(
         The predictor is an object that only the live engine may stop.
     """
     work = job.work
-    work.report = _timed(work, on_progress)
+    work.report = _timed(work, on_progress, len(job.plan.contexts) * len(job.plan.seeds))
     device = str(job.about.get("device", "auto"))
     with background_predictor(
         job.source, job.session, device, load, lambda: work.is_stopped
@@ -137,14 +137,19 @@ def run_sweep(
 
 
 def _timed(
-    work: PausableJob, on_progress: Callable[[SweepProgress], None]
+    work: PausableJob, on_progress: Callable[[SweepProgress], None], n_points: int
 ) -> Callable[[int | float, int | float, str], None]:
     """Return a report of a run that also estimates the time left."""
     # Waiting for live requests does not count as computing time.
     time_left = TimeLeft(lambda: perf_counter() - work.waited_s)
+    first_done: int | float | None = None
 
     def progress(done: int | float, total: int | float, _context: str) -> None:
-        left_s = time_left.seconds(done / total)
+        nonlocal first_done
+        first_done = done if first_done is None else first_done
+        # The first point takes many times as long: it encodes windows that others share.
+        is_first = done - first_done < total / n_points
+        left_s = None if is_first else time_left.seconds(done / total)
         on_progress(SweepProgress(int(done), int(total), left_s))
 
     return progress

@@ -12,10 +12,12 @@ from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.analysis.sweep.table import SUFFIX, read_sweep
 from omnimouse_model.data.session import Session
+from omnimouse_model.live import sweeps as live_sweeps
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference import background_task
 from omnimouse_model.live.sweeps import Sweeps
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.progress import never
 from tests.model.drawing_thread import TIMEOUT, DrawingThread
 from tests.predictors import (
     EchoPredictor,
@@ -153,6 +155,33 @@ def test_the_time_of_a_sweep_is_estimated_from_an_equal_one(controller, session)
     assert (known.is_of_sweep, known.each_s is not None) == (True, True)
     with pytest.raises(ValueError, match="no window of tier 'none such'"):
         controller.sweeps.estimate(SweepPlan(neurons=(0,), tier="none such"))
+
+
+def test_the_time_left_is_not_that_of_a_first_point_that_encodes_the_windows(
+    controller, session, monkeypatch
+):
+    now_s, seen, told = [0.0], set(), []
+    monkeypatch.setattr(live_sweeps, "perf_counter", lambda: now_s[0])
+
+    class SlowAtFirst(EchoPredictor):
+        def encode(self, window, mask, cancelled=never):
+            now_s[0] += 1.0 if window.key in seen else 20.0
+            seen.add(window.key)
+            return super().encode(window, mask, cancelled)
+
+    def tell():
+        if controller.sweeps.progress.left_s is not None:
+            told.append((now_s[0], controller.sweeps.progress.left_s))
+
+    controller.model.choose(SlowAtFirst())
+    controller.loader.open_now(session)
+    seen.clear()
+    controller.sweeps.changed.connect(tell)
+    controller.sweeps.start(replace(PLAN, seeds=tuple(range(4)), max_windows=4))
+    assert controller.sweeps.entries[0].is_complete
+    assert told
+    for at_s, left_s in told:
+        assert left_s < 2 * (now_s[0] - at_s) + 1
 
 
 def test_a_background_sweep_equals_the_library(drawing_thread, session, table):
