@@ -13,7 +13,7 @@ Everything that has no recurrence is computed for a whole clip at once, and only
 LSTMs go frame by frame. A `TwinState` holds what goes on from frame to frame, and the
 normalised weights, which are computed once per state.
 
-The file has more than 600 lines because a forward pass is read from top to bottom in it.
+The file is long because it is one network, whose forward pass is read from top to bottom.
 
 Axes: T frames, N clips, S streams, C channels (stream-major, then group-major), H x W.
 
