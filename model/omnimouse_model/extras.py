@@ -45,12 +45,23 @@ def missing_extra(error: BaseException) -> str | None:
 
 
 @contextmanager
-def named_extras() -> Iterator[None]:
-    """Raise errors of missing libraries in the block with the line of `missing_extra`."""
+def named_extras(needed_by: str = "") -> Iterator[None]:
+    """Raise errors of missing libraries in the block with the line of `missing_extra`.
+
+    Parameters
+    ----------
+    needed_by
+        What needs other libraries, such as a model of another package: the line names it
+        where the library is none of the extras here.
+    """
     try:
         yield
     except ImportError as error:
-        if (text := missing_extra(error)) is None:
+        text = missing_extra(error)
+        # Python's own words; a package that says more is not overruled.
+        if text is None and needed_by and str(error).startswith("No module named"):
+            text = f"{needed_by:.80} needs {error.name}, which is not installed."
+        if text is None:
             raise
         # The same name: a second block around this one gives the same text.
         raise ModuleNotFoundError(text, name=error.name) from error

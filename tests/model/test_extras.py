@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 
 import omnimouse_widgets
 from omnimouse_model.extras import EXTRAS, missing_extra, named_extras
+from omnimouse_model.predict.predictor import of_family
 from omnimouse_model.public_names import public_names
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,16 @@ def test_other_errors_keep_their_message(error):
     assert missing_extra(error) is None
     with pytest.raises(type(error), match=re.escape(str(error))), named_extras():
         raise error
+
+
+def test_a_library_that_no_extra_has_is_named_with_what_needs_it():
+    expected = "a-model needs no_such.part, which is not installed."
+    # Also through two doors, of which the inner one is nearer to the model.
+    with pytest.raises(ModuleNotFoundError) as caught, named_extras("run"), of_family("a-model"):
+        raise ModuleNotFoundError("No module named 'no_such.part'", name="no_such.part")
+    assert str(caught.value) == expected
+    with pytest.raises(ModuleNotFoundError, match="pip install it"), of_family("a-model"):
+        raise ModuleNotFoundError("pip install it", name="no_such")
 
 
 def test_a_missing_binding_of_qt_is_named():

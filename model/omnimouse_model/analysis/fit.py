@@ -23,6 +23,7 @@ from typing import Any
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError, StoppedError
+from omnimouse_model.extras import named_extras
 from omnimouse_model.inference.families import (
     TrainingPlan,
     config_path,
@@ -161,10 +162,13 @@ def transferred(
     family = family_of_predictor(predictor)
     if family is None or family.transfer is None:
         able = (one.title for one in families().values() if one.transfer is not None)
+        remedy = "Baselines are fitted to any session as they are."
+        if family is not None and small_config(family.name):
+            remedy = f"om.fit({family.name!r}, session) trains one on this recording."
         raise FinetuneError(
             "no_transfer",
             f"{predictor.predictor_id!r} has nothing to fine-tune; models of these families "
-            f"have: {', '.join(able)}. Baselines are fitted to any session as they are.",
+            f"have: {', '.join(able)}. {remedy}",
         )
     chosen = transfer_options(family.transfer, options, family.title)
     job = CallbackJob(job.progress, job.cancelled, job.message, device)
@@ -172,9 +176,10 @@ def transferred(
         before = set(out.iterdir()) if is_folder(out) else set()
         is_new = _write_settings(out, family, predictor, session, chosen)
         try:
-            tuned = family.transfer.start(
-                predictor, session, chosen, out, reports_rows(job, out, on_step)
-            )
+            with named_extras(family.name):
+                tuned = family.transfer.start(
+                    predictor, session, chosen, out, reports_rows(job, out, on_step)
+                )
         except (ValueError, StoppedError):
             # A refusal leaves no folder behind, so that another seed can be chosen for it.
             made = set(out.iterdir()) - before
@@ -277,7 +282,8 @@ def train_plan(plan: TrainingPlan, sessions: Sequence[Session], out: Path, job: 
     # The other processes read the record that the main one has written.
     team.wait()
     try:
-        trained = plan.training.start(plan.config, sessions, out, job, seed=plan.settings.seed)
+        with named_extras(plan.family):
+            trained = plan.training.start(plan.config, sessions, out, job, seed=plan.settings.seed)
     except StoppedError:
         raise
     except Exception:

@@ -20,6 +20,7 @@ from typing import Any
 
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError
+from omnimouse_model.extras import named_extras
 from omnimouse_model.own_families import family_points
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.family import Build, Description, Family, Training, stated_family
@@ -130,7 +131,8 @@ def describe(path: Path) -> tuple[Family, Description]:
         No installed package knows the family, or a file is damaged.
     """
     family, weights = _known_family(path), _weights_of(path)
-    return family, family.describe(weights)
+    with named_extras(family.name):
+        return family, family.describe(weights)
 
 
 def _known_family(path: Path) -> Family:

@@ -427,6 +427,9 @@ def portable_error(error: BaseException) -> Exception:
         return error
     if text := full_memory_text(error):
         return WorkerError(text)
+    # No fault of the code: the text says what has to be installed.
+    if isinstance(error, ModuleNotFoundError):
+        return WorkerError(str(error))
     # The class may not exist in the other process, so its text and place are sent.
     text = "".join(traceback.format_exception_only(error)).strip()
     last = traceback.extract_tb(error.__traceback__)[-1]

@@ -21,6 +21,7 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError, WorkerError
+from omnimouse_model.extras import named_extras
 from omnimouse_model.masks import Mask
 from omnimouse_model.progress import QUIET, Cancelled, Job, lasting, never, stop_if
 
@@ -417,9 +418,13 @@ def in_window_units(prediction: Prediction, window: Window) -> np.ndarray:
 
 @contextmanager
 def of_family(name: str, cancelled: Cancelled = never) -> Iterator[None]:
-    """Raise what would end this program, or its work, in a family's code as `WorkerError`."""
+    """Raise what would end this program, or its work, in a family's code as `WorkerError`.
+
+    The error of a missing library names the model.
+    """
     try:
-        yield
+        with named_extras(name):
+            yield
     except StoppedError as error:
         if cancelled():
             raise
@@ -656,7 +661,7 @@ def check_known(name: str, n_neurons: Mapping[str, int], session: Session, solut
         listed = sorted(n_neurons)
         more = len(listed) - _MAX_KNOWN
         rest = f" and {more:,} more" if more > 0 else ""
-        known = ", ".join(listed[:_MAX_KNOWN]) + rest
+        known = ", ".join(listed[:_MAX_KNOWN]) + rest if listed else "no recording yet"
         raise UnsupportedRequestError(
             f"{name!r} does not know session {session.id}; it knows {known}. {solution}"
         )

@@ -275,6 +275,11 @@ def test_a_full_memory_is_one_line_with_what_to_do(text):
     assert "fewer neurons" in str(portable_error(MemoryError()))
 
 
+def test_a_missing_library_is_no_fault_of_the_code():
+    text = "a-model needs no_such, which is not installed."
+    assert str(portable_error(ModuleNotFoundError(text, name="no_such"))) == text
+
+
 @pytest.mark.parametrize(
     ("free", "is_full"),
     [(40, True), (4000, False), (RuntimeError("CUDA error: out of memory"), True)],
