@@ -18,7 +18,7 @@ from omnimouse_model import simulate
 from omnimouse_model.data.session import Session
 from omnimouse_model.simulate import simulation
 from omnimouse_model.storage.write import cache_dir
-from tests.model.experanto_folder import write_stream, write_videos
+from tests.model.experanto_folder import write_spikes, write_stream, write_videos
 
 WEEK_S = 7 * 86400.0
 SECONDS_PER_TRIAL = 5
@@ -26,18 +26,29 @@ TIERS = ("train", "train", "validation", "final_test_1")
 _textures = cache(simulation.draw_textures)
 
 
-def write_session(folder: Path, n_neurons: int = 40, repeats: int = 1) -> Path:
-    """Write an experanto folder: 5-s videos of four tiers, behaviour, responses."""
+def write_session(
+    folder: Path,
+    n_neurons: int = 40,
+    repeats: int = 1,
+    trial_s: int = SECONDS_PER_TRIAL,
+    *,
+    is_spiking: bool = False,
+) -> Path:
+    """Write an experanto folder: 5-s videos of four tiers, behaviour, responses or spikes."""
     tiers = TIERS * repeats
-    seconds = SECONDS_PER_TRIAL * len(tiers)
+    seconds = trial_s * len(tiers)
     draw = np.random.default_rng(7)
-    rates = draw.gamma(2.0, 5.0, (seconds * 30 + 1, n_neurons)).astype(np.float32)
-    _write_stream(folder / "responses", rates, 30.0, 0.0, seconds)
+    if is_spiking:
+        units = [np.sort(draw.uniform(0, seconds, 8 * seconds)) for _ in range(n_neurons)]
+        write_spikes(folder / "spikes", units, 0.0, seconds)
+    else:
+        rates = draw.gamma(2.0, 5.0, (seconds * 30 + 1, n_neurons)).astype(np.float32)
+        _write_stream(folder / "responses", rates, 30.0, 0.0, seconds)
     eye = np.cumsum(draw.normal(size=((seconds + 2) * 20, 4)), axis=0)
     _write_stream(folder / "eye_tracker", eye, 20.0, -1.0, seconds + 0.9)
     run = np.abs(np.cumsum(draw.normal(size=((seconds + 2) * 20, 1)), axis=0))
     _write_stream(folder / "treadmill", run, 20.0, -1.0, seconds + 0.9)
-    shape = (SECONDS_PER_TRIAL * 30, 36, 64)
+    shape = (trial_s * 30, 36, 64)
     videos = [draw.integers(0, 256, shape).astype(np.uint8) for _ in tiers]
     rows = [
         {"tier": tier, "trial_idx": k, "condition_hash": f"c{k}", "valid_trial": True}

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import partial
 from importlib.metadata import distribution
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
@@ -28,9 +29,13 @@ import numpy as np
 import pytest
 
 GROUP = "omnimouse.families"
+FAILURES = (Exception, pytest.fail.Exception)
+"""What a check raises; that of pytest is no `Exception`."""
 STEPS = 2
 """Steps of every short training."""
 PATIENCE_S = 180.0
+FAULTS = ("internal error", "a package of models, failed", "Traceback")
+"""What no refusal says."""
 KNOWN, OTHER, NEW = "a-1-1", "b-1-1", "c-1-1"
 
 
@@ -71,17 +76,33 @@ class Course:
     def __init__(self, name: str, folder: Path) -> None:
         import omnimouse_model as om
         from omnimouse_model.inference.families import families
-        from tests.small_sessions import write_session
+        from tests.small_sessions import SECONDS_PER_TRIAL, write_session
 
         self.name, self.folder = name, folder
+        assert name in families(), "the family cannot be imported; its warning says why"
         self.family = families()[name]
-        places = [
-            write_session(folder / key, 12 + k, 4) for k, key in enumerate((KNOWN, OTHER, NEW))
+        self.spec = self._spec()
+        # Trials that hold two windows, with spikes for a model of counts.
+        trial_s = max(SECONDS_PER_TRIAL, ceil(2 * (self.spec.warmup_s + self.spec.duration_s)))
+        self.places = [
+            write_session(
+                folder / key, 12 + k, 4, trial_s, is_spiking=self.spec.responses == "count"
+            )
+            for k, key in enumerate((KNOWN, OTHER, NEW))
         ]
-        self.places = places
-        self.known, self.other, self.new = (om.open_session(place) for place in places)
+        self.known, self.other, self.new = (om.open_session(place) for place in self.places)
+        self.trained = [self.known, self.other]
         self.model: Any = None
         self.file: Path | None = None
+
+    def _spec(self) -> Any:
+        """Windows of the family's models, of those that it trains if it does."""
+        import omnimouse_model as om
+
+        if self.family.training is not None:
+            return self._plan().spec
+        name = next(iter(self.family.names), None)
+        return om.OMNIMOUSE if name is None else om.load_predictor(name, device="cpu").needs.spec
 
     # -- the object -------------------------------------------------------------------
     def check_texts(self) -> None:
@@ -122,7 +143,7 @@ class Course:
             assert edited.attachment == mask.attachment.after_edit(edited.cells)
             predictor = self._model()
             if predictor is not None and self._knows(predictor):
-                window = self.known.window(2.0, mask.spec)
+                window = self._window(mask.spec)
                 assert np.array_equal(
                     predictor.predict(window, loaded).responses,
                     predictor.predict(window, mask).responses,
@@ -140,8 +161,9 @@ class Course:
                 om.fit(self.name, self.known, out)
             self._refused_command("fit", self.name, self.places[0], "--out", out)
         if self.family.transfer is None and (predictor := self._model()) is not None:
-            with refused(FinetuneError):
+            with refused(FinetuneError) as told:
                 om.finetune(predictor, self.new, out)
+            assert self._small() is None or "om.fit(" in str(told.value)
             name = str(self._chosen())
             self._refused_command("finetune", name, self.places[2], "--out", out)
         assert not out.exists(), "a refusal leaves a folder behind"
@@ -156,9 +178,17 @@ class Course:
 
         if self.family.training is None:
             return
-        plan = self._plan()
-        sessions = [self.known, self.other]
-        whole = run_steps(plan, sessions, self.folder / "whole", QUIET, 2 * STEPS, device="cpu")
+        plan, out = self._plan(), self.folder / "whole"
+        try:
+            whole = run_steps(plan, self.trained, out, QUIET, 2 * STEPS, device="cpu")
+        except ValueError as error:  # a family can train models of one recording
+            assert not out.exists(), "a refusal leaves a folder behind"
+            self.trained, first = [self.known], error
+            try:
+                whole = run_steps(plan, self.trained, out, QUIET, 2 * STEPS, device="cpu")
+            except ValueError:
+                raise first from None
+        sessions = self.trained
         run_steps(plan, sessions, self.folder / "parts", QUIET, STEPS, device="cpu")
         parts = run_steps(plan, sessions, self.folder / "parts", QUIET, STEPS, device="cpu")
         assert hash_of(whole) == hash_of(parts), "a stopped training continues otherwise"
@@ -190,8 +220,14 @@ class Course:
         predictor = self._model()
         if predictor is None:
             return
-        scores = om.evaluate(predictor, [self.known], self._mask(predictor), tier="train")
-        assert len(scores.scores) == 1
+        if not self._knows(predictor):
+            return
+        mask = self._mask(predictor)
+        scores = om.evaluate(predictor, [self.known], mask, tier="train")
+        assert len(scores.scores) == mask.target.any()
+        assert bool(scores.behavior) == mask.has_behavior_target
+        for score in (*scores.scores, *scores.behavior):
+            assert not score.refusal, score.refusal
 
     # -- transfer and ranking ---------------------------------------------------------
     def check_transfer(self) -> None:
@@ -234,7 +270,9 @@ class Course:
         if self.family.training is None:
             return
         run, tuned = self.folder / "command", self.folder / "command-tuned"
-        places = [w for place in self.places[:2] for w in ("--sessions", place)]
+        self._model()
+        known = self.places[: len(self.trained)]
+        places = [w for place in known for w in ("--sessions", place)]
         self._command("train", self._config(), *places, "--out", run, "--steps", STEPS)
         (row,) = json.loads(self._command("info", run, "--json"))["rows"]
         assert row["family"] == self.name
@@ -261,6 +299,23 @@ class Course:
             (row,) = json.loads(self._command("info", tuned, "--json"))["rows"]
             assert row["family"] == self.name
 
+    def check_analyses(self) -> None:
+        """Answer each analysis of the commands, or say why there is no answer."""
+        if (model := self._model()) is None or not self._knows(model):
+            return
+        words = ("--model", self._chosen(), "--tier", "train", "--max-windows", 2, "--json")
+        session, task = ("--session", self.places[0]), self._criterion(self.spec).task
+        self._answered("evaluate", *session, "--strategy", task, "--no-baselines", *words)
+        for name in ("sources", "areas"):
+            self._answered(name, *session, *words)
+        self._answered("sweep", *session, "--neurons", "0,4", "--seeds", 1, *words)
+        if self.family.transfer is not None and self.family.training is not None:
+            known = [w for place in self.places[:2] for w in ("--sessions", place)]
+            words = ("--task", task, "--max-windows", 2, "--seed", 0, "--device", "cpu")
+            new, file = ("--heldout", self.places[2]), self.folder / "c.ranking.jsonl"
+            steps = ("--steps", STEPS) if self._steps() else ()
+            self._answered("rank", self._config(), *known, *new, "--results", file, *words, *steps)
+
     # -- front ends -------------------------------------------------------------------
     def check_window(self) -> None:
         """Open napari with the model: predictions, presets and a fine-tuning on screen."""
@@ -284,8 +339,10 @@ class Course:
             explorer.close()
 
     def _drive(self, controller: Any, wait: Callable[[Callable[[], bool], str], object]) -> None:
-        spec = self._model().needs.spec if self._model() is not None else None
         results, editor = controller.results, controller.editor
+        # In the place of a model that does not know the recording, a baseline answers.
+        is_known = self._model() is not None and self._knows(self._model())
+        spec = self._model().needs.spec if is_known else None
 
         def is_answered() -> bool:
             if results.error is not None:
@@ -304,7 +361,7 @@ class Course:
         for preset in self.family.presets(self.known):
             name = f"{self.name}:{preset.name}"
             assert name in offered, f"{name} is not offered"
-            if preset.mask is None:
+            if preset.mask is None or preset.mask.spec != spec:
                 continue
             before = controller.state.mask
             editor.apply_preset(name)
@@ -318,7 +375,8 @@ class Course:
         # Fine-tune the model to another recording, and use the result.
         controller.loader.open_now(self.places[2])
         finetuning = controller.finetuning
-        if self.family.transfer is None or self.family.training is None:
+        model = self._model()
+        if self.family.transfer is None or model is None or self._knows(model, self.new):
             assert not finetuning.is_offered
             return
         # A baseline has taken the place of a model that does not know the recording.
@@ -339,7 +397,7 @@ class Course:
 
         if self._knows(predictor):
             predictor.prepare(self.known)
-            window = self.known.window(2.0, predictor.needs.spec)
+            window = self._window(predictor.needs.spec)
             check_contract(predictor, window, self._mask(predictor))
 
     def _knows(self, predictor: Any, session: Any = None) -> bool:
@@ -350,15 +408,45 @@ class Course:
         masks = [preset.mask for preset in self.family.presets(self.known) if preset.mask]
         return [m for m in masks if m.attachment is not None and m.attachment.name == self.name]
 
+    def _window(self, spec: Any) -> Any:
+        """Return a window of the train tier, not the first: a warm-up lies before it."""
+        starts = self.known.window_starts("train", spec=spec)
+        return self.known.window(float(starts[len(starts) // 4]), spec)
+
     def _mask(self, predictor: Any) -> Any:
-        import omnimouse_model as om
+        """Return a task that the model answers: a general one, else one of its presets."""
+        from omnimouse_model.errors import UnsupportedRequestError
 
         spec = predictor.needs.spec
-        mask, half = om.Mask.nothing(self.known, spec), spec.n_samples // 2
-        if predictor.needs.sees_responses:
-            mask = mask.show(range(0, 6), slice(None))
-        if spec.video is not None and predictor.needs.sees_video:
+        general = self._general(predictor.needs)
+        if not self._knows(predictor):
+            return general
+        presets = (preset.mask for preset in self.family.presets(self.known))
+        window, refusals = self._window(spec), []
+        predictor.prepare(self.known)
+        for mask in (general, *(mask for mask in presets if mask and mask.spec == spec)):
+            try:
+                predictor.predict(window, mask)
+            except UnsupportedRequestError as error:
+                refusals.append(str(error))
+            else:
+                return mask
+        raise AssertionError(f"the model answers no preset and no general task: {refusals}")
+
+    def _general(self, needs: Any) -> Any:
+        import omnimouse_model as om
+
+        mask, half = om.Mask.nothing(self.known, needs.spec), needs.spec.n_samples // 2
+        if needs.sees_video and needs.spec.n_frames:
             mask = mask.with_frames(True)
+        if needs.spec.n_behavior and needs.sees_behavior:
+            mask = mask.with_behavior("visible")
+        elif needs.spec.n_behavior and needs.predicts_behavior:
+            mask = mask.with_behavior("target")
+        if not needs.predicts_responses:  # a decoder may read the whole population
+            return mask.show(slice(None))
+        if needs.sees_responses:
+            mask = mask.show(range(0, 6), slice(None))
         return mask.ask(range(6, 12), slice(half, None))
 
     def _model(self) -> Any:
@@ -399,13 +487,27 @@ class Course:
     def _criterion(self, spec: Any) -> Any:
         from omnimouse_model.analysis.ranking.core_runs import task_score
 
-        return task_score("causal_response_25_behavior", spec, max_windows=2)
+        needs, metric = self._model().needs, None
+        if not needs.predicts_responses:
+            task, metric = "test/all_response_only", "correlation"
+        elif needs.sees_responses:
+            task = "causal_response_25_behavior"
+        else:
+            task = "test/video_behavior"
+        return task_score(task, spec, metric, max_windows=2)
 
     def _refused_command(self, *words: object) -> None:
         done = ran(*words)
         assert done.returncode == 1, done
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         assert len(lines) == 1, f"a refusal is one line, not {lines}"
+
+    def _answered(self, *words: object) -> None:
+        """Run a command that prints an answer, or why there is none."""
+        done = ran(*words)
+        text = f"omnimouse {' '.join(map(str, words))}: {done.stderr[-2000:]}"
+        assert done.returncode in (0, 1), text
+        assert not any(word in done.stderr for word in FAULTS), text
 
     def _command(self, *words: object) -> str:
         done = ran(*words)
@@ -429,10 +531,10 @@ def ran(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def refused(kind: type[Exception]) -> Iterator[None]:
+def refused(kind: type[Exception]) -> Iterator[Any]:
     """Fail unless the block raises an error of this kind, in one line."""
     with pytest.raises(kind) as error:
-        yield
+        yield error
     assert "\n" not in str(error.value), f"a refusal is one line, not {error.value}"
 
 
@@ -454,7 +556,7 @@ def bare_session() -> Any:
 
 CHECKS = (
     *("texts", "names", "presets", "attachment", "training", "fit", "scores", "transfer"),
-    *("ranking", "commands", "refusals", "window", "notebook"),
+    *("ranking", "commands", "analyses", "refusals", "window", "notebook"),
 )
 
 
@@ -464,12 +566,16 @@ def run(name: str, checks: tuple[str, ...], report: Callable[[str], None]) -> in
     with TemporaryDirectory() as folder:
         # Models that the front ends fine-tune are not those of the user.
         os.environ |= dict.fromkeys(("OMNIMOUSE_CACHE", "OMNIMOUSE_CONFIG"), f"{folder}/user")
-        course = Course(name, Path(folder))
+        try:
+            course = Course(name, Path(folder))
+        except FAILURES as error:
+            report(f"{name}: FAILED: {type(error).__name__}: {error}")
+            return 1
         for check in checks:
             try:
                 getattr(course, f"check_{check}")()
                 report(f"{name}: {check}: passed")
-            except Exception as error:  # the course goes on, and says what failed
+            except FAILURES as error:  # the course goes on, and says what failed
                 failed += 1
                 report(f"{name}: {check}: FAILED: {type(error).__name__}: {error}")
     return failed

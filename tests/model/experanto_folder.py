@@ -165,6 +165,18 @@ def write_stream(
     (folder / "meta.yml").write_text(yaml.safe_dump(meta))
 
 
+def write_spikes(folder: Path, spikes: list[np.ndarray], start_s: float, end_s: float) -> None:
+    """Write the spike times of units, in the place of others."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "meta").mkdir(parents=True)
+    np.concatenate(spikes).tofile(folder / "spikes.mem")
+    np.save(folder / "meta" / "unit_ids.npy", np.arange(len(spikes)) + 7)
+    offsets = np.cumsum([0, *(len(s) for s in spikes)]).tolist()
+    meta = {"modality": "spikes", "is_mem_mapped": True, "dtype": "float64"}
+    meta |= {"spike_indices": offsets, "start_time": start_s, "end_time": end_s}
+    (folder / "meta.yml").write_text(yaml.safe_dump(meta))
+
+
 def write_screen(folder: Path, what: Folder, draw: np.random.Generator) -> None:
     """Write the screen: frames whose values tell trial and frame apart."""
     (folder / "meta").mkdir(parents=True)

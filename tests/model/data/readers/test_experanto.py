@@ -1,18 +1,17 @@
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers import experanto as experanto_reader
 from tests.model.data.refusals import check_refusal
-from tests.model.experanto_folder import edit_yaml, write_folder
+from tests.model.experanto_folder import edit_yaml, write_folder, write_spikes
 
 N_UNITS = 5
 SECONDS = 16.0
 T0 = 1000.0
+SPAN = T0, T0 + SECONDS
 
 
 @pytest.fixture
@@ -21,21 +20,9 @@ def recording(tmp_path):
     root = write_folder(tmp_path / "s", n_neurons=N_UNITS)
     draw = np.random.default_rng(8)
     spikes = [np.sort(draw.uniform(T0, T0 + SECONDS, 40 * k)) for k in range(N_UNITS)]
-    write_spikes(root / "spikes", spikes)
+    write_spikes(root / "spikes", spikes, *SPAN)
     shutil.rmtree(root / "responses")
     return root, spikes
-
-
-def write_spikes(folder: Path, spikes: list[np.ndarray]) -> None:
-    """Write spikes, in the place of others."""
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "meta").mkdir(parents=True)
-    np.concatenate(spikes).tofile(folder / "spikes.mem")
-    np.save(folder / "meta" / "unit_ids.npy", np.arange(N_UNITS) + 7)
-    offsets = np.cumsum([0, *(len(s) for s in spikes)]).tolist()
-    meta = {"modality": "spikes", "is_mem_mapped": True, "dtype": "float64"}
-    meta |= {"spike_indices": offsets, "start_time": T0, "end_time": T0 + SECONDS}
-    (folder / "meta.yml").write_text(yaml.safe_dump(meta))
 
 
 def test_counts_are_those_of_a_histogram(recording):
@@ -83,20 +70,20 @@ def test_order_is_checked_everywhere(recording, monkeypatch):
     for at, value in ((159, T0), (48, T0), (70, np.nan)):
         bad = [unit.copy() for unit in spikes]
         bad[4][at] = value
-        write_spikes(root / "spikes", bad)
+        write_spikes(root / "spikes", bad, *SPAN)
         check_refusal(root, f"at index {240 + at}")
 
 
 def test_single_precision_is_refused_where_it_loses_spikes(recording):
     root, spikes = recording
     expected = open_session(root).responses.data
-    write_spikes(root / "spikes", [unit.astype(np.float32) for unit in spikes])
+    write_spikes(root / "spikes", [unit.astype(np.float32) for unit in spikes], *SPAN)
     edit_yaml(root / "spikes" / "meta.yml", dtype="float32")
     found = open_session(root).responses.data
     assert np.abs(found - expected).sum() < 0.02 * expected.sum()
     late = [(unit + 1.52e9).astype(np.float32) for unit in spikes]
     for dtype in ("float32", "float64"):
-        write_spikes(root / "spikes", [unit.astype(dtype) for unit in late])
+        write_spikes(root / "spikes", [unit.astype(dtype) for unit in late], *SPAN)
         about = {"start_time": T0 + 1.52e9, "end_time": T0 + SECONDS + 1.52e9}
         edit_yaml(root / "spikes" / "meta.yml", dtype=dtype, **about)
         check_refusal(root, "times quantised to 128 s")
