@@ -213,6 +213,7 @@ UNSAID = "where the recording 90009-1-1 of neurons_of is"
         (True, 700.0, "about 12 min left"),
         (True, None, f"in all {EXPECTED}"),
         (False, None, "omnimouse finetune … --out my_mouse"),
+        (False, None, "Weights in the folder my_mouse"),
     ],
 )
 def test_what_a_fine_tuning_says_is_whole_in_a_small_window(
@@ -229,7 +230,7 @@ def test_what_a_fine_tuning_says_is_whole_in_a_small_window(
             patch.setattr(finetuning, "stage", STARTING)
             patch.setattr(finetuning, "_left_s", left_s)
         else:
-            finetuning.step = 90
+            finetuning.step, finetuning.validations = 90, [(0, 0.25)]
         finetuning.changed.emit()
         settle(0.5)
         cut = cut_texts(dock, "Fine-tuning")

@@ -1,6 +1,7 @@
 """The panel of a record, with that of a ranking: real presses, and what is on screen."""
 
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from psygnal import SignalInstance
@@ -10,6 +11,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QToolButton
 
 from omnimouse_model.analysis.ranking.curve_table import DEMO_RANKING
 from omnimouse_model.masks import VISIBLE
+from omnimouse_widgets.qt import panel as panel_module
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.context.sources import SourcesView
 from omnimouse_widgets.views.laboratory import LaboratoryView
@@ -146,6 +148,12 @@ def test_a_chosen_file_is_read_its_error_is_told_and_text_is_copied(
     redraw()
     assert panel.widgets["error"].isVisible()
     assert not panel.notice.isVisible()
+    monkeypatch.setattr(panel_module, "NOTE_MS", 1)
+    press(panel.widgets["command"])
+    end_s = monotonic() + 60.0
+    while panel.notice.isVisible() and monotonic() < end_s:
+        QApplication.processEvents()
+    assert not panel.notice.text()
 
 
 def test_a_press_keeps_the_focus_and_a_refusal_is_shown(panel, controller, redraw, monkeypatch):

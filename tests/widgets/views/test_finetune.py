@@ -8,6 +8,7 @@ import pytest
 from omnimouse_model.live.models.finetune import FinetuneRequest, Finetuning
 from omnimouse_widgets.jupyter.jobs import FineTune
 from omnimouse_widgets.views.finetune import (
+    HELD_OUT,
     NOT_OFFERED,
     FinetuneView,
     gain_text,
@@ -63,6 +64,22 @@ def test_a_run_stopped_before_its_first_step_does_not_speak_of_saved_weights(con
     assert record(view)["message"].text == "Stopped before the first step; nothing is saved yet."
     finetuning.validations = [(0, 0.25)]
     assert "current weights are saved" in record(view)["message"].text
+
+
+def test_a_run_tells_what_its_score_is_and_where_its_weights_are(controller, tmp_path):
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    name, session = controller.state.predictor_name, controller.state.session
+    finetuning.request = FinetuneRequest(name, session, tmp_path, steps=3)
+    assert "folder" not in record(view)
+    finetuning.validations = [(0, 0.25), (3, 0.3)]
+    folder = record(view)["folder"]
+    assert folder.text == f"Weights in the folder {tmp_path.name}"
+    assert folder.tip == str(tmp_path)
+    assert "score" not in record(view)
+    finetuning.is_finished = True
+    assert "held-out score 0.250 → 0.300" in record(view)["message"].text
+    assert record(view)["message"].tip == HELD_OUT
+    assert record(view)["score"].text.startswith("Preliminary: these few windows chose")
 
 
 def test_an_ended_run_makes_room_for_another_model_and_comes_back(controller, tmp_path):

@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import numpy as np
-from qtpy.QtCore import QRectF, QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtCore import QRectF, QSignalBlocker, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QBrush, QColor, QIcon, QPainter, QStandardItem, QStandardItemModel
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -63,6 +63,8 @@ TONES: Final[dict[record.Tone, Tone]] = {
 """Tones of the theme; plain text has the colour of the window."""
 DARK, BRIGHT = "#101010", "#F0F0F0"
 """Colours of texts on bright and on dark cells."""
+NOTE_MS: Final = 10_000
+"""Time for which a note about the clipboard stands: its content may be another one soon."""
 REFUSALS: Final = (ValueError, OSError, ImportError)
 """Errors whose message answers a user action; the panel shows it."""
 Taking = TypeVar("Taking", "PlotCanvas", RowView)
@@ -134,6 +136,9 @@ class RecordPanel(QWidget):
         self.tables: dict[str, LongTableView] = {}
         self.timelines: dict[str, Lanes] = {}
         self.notice = theme.wrapped_label("alert", is_selectable=True)
+        self._note_end = QTimer(self)
+        self._note_end.setSingleShot(True)
+        self._note_end.timeout.connect(lambda: controls.show_text(self.notice, ""))
         self._drawn: dict[str, Any] = {}
         self._contents: dict[str, record.Content] = {}
         self._marks: dict[str, record.Mark] = {}
@@ -207,6 +212,7 @@ class RecordPanel(QWidget):
             self._tell(str(error), "alert")
 
     def _tell(self, text: str, tone: Tone | None = None) -> None:
+        self._note_end.stop()
         self.notice.set_tone(tone)
         controls.show_text(self.notice, text)
 
@@ -217,6 +223,7 @@ class RecordPanel(QWidget):
                 assert clipboard is not None
                 clipboard.setText(text)
                 self._tell(note)
+                self._note_end.start(NOTE_MS)
             case record.ShowPanel(title):
                 self.panel_wanted.emit(title)
             case record.AskText(label, value, take):

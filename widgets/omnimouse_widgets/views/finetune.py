@@ -40,9 +40,18 @@ TIPS: Final = {
     "stop": "Stop within a second; the current weights are saved",
     "use": "Select the fine-tuned model",
     "loss": "Loss of each step with its running mean; points: correlation, or bits per "
-    "spike, on held-out windows",
+    "spike, on held-out windows, which no step trains on",
     "dismiss": "Hide this run; its folder is not deleted",
 }
+HELD_OUT: Final = (
+    "Held-out windows: some of the train part, on which no step trains; a fit, and a model of "
+    "spikes, take those of the validation part. The score is the mean correlation of the "
+    "neurons (of a decoder, of the channels of behaviour), or bits per spike."
+)
+PRELIMINARY: Final = (
+    "Preliminary: these few windows chose the step, too. What the model gains shows in the "
+    "score over the test part, beside that of other models."
+)
 PARTS: Final = {"embeddings": " train the embeddings", "all": " train all weights"}
 MIN_SPAN: Final = 0.02
 """Minimum range of the vertical axis; smaller differences are noise."""
@@ -257,7 +266,9 @@ class FinetuneView(OfController):
             use = USE_MODEL
         items: list[record.Item | record.Row] = [
             self._head(request.path),
-            record.Text("message", self._run_text()),
+            record.Text(
+                "message", self._run_text(), tip=HELD_OUT if finetuning.validations else ""
+            ),
         ]
         if finetuning.is_busy:
             stop = record.Action("stop", "Stop", TIPS["stop"], finetuning.stop)
@@ -272,7 +283,17 @@ class FinetuneView(OfController):
             items.append(record.Row("curves", self._curves()))
         if finetuning.is_busy and finetuning.start_score is not None:
             scores = finetuning.start_score, finetuning.best_score
-            items.append(record.Text("score", gain_text(*scores, is_over=False), "quiet"))
+            items.append(record.Text("score", gain_text(*scores, is_over=False), "quiet", HELD_OUT))
+        elif finetuning.is_finished and finetuning.start_score is not None:
+            items.append(record.Text("score", PRELIMINARY, "quiet", HELD_OUT))
+        if finetuning.replaced:
+            names = [Path(name).name for name in (self._state.predictor_name, request.model)]
+            text = "Until it ends, {} predicts on screen in place of {}.".format(*names)
+            items.append(record.Text("stand_in", text, "quiet"))
+        # Before its first save, and of a run that could not start, there is none.
+        if finetuning.validations:
+            text = f"Weights in the folder {request.path.name}"
+            items.append(record.Text("folder", text, "quiet", str(request.path)))
         return [*items, *self._problem(), record.Row("actions", self._buttons(start, use))]
 
     def _run_text(self) -> str:

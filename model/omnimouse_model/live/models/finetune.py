@@ -437,6 +437,14 @@ class Finetuning(HasBackgroundTask):
         return self.is_finished and request is not None and name == str(request.path)
 
     @property
+    def replaced(self) -> str:
+        """Model that is trained, while another one is on screen in its place; else ""."""
+        request = self.request
+        if request is None or not self.is_busy or not self.is_of_screen:
+            return ""
+        return request.model if self._replaced() == request.model else ""
+
+    @property
     def results(self) -> tuple[FinetunedModel, ...]:
         """Finished fine-tunings, newest first."""
         return tuple(m for m in finetuned_under(self.folder) if m.is_finished)

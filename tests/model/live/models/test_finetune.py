@@ -259,9 +259,12 @@ def test_a_baseline_answers_while_the_model_is_trained(controller, finetuning, s
     model = controller.model
     assert (controller.state.predictor_name, model.unfamiliar) == (FALLBACK, name)
     assert (controller.results.error, controller.results.freshness) == (None, "fresh")
+    said = record(FinetuneView.of(controller))["stand_in"].text
+    assert said == "Until it ends, linear-gaussian predicts on screen in place of base.safetensors."
     script.last = 2
     assert finetuning.wait(PATIENCE_S)
     assert (finetuning.is_chosen, model.unfamiliar) == (True, "")
+    assert "stand_in" not in record(FinetuneView.of(controller))
 
 
 def test_a_stopped_run_goes_on_though_a_baseline_is_on_screen(controller, finetuning, script):

@@ -56,8 +56,13 @@ const showProblem = (element, text, { details, copy, tip, note } = {}) => {
 // Pages without encryption have no clipboard: the text itself is shown, to be selected.
 function copyText(text, status, note) {
   const show = (shown) => { status.textContent = shown; };
+  // The clipboard may have another content soon.
+  const showNote = () => {
+    show(note);
+    setTimeout(() => { if (status.textContent === note) show(""); }, 10_000);
+  };
   if (!navigator.clipboard) show(text);
-  else navigator.clipboard.writeText(text).then(() => show(note), () => show(text));
+  else navigator.clipboard.writeText(text).then(showNote, () => show(text));
 }
 const makeSwatch = (colour) => {
   const swatch = make("span", { className: "omnimouse-swatch" });

@@ -27,7 +27,8 @@ from omnimouse_widgets.views.text.units import channel_text
 _TIP: Final = (
     "Mean over the target neurons, for the mask on screen in all windows of that part (tier), "
     "refined while nothing else is requested. 95 % interval: these neurons in further "
-    "windows. "
+    "windows. A gain over the baseline is over the windows that both have; ± is half of its 95 % "
+    "interval, of the paired difference. "
 )
 IN_TRAIN: Final = (
     "This window is in the train part of the recording (tier): models were fitted to it."
