@@ -9,10 +9,7 @@ from omnimouse_model.analysis.finetune_process import ThreadsByLoad
 
 @pytest.fixture
 def four_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(4)  # each test ends with the usual number, see `tests.conftest`
 
 
 class Machine:
@@ -57,12 +54,8 @@ def test_threads_that_find_one_core_taken_try_ever_less_often(monkeypatch, four_
 
 
 def test_one_thread_stays_one(monkeypatch):
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        machine, threads = Machine(monkeypatch), ThreadsByLoad()
-        torch.set_num_threads(3)  # a count that only `follow` would change
-        assert set(machine.run(threads, 20, lambda n: 1_500)) == {3}
-        assert set(machine.run(threads, 20, lambda n: 0)) == {3}
-    finally:
-        torch.set_num_threads(before)
+    machine, threads = Machine(monkeypatch), ThreadsByLoad()
+    torch.set_num_threads(3)  # a count that only `follow` would change
+    assert set(machine.run(threads, 20, lambda n: 1_500)) == {3}
+    assert set(machine.run(threads, 20, lambda n: 0)) == {3}

@@ -29,10 +29,7 @@ def sessions(tmp_path_factory):
 
 @pytest.fixture
 def two_threads():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(threads)
+    torch.set_num_threads(2)  # each test ends with the usual number, see `tests.conftest`
 
 
 def config_of_three_batches(model: OmniMouseConfig, compiles: bool = False) -> TrainConfig:
