@@ -11,7 +11,6 @@ import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import AXES, ContextAxis
 from omnimouse_model.analysis.sweep.table import RESPONSES, ContextSweep, Curve, Point
-from omnimouse_model.live.current_point import CurrentPoint
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
 from omnimouse_widgets.figures import style
@@ -46,15 +45,12 @@ MIN_RANGE: Final = 0.1
 """Minimum range of scores that a figure shows."""
 MAX_TWO_LINE_TICKS: Final = 3
 """Maximum number of two-line tick labels that fit side by side."""
-OLD_OPACITY: Final = 0.45
-"""Opacity of results that belong to an earlier mask or window."""
 
 
 def context_sweep_figure(
     sweeps: Sweeps,
     *,
     target: str = RESPONSES,
-    mark: CurrentPoint | None = None,
     theme: Theme = "light",
 ) -> "Figure":
     """Draw score against visible neurons and history (Fig. S2 and S3).
@@ -70,9 +66,6 @@ def context_sweep_figure(
         ones and dashed lines.
     target
         "responses" (Fig. S2, S3 A), or a decoded behaviour channel (Fig. S3 B).
-    mark
-        A request to mark on the curves with a star at its score, such as the mask on
-        screen.
     theme
         For a white background, or for the dark one of the instrument.
 
@@ -95,10 +88,7 @@ def context_sweep_figure(
         in_legend.add(key[1])
     for entry in line_legend([(d.name, d.line) for d in drawn], theme):
         figure.add_trace(entry)
-    stars, lines = mark_parts(mark, axes, theme)
-    for star in stars.values():
-        figure.add_trace(star)
-    figure.update_layout(shapes=lines, yaxis_range=score_range(traces, mark))
+    figure.update_layout(yaxis_range=score_range(traces))
     return figure
 
 
@@ -251,9 +241,9 @@ def axis_fields(drawn: Sequence[DrawnSweep], axis: ContextAxis) -> dict[str, Any
 
 
 def score_range(
-    traces: Mapping[CurveKey, Mapping[str, Any]], mark: CurrentPoint | None = None
+    traces: Mapping[CurveKey, Mapping[str, Any]],
 ) -> list[float]:
-    """Return one range that contains every point, bar and mark."""
+    """Return one range that contains every point and bar."""
     ends = [
         end
         for fields in traces.values()
@@ -265,57 +255,10 @@ def score_range(
         )
         for end in (value - below, value + above)
     ]
-    if mark is not None and np.isfinite(mark.score):
-        ends.append(mark.score)
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
     # Without a minimum range, noise would fill the axis.
     margin = max(MIN_RANGE - (high - low), 0.16 * (high - low), 0.02) / 2
     return [low - margin, high + margin]
-
-
-def mark_parts(
-    mark: CurrentPoint | None, axes: Sequence[ContextAxis], theme: Theme
-) -> tuple[dict[ContextAxis, dict[str, Any]], list[dict[str, Any]]]:
-    """Return the stars by axis and the dotted lines below them; both may be empty."""
-    if mark is None:
-        return {}, []
-    places = {axis: place_on(axis, getattr(mark.context, axis)) for axis in axes}
-    colour = style.themed(theme, palette.CURSOR)
-    lines = [
-        style.line_shape(
-            (place, place),
-            (0, 1),
-            colour,
-            xref=_plotly_axes(axis)["xaxis"],
-            yref="y domain",
-            line={"width": 1.5, "dash": "dot"},
-        )
-        for axis, place in places.items()
-    ]
-    # Without a score there is no star, but the line still shows the place.
-    has_score = bool(np.isfinite(mark.score))
-    stars = {
-        axis: style.scatter(
-            [place] * has_score,
-            [mark.score] * has_score,
-            "markers",
-            name="this mask",
-            legendgroup="this mask",
-            showlegend=axis == axes[0],
-            hovertext=[style.hover(f"This mask: {mark.text}")],
-            hoverinfo="text",
-            opacity=OLD_OPACITY if mark.is_old else 1.0,
-            marker={
-                "symbol": "star" if mark.is_comparable else "star-open",
-                "size": 15,
-                "color": colour,
-                "line": {"width": 1, "color": style.TEXT[theme]},
-            },
-            **_plotly_axes(axis),
-        )
-        for axis, place in places.items()
-    }
-    return stars, lines
 
 
 def line_legend(names: Sequence[tuple[str, int]], theme: Theme) -> list[dict[str, Any]]:
