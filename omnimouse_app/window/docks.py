@@ -130,6 +130,9 @@ class OmniMouseDock(QWidget):
         meantime change the table over which PyQt iterates.
         """
         viewer = self._viewer
+        if viewer is not None:
+            # A panel draws until it is hidden, and may then ask for a prediction.
+            self.main_window.hide()
         self.instrument.close()
         if viewer is None:  # the user has closed it
             return

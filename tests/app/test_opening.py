@@ -105,9 +105,12 @@ def test_a_broken_folder_is_told_and_the_window_destroyed(qapp, load_calls, tmp_
     wait_for(lambda: "broken" in problem.text(), "the fault")
     assert dock.controller.state.session is None  # no other recording instead
     destroyed: list[object] = []
-    dock.main_window.destroyed.connect(destroyed.append)
+    window, is_shown = dock.main_window, []
+    window.destroyed.connect(destroyed.append)
+    dock.instrument.closed.connect(lambda: is_shown.append(window.isVisible()))
     dock.close_viewer()
     assert len(destroyed) == 1
+    assert is_shown == [False]  # panels that are seen could ask the ended engine
 
 
 def test_docks_are_restored_where_they_were(qapp, load_calls):
