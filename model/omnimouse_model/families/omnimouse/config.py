@@ -20,6 +20,7 @@ from omnimouse_model.storage.trees import Within
 
 WindowLayout = Literal["official", "spatial"]
 Number = Annotated[int, Within(-(10**6), 10**6)]
+Size = Annotated[int, Within(1, 10**6)]
 Layers = Annotated[int, Within(0, 1000)]
 """Limits: even a list of layers of a hostile file could fill the memory."""
 
@@ -40,19 +41,19 @@ class HieraConfig:
     Tuples of three are (time, y, x).
     """
 
-    embed_dim: Number = 128
-    num_heads: Number = 2
+    embed_dim: Size = 128
+    num_heads: Size = 2
     # Blocks in each of the two stages; the first block of stage 2 pools 2x2.
     stages: tuple[Layers, Layers] = (2, 2)
-    mask_unit_size: tuple[Number, Number, Number] = (1, 8, 8)
-    patch_kernel: tuple[Number, Number, Number] = (6, 7, 7)
-    patch_stride: tuple[Number, Number, Number] = (2, 2, 2)
+    mask_unit_size: tuple[Size, Size, Size] = (1, 8, 8)
+    patch_kernel: tuple[Size, Size, Size] = (6, 7, 7)
+    patch_stride: tuple[Size, Size, Size] = (2, 2, 2)
     patch_padding: tuple[Number, Number, Number] = (2, 1, 3)
     mlp_ratio: float = 2.67
     drop_path_rate: float = 0.25
-    channels: Number = 1
-    frames: Number = 60
-    resolution: tuple[Number, Number] = (36, 64)
+    channels: Size = 1
+    frames: Size = 60
+    resolution: tuple[Size, Size] = (36, 64)
     windows: WindowLayout = "official"
 
     @property
@@ -80,13 +81,13 @@ class OmniMouseConfig:
     """All values that determine the computation; defaults are the released 5M model."""
 
     # The transformer (paper, Table 1).
-    d_model: Number = 256
-    num_heads: Number = 4
-    num_kv_heads: Number | None = None
+    d_model: Size = 256
+    num_heads: Size = 4
+    num_kv_heads: Size | None = None
     num_layers: Layers = 6
     num_blocks: Annotated[int, Within(1, 64)] = 1
     local_to_global_ratio: tuple[Number, Number] | None = (5, 1)
-    d_embedding: Number = 256
+    d_embedding: Size = 256
     ffn_hidden_mult: float = 2.67
     decoder_ffn_hidden_mult: float = 4.0
     norm_eps: Annotated[float, Within(0, 1)] = 1e-5

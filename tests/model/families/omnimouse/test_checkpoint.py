@@ -140,8 +140,9 @@ def test_a_malformed_shard_is_a_checkpoint_error(shards, part, value, rank):
         ({"softplus_beta": 0}, "softplus_beta"),
         ({"sample_rate_hz": -1}, "response_rate_hz is -1"),
         ({"sample_rate_hz": 1}, "60 samples at 1 Hz are no window"),
-        ({"hiera": {"num_heads": 0}}, "heads that divide its width"),
-        ({"hiera": {"mask_unit_size": [1, -1, 8]}}, "official windows of 4, 8"),
+        ({"d_embedding": -1}, "d_embedding: found -1, expected 1 to 1,000,000"),
+        ({"hiera": {"num_heads": 3}}, "heads that divide its width"),
+        ({"hiera": {"mask_unit_size": [1, -1, 8]}}, "mask_unit_size.*found -1"),
         ({"hiera": {"mask_unit_size": [1, 1, 2]}}, "official windows of 4, 8"),
         ({"hiera": {"resolution": [34, 64], "mask_unit_size": [1, 1, 8]}}, "of 15x32"),
         (
