@@ -187,7 +187,7 @@ class Course:
     def _job(self, report: Callable[[int | float, int | float, str], None]) -> Job:
         return CallbackJob(report, self.job.cancelled, self.job.message, self.job.device)
 
-    def _go_to_step(self, step: float, validations: float) -> None:
+    def _go_to_step(self, step: int | float, validations: int | float) -> None:
         cells = step * self.step_cells + validations * self.validation_cells
         self._go_to(Part.TRAINING, cells / max(self.cells[Part.TRAINING], 1e-9))
 
