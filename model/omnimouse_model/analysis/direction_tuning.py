@@ -394,10 +394,10 @@ def share_above(value: float, shuffled: np.ndarray) -> float:
 
 
 def p_text(p: float) -> str:
-    """Return a p value of `share_above`: "= 0.043", or "< 1/201" if no shuffle reached it."""
-    # Shuffles that were none tell no more than that it is smaller than one of them.
+    """Return a p value of `share_above`: "= 0.043", or "≤ 1/201" if no shuffle reached it."""
+    # More shuffles could make it smaller.
     if p * (1 + N_SHUFFLES) < 1.5:
-        return f"< 1/{1 + N_SHUFFLES}"
+        return f"≤ 1/{1 + N_SHUFFLES}"
     return f"= {p:z.3f}"
 
 

@@ -331,6 +331,7 @@ class Sources(HasBackgroundTask):
         """
         self._names_groups, self.kept_groups = names_groups, ()
         session, device, jobs = self.state.session, self.state.device, []
+        work = PausableJob()
         chosen = self._client.predictor
         source = "" if chosen is None or not is_chosen else chosen
         questions = {suffix: question for question, suffix in SUFFIXES.items()}
@@ -338,11 +339,11 @@ class Sources(HasBackgroundTask):
             question = questions.get("".join(Path(name).suffixes[-2:]))
             if session is not None and question is not None:
                 path = self.folder / name
-                jobs.append(SourcesJob(question, session, source, device, path, self._task.job))
+                jobs.append(SourcesJob(question, session, source, device, path, work))
         self._reopened = {job.question: job for job in jobs}
         if jobs:
             self.question = jobs[-1].question
-            self._task.start(jobs, "Reading results")
+            self._task.start(jobs, "Reading results", work)
 
     def warm_up(self) -> None:
         """Load the quick model before it is asked, so that its answer begins at once."""

@@ -148,7 +148,8 @@ def _timed(
         nonlocal first_done
         first_done = done if first_done is None else first_done
         # The first point takes many times as long: it encodes windows that others share.
-        is_first = done - first_done < total / n_points
+        # One of few points is more than a tenth of the work, after which the time is told.
+        is_first = done - first_done < total / max(n_points, 10)
         left_s = None if is_first else time_left.seconds(done / total)
         on_progress(SweepProgress(int(done), int(total), left_s))
 

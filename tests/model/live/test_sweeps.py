@@ -19,11 +19,13 @@ from omnimouse_model.live.sweeps import Sweeps
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import never
 from tests.model.drawing_thread import TIMEOUT, DrawingThread
+from tests.model.lab.energy_neurons import EnergyNeurons
 from tests.predictors import (
     EchoPredictor,
     FaultyPredictor,
     GatedPredictor,
     NoisyPredictor,
+    open_controller,
     tiny_transformer,
 )
 from tests.small_sessions import write_session
@@ -184,6 +186,30 @@ def test_the_time_left_is_not_that_of_a_first_point_that_encodes_the_windows(
         assert left_s < 2 * (now_s[0] - at_s) + 1
 
 
+@pytest.mark.parametrize("n_points", [1, 3])
+def test_a_sweep_of_few_points_tells_its_time_left_after_the_first_tenth(
+    controller, session, monkeypatch, n_points
+):
+    now_s, told = [0.0], []
+    monkeypatch.setattr(live_sweeps, "perf_counter", lambda: now_s[0])
+
+    class Even(EchoPredictor):
+        def encode(self, window, mask, cancelled=never):
+            now_s[0] += 10.0
+            return super().encode(window, mask, cancelled)
+
+    controller.model.choose(Even())
+    controller.loader.open_now(session)
+    controller.sweeps.changed.connect(lambda: told.append(controller.sweeps.progress))
+    plan = SweepPlan(neurons=tuple(range(n_points)), tier="train", centred=False)
+    controller.sweeps.start(plan)
+    assert controller.sweeps.entries[0].is_complete
+    after = [one for one in told if 0.15 < one.share < 1]
+    assert len(after) > 5
+    for one in after:
+        assert one.left_s == pytest.approx(10 * (one.total - one.done), rel=0.3)
+
+
 def test_a_background_sweep_equals_the_library(drawing_thread, session, table):
     counts = []
     drawing_thread.sweeps.changed.connect(lambda: counts.append(drawing_thread.n_rows))
@@ -231,6 +257,36 @@ def test_a_sweep_waits_for_live_requests(drawing_thread, predictor, gate_arrival
     results.population_freshness, results.sweep_freshness = "fresh", "running"
     drawing_thread.draw_until(lambda: not drawing_thread.sweeps.is_busy)
     assert predictor.counters["encodings"] == N_ANSWERS
+
+
+@pytest.mark.parametrize("name", ["sources", "laboratory"])
+def test_other_work_waits_for_predictions_but_not_for_live_curves(
+    name, session, tmp_path, gate_arrivals
+):
+    model = "mean" if name == "sources" else EnergyNeurons()
+    with open_controller(session, model) as controller:
+        work, results = getattr(controller, name), controller.results
+        work.folder = tmp_path / "kept"
+        controller.editor.apply_preset("video_only")
+        controller.laboratory.set_repeats(1)
+        controller.sources.set(question="sources", windows=8, targets="all")
+        results.is_awaited, results.population_freshness = True, "stale"
+        # It runs on the thread that starts it.
+        running = threading.Thread(target=work.start)
+        running.start()
+        try:
+            for _ in range(3):
+                assert gate_arrivals.acquire(timeout=TIMEOUT)
+            assert work.result is None
+            results.freshness = results.population_freshness = "fresh"
+            results.sweep_freshness = "running"
+            running.join(TIMEOUT)
+            assert not running.is_alive()
+        finally:
+            results.is_awaited = False
+            running.join(TIMEOUT)
+        assert work.error is None
+        assert work.result is not None
 
 
 @pytest.mark.slow

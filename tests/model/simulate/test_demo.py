@@ -59,6 +59,8 @@ def test_public_functions_open_a_session_by_its_name(ask, monkeypatch):
 
 
 _WRONG = """
+import numpy as np
+
 import omnimouse_app as om
 
 mask = "test/video_behavior"
@@ -78,7 +80,10 @@ for ask in (
     lambda: om.evaluate("mean", session, mask, neurons="LM"),
     lambda: om.context_sweep("mean", session, neurons=16),
     lambda: om.context_sweep("mean", session, neurons="16"),
+    lambda: om.context_sweep("mean", session, neurons=[1.7]),
     lambda: om.context_sweep("mean", session, neurons=[0], video=True),
+    lambda: om.context_sweep("mean", session, neurons=[0], video=["no"]),
+    lambda: om.context_sweep("mean", session, neurons=[0], seeds=np.int64(0)),
 ):
     try:
         ask()
@@ -97,8 +102,9 @@ def test_what_is_no_session_predictor_or_strategy_is_refused_in_words(capfd):
     found = capfd.readouterr().out.splitlines()
     chosen = "MaskError neurons"
     plan = "MaskError neurons is a list of values, such as [0, 16]"
+    none = "ValueError A sweep needs at least one value of seeds."
     switch = "MaskError video is a list of values, such as [True, False]"
-    wrong = [chosen, plan, plan, switch]
+    wrong = [chosen, plan, plan, plan, switch, switch, none]
     assert found == [place] * 5 + [predictor] * 4 + [strategy] * 2 + wrong
 
 

@@ -11,6 +11,7 @@ order, these are the official masks `population_N_response…`, `causal_response
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from operator import index
 from typing import Any, Literal
 
 import numpy as np
@@ -436,16 +437,26 @@ def plain_values(name: str, values: Iterable[Any]) -> tuple[Any, ...]:
     Raises
     ------
     MaskError
-        They are not several numbers, or switches.
+        They are not several whole numbers, or switches.
     """
     # Plans are compared after a round trip through JSON, and NumPy integers are not JSON.
-    kind, such = (bool, [True, False]) if name in ("video", "behavior") else (int, [0, 16])
+    is_switch = name in ("video", "behavior")
+    kind, such = (_switch, [True, False]) if is_switch else (_whole, [0, 16])
     try:
-        if not isinstance(values, str):
-            return tuple(dict.fromkeys(kind(value) for value in values))
-    except (TypeError, ValueError):
+        return tuple(dict.fromkeys(kind(value) for value in values))
+    except TypeError:
         pass
     raise MaskError(f"{name} is a list of values, such as {such}; found {values!r:.80}.")
+
+
+def _whole(value: Any) -> int:
+    return int(index(value))  # not 1.7
+
+
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError
+    return bool(value)
 
 
 def _name_of(neurons: str | NeuronGroup | None) -> str:

@@ -300,12 +300,13 @@ def context_sweep(
     if predictor.needs.is_stored:
         raise UnsupportedRequestError(f"{predictor.predictor_id}: {STORED}")
     recordings = listed_sessions(sessions)
+    draws = range(seeds) if isinstance(seeds, int | np.integer) else seeds
     plan = SweepPlan(
         neurons=plain_values("neurons", neurons),
         history_samples=plain_values("history_samples", history_samples),
         video=plain_values("video", video),
         behavior=plain_values("behavior", behavior),
-        seeds=tuple(range(seeds)) if isinstance(seeds, int) else plain_values("seeds", seeds),
+        seeds=plain_values("seeds", draws),
         tier=tier,
         max_windows=max_windows,
         grid=grid,
