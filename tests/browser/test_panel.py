@@ -14,6 +14,7 @@ import omnimouse_model as om
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.panel import COLOURS, RecordPart
+from omnimouse_widgets.jupyter.transport.assets import script
 from omnimouse_widgets.jupyter.transport.part import PAGE
 from omnimouse_widgets.views.context.sources import SourcesView
 from omnimouse_widgets.views.record import (
@@ -297,3 +298,22 @@ def test_bars_of_sources_have_the_colours_of_their_table(page, tmp_path):
         f"all => all.map((one) => [one.parentElement.textContent, ({SEEN})(one)])"
     )
     assert dict(rows) == dict(zip(names, shown, strict=True))
+
+
+def test_the_note_of_a_second_copy_stands_its_ten_seconds(page):
+    page.clock.install()
+    page.add_script_tag(content=script())
+    page.evaluate(
+        """() => {
+          const clipboard = { writeText: async () => {} };
+          Object.defineProperty(navigator, "clipboard", { value: clipboard });
+          window.copied = document.body.appendChild(document.createElement("pre"));
+        }"""
+    )
+    notes = []
+    for seconds in (9, 9, 2):
+        if len(notes) < 2:
+            page.evaluate("copyText('script', copied, 'It is copied')")
+        page.clock.run_for(1000 * seconds)
+        notes.append(page.evaluate("copied.textContent"))
+    assert notes == ["It is copied", "It is copied", ""]

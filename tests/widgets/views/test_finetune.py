@@ -80,6 +80,9 @@ def test_a_run_tells_what_its_score_is_and_where_its_weights_are(controller, tmp
     assert "held-out score 0.250 → 0.300" in record(view)["message"].text
     assert record(view)["message"].tip == HELD_OUT
     assert record(view)["score"].text.startswith("Preliminary: these few windows chose")
+    finetuning.validations = [(0, 0.25), (3, 0.25)]
+    assert "no step beat the start" in record(view)["message"].text
+    assert "score" not in record(view)
 
 
 def test_an_ended_run_makes_room_for_another_model_and_comes_back(controller, tmp_path):

@@ -92,16 +92,16 @@ def scatter(
 def curve(line: Line, theme: Theme, mode: str = "lines+markers") -> dict[str, Any]:
     """Return the trace of a line of a record, with its bars and a text for each point."""
     colour = themed(theme, line.colour)
-    below, above = line.sd, None
+    above, below = line.sd, None
     if line.ends.size:
-        above, below = line.y - line.ends[:, 0], line.ends[:, 1] - line.y
+        below, above = line.y - line.ends[:, 0], line.ends[:, 1] - line.y
     return {
         "type": "scatter",
         "mode": mode,
         "name": line.label,
         "x": list(line.x),
         "y": plain(line.y),
-        "error_y": bars(below, above),
+        "error_y": bars(above, below),
         "line": {"color": colour, "width": 2},
         "marker": {"color": colour, "size": 8, "symbol": SYMBOLS[line.symbol]},
         "hoverinfo": "text",

@@ -143,13 +143,10 @@ class RecordPlot:
         if not overlay.symbol:
             item.setData(overlay.x, overlay.y)
             return
-        fill, edge = overlay.colour, plot_style.BACKGROUND
-        if overlay.is_open:
-            fill, edge = edge, fill
         item.setOpacity(_PALE if overlay.is_pale else 1.0)
         item.setData(
             overlay.x, overlay.y, data=[overlay.tip] * len(overlay.x),
-            brush=plot_style.brush(fill), pen=plot_style.pen(edge),
+            brush=plot_style.brush(overlay.colour), pen=plot_style.pen(plot_style.BACKGROUND),
         )  # fmt: skip
 
     def _press(self, x: float, y: float) -> None:

@@ -281,10 +281,10 @@ class FinetuneView(OfController):
             )
         if finetuning.validations:
             items.append(record.Row("curves", self._curves()))
-        if finetuning.is_busy and finetuning.start_score is not None:
-            scores = finetuning.start_score, finetuning.best_score
+        scores = finetuning.start_score, finetuning.best_score
+        if finetuning.is_busy and scores[0] is not None:
             items.append(record.Text("score", gain_text(*scores, is_over=False), "quiet", HELD_OUT))
-        elif finetuning.is_finished and finetuning.start_score is not None:
+        elif finetuning.is_finished and is_gain(*scores):
             items.append(record.Text("score", PRELIMINARY, "quiet", HELD_OUT))
         if finetuning.replaced:
             names = [Path(name).name for name in (self._state.predictor_name, request.model)]
@@ -442,12 +442,17 @@ def smoothed(losses: Sequence[Point]) -> list[Point]:
     return means
 
 
+def is_gain(start: float | None, best: float | None) -> bool:
+    """Return whether a step of a fine-tuning was better than its start values."""
+    return start is not None and best is not None and best > start
+
+
 def gain_text(start: float | None, best: float | None, *, is_over: bool = True) -> str:
     """Return e.g. "held-out score 0.238 → 0.262"; at the end, that no step was better."""
     if start is None and best is not None:
         return f"held-out score {best:z.3f}"  # of a fit, which begins at random
     if start is None or best is None:
         return "held-out score unknown"
-    if is_over and best <= start:
+    if is_over and not is_gain(start, best):
         return f"no step beat the start, whose held-out score is {start:z.3f}"
     return f"held-out score {start:z.3f} → {best:z.3f}"

@@ -287,7 +287,6 @@ class Overlay:
     dash: Dash = "solid"
     symbol: str = ""
     tip: str = ""
-    is_open: bool = False
     is_pale: bool = False
     bar: float = 0.0
 

@@ -53,13 +53,15 @@ const showProblem = (element, text, { details, copy, tip, note } = {}) => {
   element.replaceChildren(text, ...(details ? [makeBar(button(), copied)] : []));
   element.hidden = !text;
 };
+const noteEnds = new WeakMap(); // timers of notes, by their status
 // Pages without encryption have no clipboard: the text itself is shown, to be selected.
 function copyText(text, status, note) {
   const show = (shown) => { status.textContent = shown; };
   // The clipboard may have another content soon.
   const showNote = () => {
     show(note);
-    setTimeout(() => { if (status.textContent === note) show(""); }, 10_000);
+    clearTimeout(noteEnds.get(status));
+    noteEnds.set(status, setTimeout(() => { if (status.textContent === note) show(""); }, 10_000));
   };
   if (!navigator.clipboard) show(text);
   else navigator.clipboard.writeText(text).then(showNote, () => show(text));

@@ -581,7 +581,7 @@ function render({ model, el }) {
         if (one.bar) return bars(at, xOf(one.bar) - xOf(0), yOf(0), one.colour);
         if (one.symbol === "o") return [dots(at, one.colour, 6)];
         if (!one.symbol) return [path(at, one.colour, { ...DASHES[one.dash], "stroke-width": 2 })];
-        return at.map((place) => shape("g", { opacity: one.is_pale ? PALE : 1 }, mark(place, one.colour, one.tip, one.symbol, one.is_open)));
+        return at.map((place) => shape("g", { opacity: one.is_pale ? PALE : 1 }, mark(place, one.colour, one.tip, one.symbol)));
       }));
     };
     return [element, (now, _, place) => {
