@@ -154,7 +154,7 @@ class Controller:
         self.stimulus_edits = StimulusEdits(state, results, editor)
         self.sweeps = Sweeps(client, load, execution)
         self.finetuning = Finetuning(
-            client, model.choose, model.stand_in, lambda: model.unfamiliar, execution
+            client, model.choose, model.stand_in, lambda: model.replaced, execution
         )
         self.ranking = RankingOnScreen(execution)
         self.exports = Exports(state, results, self.colouring, execution)

@@ -139,7 +139,7 @@ class FinetuneView(OfController):
 
     @property
     def _shows_run(self) -> bool:
-        finetuning, name = self._finetuning, self._state.predictor_name
+        finetuning, name = self._finetuning, self._finetuning.model
         if finetuning.is_busy:
             return True
         # A run that has ended leaves with its recording, and while another model is
@@ -231,7 +231,7 @@ class FinetuneView(OfController):
     @property
     def _unused(self) -> str:
         """What the model cannot use of the recording: it is said before the start."""
-        session, needs = self._state.session, self._results.needs
+        session, needs = self._state.session, self._finetuning.needs
         return "" if session is None or needs is None else unused_text(needs, session)
 
     def _offer_text(self) -> str:
@@ -335,7 +335,7 @@ class FinetuneView(OfController):
         session = self._state.session
         assert session is not None
         what = FIT if self._finetuning.is_fit else TUNE
-        return what.format(Path(self._state.predictor_name).name, session.id)
+        return what.format(Path(self._finetuning.model).name, session.id)
 
     def _head(self, folder: Path | None) -> record.Row:
         tip = self._title if folder is None else f"{self._title}\nFolder: {folder}"

@@ -20,10 +20,14 @@ from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.live.state_store import LastSession, StateStore
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import FALLBACK, check_compatibility
+from omnimouse_model.predict.devices import Residence
 from omnimouse_model.predict.prediction_file import Metadata, open_arrays
 from omnimouse_model.predict.predictor import Needs, Predictor
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.demo import model_for
+
+Loaded = tuple[Needs | None, Residence | None]
+"""What is known of a model once it was loaded."""
 
 
 class ModelDownloads(HasBackgroundTask):
@@ -153,7 +157,7 @@ class ModelChoice:
         self._is_hub_used = is_hub_used
         self.downloads = ModelDownloads(self.choose, execution, is_enabled=is_hub_used)
         self.unfamiliar = ""
-        self._needs_of_unfamiliar: Needs | None = None
+        self._known_of_unfamiliar: Loaded = None, None
         # Session for which the user has chosen the model, and whether that was before the
         # first session.
         self._chosen_for: Session | None = None
@@ -170,6 +174,11 @@ class ModelChoice:
         if predictor is None:  # one that must be fetched first, if any
             return self._state.predictor_name
         return predictor if isinstance(predictor, str) else ""
+
+    @property
+    def replaced(self) -> tuple[str, Loaded]:
+        """`unfamiliar`, and what was known of it when it was loaded."""
+        return self.unfamiliar, self._known_of_unfamiliar
 
     @property
     def suitable(self) -> str:
@@ -204,7 +213,7 @@ class ModelChoice:
         name, needs = self._state.predictor_name, self._requests.client.results.needs
         if name in fit_names():  # it needs nothing before it is fitted
             self._choose(self.suitable)
-            self.unfamiliar, self._needs_of_unfamiliar = name, needs
+            self.unfamiliar, self._known_of_unfamiliar = name, (needs, None)
         else:
             self._chosen_for = None
             self._stand_in()
@@ -219,8 +228,9 @@ class ModelChoice:
             return
         name = self._state.predictor_name
         if check_compatibility(needs, session).is_new and name != self.suitable:
+            residence = self._requests.client.results.residence
             self._choose(self.suitable)
-            self.unfamiliar, self._needs_of_unfamiliar = name, needs
+            self.unfamiliar, self._known_of_unfamiliar = name, (needs, residence)
 
     def follow_session(self, *, keeps_model: bool) -> None:
         """Choose a model that answers for a recording that was just shown.
@@ -229,7 +239,7 @@ class ModelChoice:
         before comes back if it knows the recording. With `keeps_model`, as for a saved
         analysis, the model stays.
         """
-        session, needs, name = self._state.session, self._needs_of_unfamiliar, self.unfamiliar
+        session, name, (needs, _) = self._state.session, self.unfamiliar, self._known_of_unfamiliar
         if keeps_model or self._is_chosen_for_next:
             self._chosen_for, self._is_chosen_for_next = session, False
         if session is None or not name:

@@ -42,7 +42,9 @@ from omnimouse_model.live.inference.background_task import (
 )
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
+from omnimouse_model.live.models.choice import Loaded
 from omnimouse_model.predict.compatibility import check_compatibility
+from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.progress import (
     TRAINING,
     CallbackJob,
@@ -315,7 +317,8 @@ class Finetuning(HasBackgroundTask):
     stand_in
         Chooses another model in place of the one on screen while that is trained.
     replaced
-        Returns the name of the model in whose place another one is on screen, or "".
+        Returns the name of the model in whose place another one is on screen, or "", and
+        what was known of it.
 
     Attributes
     ----------
@@ -343,7 +346,7 @@ class Finetuning(HasBackgroundTask):
         client: LiveClient,
         choose: Callable[[str], None],
         stand_in: Callable[[], None],
-        replaced: Callable[[], str],
+        replaced: Callable[[], tuple[str, Loaded]],
         execution: Execution = IN_THREADS,
     ) -> None:
         self.folder = config_dir() / "models"
@@ -360,20 +363,39 @@ class Finetuning(HasBackgroundTask):
 
     # -- reading ----------------------------------------------------------------------
     @property
+    def model(self) -> str:
+        """Name of the chosen model, also while another one is on screen in its place."""
+        return self._replaced()[0] or self._client.state.predictor_name
+
+    @property
+    def needs(self) -> Needs | None:
+        """What `model` needs; None before it was loaded."""
+        return self._loaded[0]
+
+    @property
+    def _loaded(self) -> Loaded:
+        name, known = self._replaced()
+        results = self._client.results
+        return known if name else (results.needs, results.residence)
+
+    @property
     def is_fit(self) -> bool:
         """Whether the chosen model is the name of one that is to be fitted."""
-        return self._client.state.predictor_name in fit_names()
+        return self.model in fit_names()
 
     @property
     def is_offered(self) -> bool:
         """Whether the chosen model can be fine-tuned, or fitted, to the recording on screen."""
-        state, needs = self._client.state, self._client.results.needs
+        state, needs = self._client.state, self.needs
         if state.session is not None and self.is_fit:
             return True
-        if state.session is None or needs is None:
+        if state.session is None:
             return False
-        # A model that knows the session has learned its neurons already.
-        is_new = check_compatibility(needs, state.session).is_new
+        # A model that knows the session has learned its neurons already. After a restart, one
+        # that is replaced was not loaded: it was new before.
+        is_new = bool(self._replaced()[0])
+        if needs is not None:
+            is_new = check_compatibility(needs, state.session).is_new
         is_named = isinstance(self._client.predictor, str)
         return is_new and is_named and self.options is not None
 
@@ -383,7 +405,7 @@ class Finetuning(HasBackgroundTask):
         session = self._client.state.session
         if session is None or not self.is_fit:
             return ""
-        spec = _fit_plan(self._client.state.predictor_name).spec
+        spec = _fit_plan(self.model).spec
         try:
             require_events(session, spec)
             scored_starts(session, "train", 1, spec)
@@ -398,16 +420,16 @@ class Finetuning(HasBackgroundTask):
         None for a model whose family has no fine-tuning.
         """
         if self.is_fit:
-            return fit_options(self._client.state.predictor_name)
-        family = family_of_name(self._client.state.predictor_name)
+            return fit_options(self.model)
+        family = family_of_name(self.model)
         return None if family is None or family.transfer is None else family.transfer.options
 
     def saved_result(self, train: TrainedPart = "embeddings") -> FinetunedModel | None:
-        """Return the saved fine-tuning of model and recording on screen, or None."""
-        state = self._client.state
-        if not self.is_offered or state.session is None:
+        """Return the saved fine-tuning of `model` to the recording on screen, or None."""
+        session = self._client.state.session
+        if not self.is_offered or session is None:
             return None
-        return finetuned_in(self.folder_for(state.predictor_name, state.session, train))
+        return finetuned_in(self.folder_for(self.model, session, train))
 
     @property
     def is_of_screen(self) -> bool:
@@ -442,7 +464,7 @@ class Finetuning(HasBackgroundTask):
         request = self.request
         if request is None or not self.is_busy or not self.is_of_screen:
             return ""
-        return request.model if self._replaced() == request.model else ""
+        return request.model if self._replaced()[0] == request.model else ""
 
     @property
     def results(self) -> tuple[FinetunedModel, ...]:
@@ -508,10 +530,10 @@ class Finetuning(HasBackgroundTask):
         It is based on the latest fine-tuning of the same model, if there is one, else
         on what its family has measured on a CPU.
         """
-        state, residence = self._client.state, self._client.results.residence
-        if state.session is None:
+        session, name, residence = self._client.state.session, self.model, self._loaded[1]
+        if session is None:
             return ""
-        prefix = f"{Path(state.predictor_name).name}_"
+        prefix = f"{Path(name).name}_"
         for result in self.results:
             if result.path.name.startswith(prefix) and result.minutes and result.step:
                 # Of a fit, 0 steps are all that its config has.
@@ -519,15 +541,15 @@ class Finetuning(HasBackgroundTask):
                 minutes = result.other_minutes + result.minutes * share
                 return f"about {duration_text(60 * minutes)}, estimated from the last one"
         if self.is_fit:
-            return _fit_estimate(state.predictor_name, steps)
-        family = family_of_name(state.predictor_name)
+            return _fit_estimate(name, steps)
+        family = family_of_name(name)
         transfer = None if family is None else family.transfer
         # Measured on a CPU; it says nothing about a GPU.
         if residence is None or not residence.hardware.startswith("CPU"):
             return ""
         if transfer is None or transfer.seconds is None:
             return ""
-        cores = transfer.seconds(state.predictor_name, residence.n_bytes, state.session, steps)
+        cores = transfer.seconds(name, residence.n_bytes, session, steps)
         seconds = LOADING_S + cores / max(os.cpu_count() or 1, 1)
         return _roughly(seconds)
 
@@ -555,7 +577,7 @@ class Finetuning(HasBackgroundTask):
             return self._fail("A fine-tuning runs already: stop it, or wait.")
         session = session or state.session
         if not predictor_name and isinstance(self._client.predictor, str):
-            predictor_name = self._replaced() or self._client.predictor
+            predictor_name = self._replaced()[0] or self._client.predictor
         if session is None or not predictor_name:
             return self._fail(
                 "Open a recording and choose a model by its name, file or folder first."
@@ -565,7 +587,7 @@ class Finetuning(HasBackgroundTask):
         path = path.absolute()
         saved, is_on_screen = finetuned_in(path), session is state.session
         # The estimate is of a whole run, not of what is left of one.
-        is_known = saved is None and is_on_screen and predictor_name == state.predictor_name
+        is_known = saved is None and is_on_screen and predictor_name == self.model
         # A run that has all of its steps only writes its result.
         is_reached = saved is not None and not saved.is_finished and 0 < steps <= saved.step
         request = FinetuneRequest(

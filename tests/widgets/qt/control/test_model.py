@@ -209,16 +209,26 @@ def test_it_ends_with_the_result_chosen(tuned_controller, panel, script, show, q
 
 
 @pytest.mark.slow
-def test_one_press_chooses_the_unfamiliar_model_and_opens_its_form(
-    tuned_controller, show, qtbot, monkeypatch
+def test_the_form_of_the_replaced_model_opens_and_changes_nothing(
+    tuned_controller, panel, script, show, qtbot
 ):
-    monkeypatch.setattr(tuned_controller.model, "unfamiliar", "mean")
+    name = tuned_controller.state.predictor_name
+    tuned_controller.model.stand_in()
+    qtbot.waitUntil(lambda: tuned_controller.results.freshness == "fresh", timeout=LONG_MS)
     model: ModelSection = show(Sections.of(tuned_controller).model, 330, 620)
     qtbot.waitUntil(model.info.finetune.isVisible, timeout=LONG_MS)
     with qtbot.waitSignal(model.panel_wanted) as wanted:
         press(model.info.finetune)
     assert wanted.args == ["Fine-tuning"]
-    assert tuned_controller.state.predictor_name == "mean"
+    assert tuned_controller.state.predictor_name == "linear-gaussian"
+    assert not model.finetune.isVisible()
+    qtbot.waitUntil(lambda: is_shown(panel, "settings"))
+    assert "base.safetensors" in panel.widgets["title"].full_text
+    assert tuned_controller.finetuning.estimate(5).startswith(("roughly", "at least"))
+    begin_finetuning(panel, 5, qtbot)
+    assert tuned_controller.finetuning.request.model == name
+    assert tuned_controller.finetuning.request.expected
+    assert tuned_controller.state.predictor_name == "linear-gaussian"
 
 
 @pytest.mark.slow

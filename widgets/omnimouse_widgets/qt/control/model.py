@@ -1,5 +1,6 @@
 """Model section: predictor, device and freshness; what the model knows; its download."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -181,10 +182,10 @@ class ModelSection(QWidget, OfController):
         )
         self.device.setMaximumWidth(76)
         self.download = DownloadSection(self._downloads)
-        self.info = ModelInfoSection(self._state, self._results, self._model, self._finetuning)
+        self.info = ModelInfoSection(
+            self._state, self._results, self._model, self._finetuning, self._open_finetuning
+        )
         self.finetune = controls.push_button("", "", self._open_finetuning)
-        # After its model is chosen: one press leads to the form.
-        self.info.finetune.clicked.connect(self._open_finetuning)
         self.dot, self.freshness = ToneLabel(), ElidedLabel()
         self.cancel = controls.push_button(*STOP, self._requests.cancel)
         reserve_space(self.cancel)
@@ -265,7 +266,8 @@ class ModelSection(QWidget, OfController):
         text = open_label(self._finetuning)
         self.finetune.setText(text)
         self.finetune.setToolTip(open_tip(self._finetuning))
-        self.finetune.setVisible(bool(text))
+        # One offer is enough.
+        self.finetune.setVisible(bool(text) and self.info.finetune.isHidden())
 
     def _draw_device(self) -> None:
         """List the available devices and the chosen one, which may be unavailable."""
@@ -328,7 +330,12 @@ class ModelInfoSection(QWidget):
     """One line of information; if needed also missing inputs and a remedy."""
 
     def __init__(
-        self, state: LiveState, results: Results, model: ModelChoice, finetuning: Finetuning
+        self,
+        state: LiveState,
+        results: Results,
+        model: ModelChoice,
+        finetuning: Finetuning,
+        open_finetuning: Callable[[], None],
     ) -> None:
         super().__init__()
         self._state, self._results, self._model = state, results, model
@@ -339,9 +346,7 @@ class ModelInfoSection(QWidget):
         self.missing.setToolTip("Inputs that the model needs and this recording lacks")
         self.instead = controls.push_button("", "", lambda: model.choose(model.suitable))
         self.stand_in = wrapped_label("quiet")
-        self.finetune = controls.push_button(
-            "", FINETUNE_TIP, lambda: model.choose(model.unfamiliar)
-        )
+        self.finetune = controls.push_button("", FINETUNE_TIP, open_finetuning)
         rows = (self.remedy, self.instead, self.stand_in, self.finetune, self.missing)
         Form(self).add_rows(self.line, *rows)
 

@@ -35,7 +35,7 @@ TITLE: Final = "OmniMouse Studio"
 BASELINE_NOT_FITTED: Final = (
     "Not fitted yet: choose it as the model, and Fit to this recording… trains it."
 )
-FINETUNE_TIP: Final = "Choose this model, and adapt it to the recording in the panel Fine-tuning"
+FINETUNE_TIP: Final = "Adapt this model to the recording in the panel Fine-tuning"
 
 
 def window_title(state: LiveState) -> str:
