@@ -16,7 +16,7 @@ from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.evaluation.tier_score import PRELIMINARY
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.masks import TARGET
+from omnimouse_model.masks import TARGET, Mask
 from omnimouse_model.metrics import session_score
 from omnimouse_model.metrics.named import Metric
 
@@ -65,8 +65,8 @@ class CurrentPoint:
     n_scored, n_windows
         Number of these neurons, and of the windows.
     is_comparable
-        Whether they are neurons as in the curves: of the population over a tier, the
-        selected ones in a window.
+        Whether neurons and windows are those of the curves: the mask's targets over a tier,
+        the selected ones in a window.
     is_old
         Whether the score belongs to an older request.
     problem
@@ -171,11 +171,18 @@ def _point_over_tier(
         state.metric,
         float("nan") if score is None or problem else score.value,
         0 if score is None else score.n_neurons,
-        is_comparable=has_curves,
+        is_comparable=curves is not None and _is_of_curves(curves, mask, n_windows),
         is_old=False,
         problem=problem,
         n_windows=n_windows,
     )
+
+
+def _is_of_curves(curves: TierCurves, mask: Mask, n_windows: int) -> bool:
+    """Return whether a mask's score over a tier is of the question and windows of its curves."""
+    # Beside a mask without a pool, the curves are of held-out neurons.
+    is_same = curves.n_windows == n_windows and curves.is_of(mask)
+    return is_same and bool(curves.asked.any())
 
 
 def _score_problem(results: Results, *, has_target: bool) -> str:

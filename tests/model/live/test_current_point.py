@@ -1,5 +1,7 @@
 """The current mask as a point of the context curves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,21 @@ def test_beside_curves_over_the_tier_it_is_over_the_tier(controller, session):
     mark = current_point(controller.state, controller.results)
     assert mark.score == row.score
     assert (mark.n_scored, mark.n_windows) == (row.n_neurons, curves.n_total)
+    assert mark.is_comparable
+    # Curves that still grow are of fewer windows.
+    curves = controller.results.tier_curves
+    controller.results.tier_curves = replace(curves, n_windows=curves.n_total - 1)
+    assert not current_point(controller.state, controller.results).is_comparable
+
+
+def test_beside_curves_of_held_out_neurons_all_targets_have_no_star(controller):
+    controller.editor.paint(range(40), TARGET)
+    controller.requests.finish_scores()
+    assert controller.results.tier_curves.is_shown
+    mark = current_point(controller.state, controller.results)
+    assert (mark.n_scored, mark.is_comparable) == (40, False)
+    view = ContextView.of(controller)
+    assert view.mark.startswith("This mask: ")
 
 
 def test_beside_curves_of_the_window_it_has_the_score_of_the_bar(controller):
@@ -76,7 +93,7 @@ def test_curves_over_the_tier_replace_those_of_the_window(controller):
     assert names() == ["test part", "selected neurons"]
     evidence, asked = live_lines(controller.state, controller.results)
     assert evidence.startswith("Test part, ")
-    assert "1 of 2 selected" in asked
+    assert "1 of 2 selected, the others are no such targets" in asked
     assert "this window" not in asked
     for selection in ([int(visible[0])], []):
         controller.selection.select(selection)

@@ -276,6 +276,9 @@ def test_the_numbers_of_neurons_follow_the_pool_until_the_user_types(view, contr
 def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
     paint_task(controller)
     assert "★ this mask: r" in view.mark
+    view.set_live(False)
+    assert view.mark.startswith("This mask: r"), "no star beside an empty plot"
+    view.set_live(True)
     ask = {"neurons": (0, 8), "max_windows": 1, "centred": False}
     controller.sweeps.start(SweepPlan(**ask), "held out")
     view.set_live(False)

@@ -404,7 +404,8 @@ class ContextView(OfController):
     @property
     def mark(self) -> str:
         """The mask on screen, such as "★ this mask: r = 0.43 over 64 windows"."""
-        return point_text(self._mark())
+        is_drawn = any(each.sweep.rows for each in self.drawn())
+        return point_text(self._mark(), is_drawn=is_drawn)
 
     def _texts(self) -> Sequence[record.Item]:
         if self.page == "sweep":
@@ -640,7 +641,7 @@ def _selected_text(curves: TierCurves, selection: tuple[int, ...]) -> str:
     n = len(selection)
     if n_curves == n:
         return f"{n} selected" if n else ""
-    return f"{n_curves} of {n} selected"
+    return f"{n_curves} of {n} selected, the others are no such targets"
 
 
 def no_curve_text(results: Results) -> str:
@@ -652,14 +653,14 @@ def no_curve_text(results: Results) -> str:
     return "stopped" if results.sweep_freshness == "stopped" else "◌ computing…"
 
 
-def point_text(mark: CurrentPoint | None) -> str:
+def point_text(mark: CurrentPoint | None, *, is_drawn: bool) -> str:
     """Return e.g. "★ this mask: r = 0.43 in this window"; "" without a mark.
 
-    The place of its line in the plots tells the context. Beside curves of another question
-    it has no star.
+    The place of its line in the plots tells the context. Without curves, or beside those of
+    another question, it has no star.
     """
     if mark is None:
         return ""
     if mark.problem:
         return f"No ★: {mark.problem}"
-    return f"{'★ this' if mark.is_comparable else 'This'} mask: {mark.score_text}"
+    return f"{'★ this' if mark.is_comparable and is_drawn else 'This'} mask: {mark.score_text}"
