@@ -61,12 +61,14 @@ PaceKey = tuple[str, str, str]
 class SweepProgress:
     """Finished and total predictions, and estimated seconds left, None if unknown.
 
-    There is one prediction per context and window, also of the train tier.
+    There is one prediction per context and window, also of the train tier. `each_s` are
+    seconds per prediction of the whole run, with its start and first encoding.
     """
 
     done: int
     total: int
     left_s: float | None = None
+    each_s: float | None = None
 
     @property
     def share(self) -> float:
@@ -140,8 +142,12 @@ def _timed(
     work: PausableJob, on_progress: Callable[[SweepProgress], None], n_points: int
 ) -> Callable[[int | float, int | float, str], None]:
     """Return a report of a run that also estimates the time left."""
+
     # Waiting for live requests does not count as computing time.
-    time_left = TimeLeft(lambda: perf_counter() - work.waited_s)
+    def clock() -> float:
+        return perf_counter() - work.waited_s
+
+    time_left, begun_s = TimeLeft(clock), clock()
     first_done: int | float | None = None
 
     def progress(done: int | float, total: int | float, _context: str) -> None:
@@ -151,7 +157,11 @@ def _timed(
         # One of few points is more than a tenth of the work, after which the time is told.
         is_first = done - first_done < total / max(n_points, 10)
         left_s = None if is_first else time_left.seconds(done / total)
-        on_progress(SweepProgress(int(done), int(total), left_s))
+        rest_s, each_s = 0.0 if done == total else left_s, None
+        if rest_s is not None and first_done < total:
+            # Also the start, and what the first point encodes: the next sweep has both again.
+            each_s = (clock() - begun_s + rest_s) / (total - first_done)
+        on_progress(SweepProgress(int(done), int(total), left_s, each_s))
 
     return progress
 
@@ -424,9 +434,8 @@ class Sweeps:
     def _take_progress(self, job: SweepJob, progress: SweepProgress) -> None:
         if job.work is self._runner.job and not job.work.is_stopped:
             self.progress = progress
-            if progress.left_s is not None and job.pace_key is not None:
-                each_s = progress.left_s / (progress.total - progress.done)
-                self._paces[job.pace_key] = each_s
+            if progress.each_s is not None and job.pace_key is not None:
+                self._paces[job.pace_key] = progress.each_s
             self.changed.emit()
 
     def _take_part(self, job: SweepJob, sweep: ContextSweep) -> None:

@@ -179,9 +179,13 @@ def test_the_time_left_is_not_that_of_a_first_point_that_encodes_the_windows(
     controller.loader.open_now(session)
     seen.clear()
     controller.sweeps.changed.connect(tell)
-    controller.sweeps.start(replace(PLAN, seeds=tuple(range(4)), max_windows=4))
+    plan, begun_s = replace(PLAN, seeds=tuple(range(4)), max_windows=4), now_s[0]
+    controller.sweeps.start(plan)
     assert controller.sweeps.entries[0].is_complete
     assert told
+    # The next one encodes them again.
+    known = controller.sweeps.estimate(plan)
+    assert known.each_s * known.n_predictions == pytest.approx(now_s[0] - begun_s, rel=0.05)
     for at_s, left_s in told:
         assert left_s < 2 * (now_s[0] - at_s) + 1
 
