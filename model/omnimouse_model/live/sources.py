@@ -202,14 +202,14 @@ class Sources(HasBackgroundTask):
         n_groups, n_masks, _ = self._size(session)
         text = f"{n_masks:,} masks × {len(self._starts(session)):,} windows"
         if n_groups > 1:
-            text = f"{n_groups} groups × {text}"
+            text = f"{n_groups} {'draws' if self.question == 'areas' else 'groups'} × {text}"
         job, found, seconds = self._jobs.get(self.question), self.result, self._seconds(session)
         is_same = job is not None and job.path is not None and job.path == self._path(session)
         is_measured = is_same and found is not None and found.is_complete
         if is_same and not is_measured:
             return f"Run goes on where it was: {text}"
-        if seconds is None and self.is_quick and self._warm.is_busy:
-            text += "; the time follows"
+        if seconds is None and self.is_quick:
+            text += "; the time is known once it runs"
         return cost_text(text, seconds, is_measured=is_measured)
 
     def as_python(self) -> str:
@@ -642,8 +642,9 @@ class Sources(HasBackgroundTask):
 
         def progress(done: int | float, total: int | float, step: str) -> None:
             left = time_left.text(done / total)
-            # The time first: a narrow panel cuts the rest.
-            report(f"{100 * done / total:z.0f} %{left}: {step or 'measuring'}", done / total)
+            # The time first: a narrow panel cuts the rest. The bar beside it tells the share.
+            step = step.removeprefix(f"{job.session.id}: ") or "measuring"
+            report(f"{left.removeprefix(', ')}: {step}".removeprefix(": "), done / total)
 
         work.report = progress
         with self._predictor(job) as predictor:

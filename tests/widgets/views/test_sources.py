@@ -79,8 +79,11 @@ def test_a_run_says_how_long_it_takes_while_its_model_is_loaded(view, controller
     controller.workers.fit = "40 %, about 3 s left"
     press(view, "run")
     assert said[0] == "Fit: 40 %, about 3 s left"
-    # The line is cut at its end in a narrow panel: the time stands before the step.
-    assert any(" %" in text.partition(":")[0] and "target" in text for text in said)
+    # The line is cut at its end in a narrow panel: the bar beside it tells the share.
+    measured = [text for text in said if "target" in text]
+    assert measured
+    name = controller.state.session.id
+    assert not any("%" in text or name in text for text in measured)
 
 
 def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
@@ -256,13 +259,28 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
     assert "What rows tell columns, beyond behaviour\n" in press(view, "png").description
     choose(view, "kind", "alone")
     assert "What rows tell columns, alone\n" in press(view, "png").description
-    assert (record(view)["content"].values > 0).all()
+    alone = record(view)["content"]
+    assert "alone: share of the targets' variance. Colours from 0.000" in alone.label
+    low = controller.sources.result.matrix("alone")[1]
+    np.testing.assert_array_equal(np.isfinite(alone.values), ~(low <= 0))
     choose(view, "sheet", "table")
     assert {row[2] for row in record(view)["content"].rows} == {"alone"}
     choose(view, "kind", "beyond")
     assert {row[2] for row in record(view)["content"].rows} == {"beyond"}
     choose(view, "lagged", True)
     assert "lagged=True" in press(view, "python").text
+
+
+def test_a_matrix_of_some_draws_says_of_how_many(view, controller):
+    sources, said = controller.sources, []
+    sources.set(question="areas", windows=12)
+    assert record(view)["cost"].text.startswith("3 draws × 5 masks × 12 windows")
+    sources.measured.connect(lambda: said.append(record(view)["found"].text))
+    sources.changed.connect(lambda: said.append(record(view)["cost"].text))
+    press(view, "run")
+    assert any(text.startswith("So far, 1 of 3 draws: ") for text in said)
+    assert not record(view)["found"].text.startswith("So far")
+    assert not any("%" in text for text in said if "target" in text)
 
 
 def test_a_stopped_question_goes_on_where_it_was(view, controller):
@@ -334,7 +352,8 @@ def test_the_points_of_the_curve_of_informants_are_a_file(view, controller, tmp_
 
 def test_a_look_tells_the_time_of_a_run(view, controller):
     choose(view, "targets", "area V1")
-    assert record(view)["cost"].text == "10 groups × 15 masks × 12 windows"
+    size = "10 groups × 15 masks × 12 windows"
+    assert record(view)["cost"].text == f"{size}; the time is known once it runs"
     view.blocks()[0].follow(True)
     cost = record(view)["cost"].text
     assert cost.startswith("About ")
@@ -348,7 +367,7 @@ def test_the_time_of_a_run_is_announced_while_its_model_is_loaded(view, controll
     controller.sources.changed.connect(lambda: said.append(record(view)["cost"].text))
     choose(view, "question", "areas")
     view.blocks()[0].follow(True)
-    assert any(text.endswith("; the time follows") for text in said)
+    assert any(text.endswith("; the time is known once it runs") for text in said)
     assert said[-1].startswith("About ")
 
 

@@ -100,6 +100,8 @@ class AreaMatrix(Found):
         Planned draws.
     is_complete
         Whether all draws are finished.
+    n_finished
+        Finished draws.
     """
 
     KIND = RowFormat("areas", "a matrix of areas", Errors.plain, Errors.parsed)
@@ -109,6 +111,7 @@ class AreaMatrix(Found):
     target_labels: np.ndarray
     n_draws: int
     is_complete: bool
+    n_finished: int = 0
 
     def of(self, kind: Kind, source: str, target: str) -> Estimate:
         """Return the value of one set for the targets of another, mean over targets."""
@@ -204,7 +207,13 @@ class AreaMatrix(Found):
         errors = Errors.joined(parts)
         found = np.array([labels[neuron] for neuron in errors.neurons.tolist()])
         is_complete = len(found) == len(labels)
-        return replace(self, errors=errors, target_labels=found, is_complete=is_complete)
+        return replace(
+            self,
+            errors=errors,
+            target_labels=found,
+            is_complete=is_complete,
+            n_finished=len(parts),
+        )
 
     def _facts(self) -> dict[str, str]:
         past = ", past of the source" if self.plan.is_lagged else ""
@@ -354,7 +363,10 @@ def area_matrix(
     ]
 
     def show(parts: Sequence[Errors], n_windows: int) -> None:
-        on_part(replace(empty._with(known, parts), n_windows=n_windows))
+        # Before the first draw is finished, of its first windows.
+        n_finished = len(parts) if n_windows == len(starts) else 0
+        found = replace(empty._with(known, parts), n_windows=n_windows, n_finished=n_finished)
+        on_part(found)
 
     with shown_job(job, unit="draw") as shown:
         return empty._with(known, work.collected(pieces, shown, show))

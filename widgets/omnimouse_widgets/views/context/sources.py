@@ -75,6 +75,10 @@ EXPLANATIONS: Final[dict[Question, str]] = {
     "areas": "From rows to columns, with equal numbers of visible neurons. Alone: share of "
     "variance; beyond video and behaviour: gain of the squared correlation.",
 }
+AREA_MASKS: Final = (
+    "A draw is one choice of targets and of visible neurons. Masks: each area alone, each beside "
+    "video and behaviour, and these without neurons."
+)
 NOT_RUN: Final = "Press Run"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
 NOT_MEASURED: Final = "No values yet: the search gives the order first"
@@ -286,7 +290,8 @@ class SourcesView(OfController):
         # Without a result, the reason stands whole in the place of the figure.
         reason = problem if sources.result is not None else " "
         text = self._progress if sources.is_busy else reason if problem else sources.cost
-        cost = record.Text("cost", text, "quiet", is_line=True)
+        tip = AREA_MASKS if sources.question == "areas" else ""
+        cost = record.Text("cost", text, "quiet", f"{text}\n{tip}".strip(), is_line=True)
         if sources.is_busy:
             help_text = "Stop; the same question goes on where it was"
             # In this row: a row of its own would move the plot.
@@ -514,7 +519,9 @@ def summary(found: Finding, *, has_means: bool = False) -> str:
         return f"{found.targets_text}, {windows}\n{everyone}"
     past = ", past of the source alone" if found.plan.is_lagged else ""
     visible = f"{found.plan.n_visible:,} visible neurons of each area{past}, {windows}"
-    return f"{visible}\n* the 95 % interval lies above 0"
+    if not found.is_complete:
+        visible = f"So far, {found.n_finished} of {count(found.n_draws, 'draw')}: {visible}"
+    return f"{visible}\n* the 95 % interval lies above 0; cells without colour: it contains 0"
 
 
 def _number(value: float) -> str:
@@ -794,17 +801,28 @@ def informant_table(found: Informants, select: Callable[[int], object] | None) -
 
 
 # -- areas ---------------------------------------------------------------------------
+AREA_UNITS: Final[dict[AreaKind, str]] = {
+    "alone": "share of the targets' variance",
+    "beyond": "gain of the squared correlation",
+}
+
+
 def area_cells(found: AreaMatrix, kind: AreaKind) -> record.Matrix:
     """Return the matrix of areas with its intervals."""
     labels, (values, low, high) = found.plan.labels, found.matrix(kind)
-    finite = values[np.isfinite(values)]
+    # Bright is what is certain: a cell whose interval contains 0 has no colour.
+    coloured = np.where(low <= 0, np.nan, values)
+    finite = coloured[np.isfinite(coloured)]
+    least, most = min(0.0, *finite.tolist()) if len(finite) else 0.0, float(max(finite, default=1))
+    unit = AREA_UNITS["alone" if kind == "alone" or not found.plan.inputs else kind]
     n = range(len(labels))
     return record.Matrix(
         "content",
-        f"From rows to columns, {kind}",
+        f"From rows to columns, {_kind_text(found, kind)}: {unit}. Colours from {least:z.3f} "
+        f"(dark) to {most:.3f} (bright); none where the 95 % interval contains 0",
         labels,
         labels,
-        values,
+        coloured,
         # The sign says where an interval lies above 0.
         tuple(
             tuple(f"{_number(values[i, j])}{' *' if low[i, j] > 0 else ''}" for j in n) for i in n
@@ -816,8 +834,8 @@ def area_cells(found: AreaMatrix, kind: AreaKind) -> record.Matrix:
             )
             for i in n
         ),
-        min(0.0, *finite.tolist()) if len(finite) else 0.0,
-        float(max(finite, default=1.0)),
+        least,
+        most,
     )
 
 
