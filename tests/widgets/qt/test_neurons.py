@@ -76,6 +76,14 @@ def test_a_column_that_is_not_computed_says_how_it_is(panel, redraw):
     assert "Compute all" in panel.widgets["filter"].reasons["text"].text()
 
 
+def test_a_filter_that_no_neuron_passes_shows_the_columns(panel, redraw):
+    type_filter(panel, "tuned", redraw)
+    count = panel.widgets["count"]
+    assert count.full_text == "0 of 40 neurons: point here for all columns"
+    for name in ("depth", "state", "recorded_p_orientation<0.01"):
+        assert name in count.toolTip()
+
+
 def test_properties_of_unit_tables_are_columns(controller, show, redraw, tmp_path):
     path = tmp_path / "units.csv"
     ids = controller.state.session.units.unit_id

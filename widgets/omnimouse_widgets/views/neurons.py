@@ -42,9 +42,10 @@ _TOOLTIPS: Final = {
 }
 FILTER_TIP: Final = (
     "Words and comparisons, all of which must hold:\n"
-    "V1 · target · 412 · depth<250 · score>0.3 · plane=2 · probe=A\n"
+    "V1 · target · 412 · depth<250 · score>0.3 · plane=2\n"
     "V1 | LM keeps both, !V1 all but V1; also columns of joined tables (osi>0.3, or a\n"
-    "word of a text column) and of experiments (directions_osi>0.3)"
+    "word of a text column) and of experiments (directions_osi>0.3). The number of neurons\n"
+    "below lists all columns when you point at it."
 )
 OLDER: Final = "◐"
 """Sign beside the title while the scores belong to an older request."""
@@ -149,6 +150,15 @@ def check_filter(text: str, columns: Mapping[str, np.ndarray]) -> None:
             f"{missing[0]} is not computed yet: Colour by, Orientation selectivity, Compute all."
         )
     matching_neurons(text, columns)
+
+
+def columns_text(columns: Mapping[str, np.ndarray]) -> str:
+    """Return which columns a filter can name, also those that are not computed yet."""
+    uncomputed = [name for name in RECORDED if name not in columns]
+    lines = [f"Columns for the filter: {', '.join(columns)}"]
+    if uncomputed:
+        lines.append(f"Computed by Colour by, Orientation selectivity: {', '.join(uncomputed)}")
+    return "\n".join([*lines, "Tuned neurons: recorded_p_orientation<0.01"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +382,9 @@ class NeuronsView(OfController):
             for code, name in ((c, palette.STATE_NAMES[c]) for c in (VISIBLE, TARGET, HIDDEN))
         )  # fmt: skip
         text, tip, n_so_far = f"{n:,} of {total:,} neurons", "", self._colouring.n_so_far
+        if session is not None:
+            tip = columns_text(self.columns)
+            text += "" if n else ": point here for all columns"
         if n_so_far is not None:
             text = f"{n:,} of {total:,} · ◌ tuning of {n_so_far:,}"
             tip = (
