@@ -6,6 +6,7 @@ import pytest
 from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QLabel
 
 from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.live.neurons.colour_by import Colouring
@@ -14,6 +15,7 @@ from omnimouse_model.live.results import IN_WINDOW, Results, ScoresOnScreen
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.metrics.named import METRICS
 from omnimouse_model.predict.predictor import Needs
+from omnimouse_widgets.palette import UNSCORED
 from omnimouse_widgets.qt.control.advanced import (
     OTHER_RESPONSES,
     OTHER_WINDOWS,
@@ -21,6 +23,7 @@ from omnimouse_widgets.qt.control.advanced import (
 )
 from omnimouse_widgets.qt.control.panel import BrushPanel, ControlPanel
 from omnimouse_widgets.qt.control.view import ColourLegend
+from omnimouse_widgets.views.field.colours import scale_colours
 from omnimouse_widgets.views.text.model import caveats
 from tests.predictors import FaultyPredictor
 from tests.widgets.pointer import pick, press, wait
@@ -346,6 +349,25 @@ def test_only_scores_of_one_window_are_called_noisy(controller, show, monkeypatc
     tip = legend.bar.toolTip()
     assert evidence in tip
     assert ("noisy" in tip) == (evidence == IN_WINDOW)
+
+
+def test_unknown_is_a_disk_in_legend_help_and_field(controller, show, monkeypatch):
+    n = controller.state.session.n_neurons
+    values = np.where(np.arange(n) < 3, np.nan, np.linspace(0.0, 0.9, n))
+    scale = make_scale(score_quantity(METRICS["correlation"], None), values, ())
+    scale = replace(scale, quantity=replace(scale.quantity, name="depth"))
+    monkeypatch.setattr(Colouring, "scale", PropertyMock(return_value=scale))
+    controller.state.colour_by = "depth"
+    legend = show(ColourLegend(controller.state, controller.results, controller.colouring), 300)
+    legend.draw()
+    assert legend.unknown_ring.isVisible()
+    assert "Grey disk: unknown" in legend.bar.toolTip()
+    icon = legend.unknown_ring.findChild(QLabel).pixmap().toImage()
+    centre = icon.pixelColor(icon.width() // 2, icon.height() // 2).name().upper()
+    states = np.zeros(n, np.intp)
+    core, _ = scale_colours(scale, states, states)
+    drawn = "#{:02X}{:02X}{:02X}".format(*(255 * core[0, :3]).round().astype(int))
+    assert centre == drawn == UNSCORED
 
 
 @pytest.mark.parametrize("width", [180, 300, 500])

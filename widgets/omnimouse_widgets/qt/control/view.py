@@ -193,7 +193,7 @@ class ColourLegend(QWidget):
     states
         Meaning of glyphs or outlines as mask states; hidden if scores are coloured.
     rings
-        Meaning of the other rings: visible, without score, unknown, selected.
+        Meaning of the other marks: visible, without score, unknown, selected.
     """
 
     def __init__(self, state: LiveState, results: Results, colouring: Colouring) -> None:
@@ -216,8 +216,8 @@ class ColourLegend(QWidget):
         states = (self.outline, *self._labels.values(), self.no_outline)
         self.states.setLayout(row_of(*states, spacing=4))
         self.visible_ring = theme.ring_label(palette.VISIBLE_RING, "visible")
-        self.unscored_ring = theme.ring_label(palette.UNSCORED, "no score")
-        self.unknown_ring = theme.ring_label(palette.UNSCORED, "unknown")
+        self.unscored_ring = theme.disk_label(palette.UNSCORED, "no score")
+        self.unknown_ring = theme.disk_label(palette.UNSCORED, "unknown")
         self.selected_ring = theme.ring_label(palette.SELECTED, "selected")
         row = row_of(
             self.visible_ring,
@@ -287,7 +287,7 @@ def _explained(scale: Scale | None) -> str:
     if scale.quantity.name != "score":
         return (
             f"{scale.quantity.explanation}\n"
-            "Grey: unknown · outline: visible or hidden; neurons with target samples "
+            "Grey disk: unknown · outline: visible or hidden; neurons with target samples "
             "have an outline in the colour of the number · white: selected"
         )
     noisy = "The score of one window is noisy; `omnimouse evaluate` uses many windows.\n"

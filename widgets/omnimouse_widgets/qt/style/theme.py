@@ -134,6 +134,11 @@ def ring_label(colour: str, text: str) -> QWidget:
     return icon_label(_ring_glyph(colour), text)
 
 
+def disk_label(colour: str, text: str) -> QWidget:
+    """Return a disk on black, as on the field, and its meaning."""
+    return icon_label(_ring_glyph(colour, is_full=True), text)
+
+
 def icon_label(picture: QPixmap, text: str) -> QWidget:
     """Return a picture with a text beside it."""
     icon, label = QLabel(), ToneLabel(text)
@@ -149,11 +154,13 @@ def icon_label(picture: QPixmap, text: str) -> QWidget:
     return pair
 
 
-def _ring_glyph(colour: str) -> QPixmap:
+def _ring_glyph(colour: str, *, is_full: bool = False) -> QPixmap:
     def paint(painter: QPainter) -> None:
         # Black as on the field: a white ring is not visible on a light panel.
         painter.fillRect(0, 0, GLYPH_SIZE, GLYPH_SIZE, QColor("black"))
         painter.setPen(QPen(QColor(colour), 2))
+        if is_full:
+            painter.setBrush(QColor(colour))
         painter.drawEllipse(QPointF(GLYPH_SIZE / 2, GLYPH_SIZE / 2), 3.5, 3.5)
 
     return drawn_pixmap(QSize(GLYPH_SIZE, GLYPH_SIZE), paint)

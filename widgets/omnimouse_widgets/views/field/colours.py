@@ -56,6 +56,8 @@ SELECTED_RIM = np.array(_rgba(palette.SELECTED, 1), np.float32)
 VISIBLE_CORE = np.array(_rgba(palette.HIDDEN, 0.70), np.float32)
 VISIBLE_RIM = np.array(_rgba(palette.VISIBLE_RING, 0.55), np.float32)
 UNSCORED_CORE = np.array(_rgba(palette.UNSCORED, 0.35), np.float32)
+UNKNOWN_CORE = np.array(_rgba(palette.UNSCORED, 0.9), np.float32)
+"""As in the legend: without rims, the disk is all that is seen of a neuron."""
 OLD_ALPHA = 0.45
 """Opacity of scores of an older request."""
 SCORED_RIM = np.array([1, 1, 1, 0.30], np.float32)
@@ -101,7 +103,7 @@ def scale_colours(
     another colour hides small cores when the whole field is in view. Without rims,
     hidden neurons are faint instead.
     """
-    core = np.tile(UNSCORED_CORE, (len(states), 1))
+    core = np.tile(UNKNOWN_CORE, (len(states), 1))
     is_known = np.isfinite(scale.values)
     if scale.categories:
         table = palette.area_table(len(scale.categories)).astype(np.float32) / 255
