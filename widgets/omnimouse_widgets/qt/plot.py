@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QPoint, QRect, QRectF, QSize, Qt
+from qtpy.QtCore import QPoint, QPointF, QRect, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QPainter, QRegion
 from qtpy.QtWidgets import QTableView, QWidget
 
@@ -563,6 +563,10 @@ def _rows(places: Sequence[tuple[float, float]]) -> list[int]:
     return rows
 
 
+REACH_PX: Final = 4.0
+"""Distance of the pointer from the edge of a mark that shows its text."""
+
+
 class TipPoints(pg.ScatterPlotItem):  # type: ignore[misc]  # pyqtgraph is untyped
     """Scatter plot with tooltips, which Python can delete after use.
 
@@ -578,6 +582,13 @@ class TipPoints(pg.ScatterPlotItem):  # type: ignore[misc]  # pyqtgraph is untyp
 
     def __init__(self, *points: Any, **settings: Any) -> None:
         super().__init__(*points, hoverable=True, **settings)
+
+    def _maskAt(self, at: QPointF | QRectF) -> np.ndarray:
+        # Marks are small: the pointer need not be on one.
+        if isinstance(at, QPointF):
+            x, y = (0.0 if one is None else REACH_PX * one.length() for one in self.pixelVectors())
+            at = QRectF(at.x() - x, at.y() - y, 2 * x, 2 * y)
+        return np.asarray(super()._maskAt(at))
 
     def points(self) -> np.ndarray:
         """Return an item of pyqtgraph for each point, object (point,)."""

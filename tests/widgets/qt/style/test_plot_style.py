@@ -74,6 +74,22 @@ def test_points_that_were_under_the_pointer_are_deleted_with_their_plot(qtbot):
     assert left() is None
 
 
+def test_a_mark_tells_its_numbers_a_few_pixels_beside_it(qtbot):
+    canvas = plot_style.canvas("")
+    canvas.resize(300, 200)
+    points = TipPoints([1.0, 2.0], [2.0, 3.0], data=["one", "two"], size=9)
+    plot = canvas.addPlot()
+    plot.addItem(points)
+    plot.setRange(xRange=(0, 3), yRange=(0, 4))
+    qtbot.addWidget(canvas)
+    canvas.show()
+    canvas.grab()
+    across, up = (vector.length() for vector in points.pixelVectors())
+    for pixels, found in ((7, ["one"]), (12, [])):
+        for place in (QPointF(1.0 + pixels * across, 2.0), QPointF(1.0, 2.0 - pixels * up)):
+            assert [point.data() for point in points.pointsAt(place)] == found
+
+
 # -- legends of plots ----------------------------------------------------------------
 @pytest.mark.parametrize("glyph", ["──", "– –", "···", "–·–", "— —", "—·—"])
 def test_a_line_breaks_between_entries_only(qapp: object, glyph: str) -> None:
