@@ -111,7 +111,7 @@ def estimates(monkeypatch, tuning):
 def test_numbers_are_the_librarys(view, controller, recording, tuning):
     items = select(view, controller, 4)
     assert items["heading"].text.startswith("unit 104 ")
-    assert items["heading"].text.endswith("neuron 4")
+    assert items["heading"].text.endswith("index 4")
     assert f"r = {controller.results.scores[4]:.2f}" in items["now"].text
     clips = repeated_clips(recording)
     assert [len(clip.trials) for clip in clips] == [5, 3]

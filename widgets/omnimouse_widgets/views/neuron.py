@@ -689,9 +689,9 @@ def mean_plot(repeats: ClipRepeats, over: AlignedPrediction | None) -> Curves:
 
 # -- text ------------------------------------------------------------------------------
 def heading(session: Session, neuron: int, *, has_place: bool = True) -> str:
-    """Return a heading such as `unit 413 · V1 · plane 2 · depth 210 µm · neuron 412`.
+    """Return a heading such as `unit 413 · V1 · plane 2 · depth 210 µm · index 412`.
 
-    *Unit* is the recording's id, *neuron* the index that code uses; it is left out if it
+    *Unit* is the recording's id, *index* the place that code uses; it is left out if it
     is the same. With x and y (`has_place`), it is too long for a panel.
     """
     units = session.units
@@ -707,7 +707,7 @@ def heading(session: Session, neuron: int, *, has_place: bool = True) -> str:
         parts.append(f"x {x:z.0f}, y {y:z.0f} µm")
     # Scripts need the index; without ids of the recording it is the same number.
     if units.names[neuron] != neuron:
-        parts.append(f"neuron {neuron}")
+        parts.append(f"index {neuron}")
     return " · ".join(parts)
 
 
@@ -723,7 +723,7 @@ def state_text(state: LiveState, results: Results, neuron: int) -> str:
     score = state.metric.text(float(scores.values[neuron]))
     slope = ""
     if scores.slopes is not None and np.isfinite(scores.slopes[neuron]):
-        slope = f" · slope {scores.slopes[neuron]:z.2f}"
+        slope = f" · recorded/predicted slope {scores.slopes[neuron]:z.2f}"
     return f"{text} · {score} {scores.evidence}{slope}{older}"
 
 
