@@ -313,7 +313,7 @@ def damage_hdf5(draw: Random, root: Path) -> str:
 def _damage_part(draw: Random, file: h5py.File, name: str, root: Path) -> str:
     part = file[name]
     kind = draw.choice(["gone", "attribute", "values", "link", "outside", "other"])
-    kind = draw.choice([kind, kind, "pipe", "sparse", "circle"])
+    kind = draw.choice([kind, kind, "pipe", "sparse", "circle", *_SWAPS])
     about = dict(part.attrs)
     if kind == "attribute" and about:
         key = draw.choice(sorted(about))
@@ -352,7 +352,25 @@ def _damage_part(draw: Random, file: h5py.File, name: str, root: Path) -> str:
         file[name] = h5py.SoftLink(f"/{name}")
     elif kind == "other":
         file.create_group(name).attrs.update(about)
+    elif kind in _SWAPS:
+        _SWAPS[kind](file, name)
+        file[name].attrs.update(about)
     return f"{kind} {name}"
+
+
+_SWAPS: dict[str, Callable[[h5py.File, str], Any]] = {
+    "numbers": lambda file, name: file.create_dataset(name, data=np.arange(3.0)),
+    "filled group": lambda file, name: file.create_dataset(f"{name}/data", data=1.0),
+    "text": lambda file, name: file.create_dataset(name, data="abc"),
+    "scalar": lambda file, name: file.create_dataset(name, data=-3),
+    "empty": lambda file, name: file.create_dataset(name, data=h5py.Empty("f8")),
+    "records": lambda file, name: file.create_dataset(name, data=np.zeros(3, "f8,i4")),
+    "reference": lambda file, name: file.create_dataset(
+        name, data=file["/"].ref, dtype=h5py.ref_dtype
+    ),
+    "complex": lambda file, name: file.create_dataset(name, data=np.ones(4, complex)),
+}
+"""Kind -> what takes the place of a group or dataset, under its name and attributes."""
 
 
 WORDS = (".yml", ".yaml", ".json", ".jsonl")

@@ -447,23 +447,27 @@ def read_bytes(path: Path, limit: int, inside: Path | None = None) -> bytes:
     return bytes(data)
 
 
+_AS_UTF8 = "save it as UTF-8"
 _NO_TEXT = {
-    b"PK\x03\x04": "a workbook of Excel or an archive",
-    b"\xd0\xcf\x11\xe0": "a workbook of Excel",
-    b"\x1f\x8b": "compressed (gzip)",
-    b"PAR1": "a table of Parquet",
-    b"\xff\xfe": "text in UTF-16",
-    b"\xfe\xff": "text in UTF-16",
+    b"PK\x03\x04": ("a workbook of Excel or an archive", "export it as CSV, or unpack it"),
+    b"\xd0\xcf\x11\xe0": ("a workbook of Excel", "export it as CSV"),
+    b"\x1f\x8b": ("compressed (gzip)", "unpack it"),
+    b"PAR1": ("a table of Parquet", "export it as CSV"),
+    # Before UTF-16, which begins with the same two bytes.
+    b"\xff\xfe\0\0": ("text in UTF-32", _AS_UTF8),
+    b"\0\0\xfe\xff": ("text in UTF-32", _AS_UTF8),
+    b"\xff\xfe": ("text in UTF-16", _AS_UTF8),
+    b"\xfe\xff": ("text in UTF-16", _AS_UTF8),
 }
-"""First bytes of files that are given in place of text -> what they are."""
+"""First bytes of files that are given in place of text -> what they are, and the remedy."""
 
 
 def read_text(path: Path, limit: int, inside: Path | None = None) -> str:
     """Return the text of a UTF-8 file of at most `limit` bytes, without a mark of order."""
     data = read_bytes(path, limit, inside)
-    for begin, kind in _NO_TEXT.items():
+    for begin, (kind, remedy) in _NO_TEXT.items():
         if data.startswith(begin):
-            raise bad_file(path, "bad_text", f"is {kind}, not UTF-8 text", "save it as UTF-8")
+            raise bad_file(path, "bad_text", f"is {kind}, not UTF-8 text", remedy)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -439,6 +439,8 @@ def _units(arrays: NamedArrays, responses: Signal) -> Units:
 
     plane = arrays.part("plane", neuron=n)
     probe, area = (_names(arrays.part(name, neuron=n)) for name in ("probe", "area"))
+    if area is not None and not (area != "").any():
+        area = None  # numbers that are all missing, or empty names
     if probe is not None and plane is None:
         plane = probe_numbers(probe)
     unit_id = arrays.part("unit_ids", neuron=n)

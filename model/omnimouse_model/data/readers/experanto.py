@@ -67,6 +67,8 @@ from omnimouse_model.storage.trees import read_json_mapping, read_yaml_mapping
 # Samples by which the declared end may lie after the last sample. In the official
 # sessions it is 2.6 to 7.3 samples.
 _MAX_DEFICIT = 10
+_SAME_SPAN = 0.05
+"""Number of samples and rate agree with a span up to this relative difference."""
 
 
 def read_sequence(root: Path, name: str, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
@@ -87,12 +89,13 @@ def read_sequence(root: Path, name: str, notes: Notes) -> tuple[Signal, Mapping[
     if end < start:
         raise wrong(path, "end_time", f"no time before start_time {start}", end)
     file = _samples(folder, meta, notes)
+    n, span = file.shape[0], end - start
     # So many samples that the rate can only be the seconds between them.
-    if rate < 1 and abs(file.shape[0] * rate - (end - start)) < _SAME_SPAN * (end - start):
+    if rate < 1 and _lasts(n * rate, span) and not _lasts(n / rate, span):
         notes.warn(
             "converted_rate",
             f"{folder.name}: sampling_rate {rate:g} is read as seconds between samples, "
-            f"{1 / rate:.4g} Hz, because {file.shape[0]:,} samples last from start_time to "
+            f"{1 / rate:.4g} Hz, because {n:,} samples last from start_time to "
             "end_time",
         )
         rate = 1 / rate
@@ -104,8 +107,8 @@ def read_sequence(root: Path, name: str, notes: Notes) -> tuple[Signal, Mapping[
     return _within_data(signal, notes), meta
 
 
-_SAME_SPAN = 0.05
-"""Relative difference of two statements on the length that is none."""
+def _lasts(seconds: float, span: float) -> bool:
+    return abs(seconds - span) < _SAME_SPAN * span
 
 
 def _samples(folder: Path, meta: Mapping[str, Any], notes: Notes) -> ArrayFile:

@@ -382,18 +382,24 @@ def _accepted(file: Hdf5, n_regions: int) -> np.ndarray | None:
     if not getattr(item, "shape", ()) or item.dtype.kind not in "iufb":
         return None
     listed = file.table(name)
-    if listed.size != max(listed.shape):
+    if listed.size not in (0, max(listed.shape)):
         found = f"is {listed.shape}"
         raise wrong(file.path, name, f"{found}; numbers of regions, or a flag for each, expected")
-    if listed.dtype.kind == "b":
+    listed = listed.reshape(-1)
+    repeats = listed.size - len(np.unique(listed))
+    # As many numbers as regions that are only 0 and 1, and repeat, name no regions.
+    is_0_or_1 = repeats > 0 and listed.size == n_regions and np.isin(listed, (0, 1)).all()
+    if listed.dtype.kind == "b" or is_0_or_1:
         if listed.size != n_regions:
             found = f"has {listed.size} flags for {n_regions} regions"
             raise wrong(file.path, name, found)
-        return np.asarray(listed.reshape(-1))
-    chosen = listed.reshape(-1).astype(np.int64)
-    check_range(file.path, chosen, n_regions, "regions", name)
+        return np.asarray(listed.astype(bool))
+    if repeats or not (listed == np.round(listed)).all():
+        found = f"names {repeats} regions twice" if repeats else "holds numbers that are not whole"
+        raise wrong(file.path, name, f"{found}; each accepted region once, or a flag for each")
+    check_range(file.path, listed, n_regions, "regions", name)
     accepted = np.zeros(n_regions, bool)
-    accepted[chosen] = True
+    accepted[listed.astype(np.int64)] = True
     return accepted
 
 

@@ -254,8 +254,14 @@ class Hdf5:
                     self.outside[f"{group.name.rstrip('/')}/{name}"] = target[0]
         return members
 
-    def find(self, name: str, within: Any = None) -> Any:
+    def find(self, name: str, within: Any = None, *, is_empty_kept: bool = False) -> Any:
         """Return the object of a name, from the root or a group; None if missing.
+
+        Parameters
+        ----------
+        is_empty_kept
+            Whether a dataset of no shape (a null dataspace), which programs store in place
+            of nothing, is returned; otherwise it counts as missing.
 
         Raises
         ------
@@ -269,7 +275,8 @@ class Hdf5:
             # Before the shape is read: that of a virtual dataset may open other files.
             if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
                 raise self._leads_out(item.name, "another file")
-        return item
+            is_empty = isinstance(item, h5py.Dataset) and item.shape is None
+        return None if is_empty and not is_empty_kept else item
 
     def _resolved(self, name: str, within: Any) -> Any:
         """Return the object of a name, None if missing.
@@ -557,7 +564,7 @@ def _close_all() -> None:
 
 
 class Hdf5Rows:
-    """Samples of one dataset, as float32 or as stored floats; see `Rows`.
+    """Samples of one dataset, as float32, as stored floats, or wider ones as float64; see `Rows`.
 
     Parameters
     ----------
@@ -589,9 +596,11 @@ class Hdf5Rows:
         self._dataset: Any = None
         stored = dataset.dtype
         # Wider numbers than float64 fit into no store.
-        is_float = stored.kind == "f" and stored.itemsize <= 8
+        is_wide = stored.kind == "f" and stored.itemsize > 8
+        is_float = stored.kind == "f" and not is_wide
         self._is_plain = is_float and gain == 1.0 and offset == 0.0
-        self.dtype: np.dtype[Any] = stored if self._is_plain else np.dtype(np.float32)
+        made = np.dtype(np.float64 if is_wide else np.float32)
+        self.dtype: np.dtype[Any] = stored if self._is_plain else made
         shape = dataset.shape[::-1] if is_transposed else dataset.shape
         n_columns = int(shape[1]) if len(shape) == 2 else 1
         n_columns = n_columns if columns is None else len(columns)
@@ -631,4 +640,4 @@ class Hdf5Rows:
             return stored
         # In float64, because a large offset would cost precision in float32.
         values = stored.astype(np.float64) * self._gain + self._offset
-        return values.astype(np.float32)
+        return values.astype(self.dtype)

@@ -390,7 +390,7 @@ class _Mat73:
         """Return a variable as plain containers; see `MatFile`."""
         with _sound(self.path):
             parts = _Parts(self._file, fields, partial(self._budget.spend, name), name)
-            return parts.value(self._file.find(name))
+            return parts.value(self._file.find(name, is_empty_kept=True))
 
 
 class _Parts:
@@ -457,7 +457,7 @@ class _Parts:
     def _structure(self, group: Any, depth: int) -> dict[str, Any] | list[dict[str, Any]]:
         wanted = self._fields
         names = [name for name in group if wanted is None or name in wanted]
-        parts = {name: self._file.find(name, group) for name in names}
+        parts = {n: self._file.find(n, group, is_empty_kept=True) for n in names}
         found = {name: self.value(part, depth + 1) for name, part in parts.items()}
         # The fields of an array of structures are references to one value for each,
         # which have no class of their own.

@@ -299,6 +299,13 @@ def test_responses_wider_than_any_store_are_read_as_float64(tmp_path):
     np.testing.assert_array_equal(responses.data, wide.astype(np.float64))
 
 
+@pytest.mark.parametrize("missing", [np.nan, ""])
+def test_areas_that_are_all_missing_are_none(missing):
+    arrays = session_arrays()
+    arrays["area"] = np.full(arrays["responses"].shape[1], missing)
+    check_session(arrays, {"units.area": None}, {"no_areas": ""})
+
+
 @pytest.mark.parametrize("n_channels", [1, 4])
 def test_frames_may_have_an_alpha_or_a_single_channel(n_channels):
     gray = session_arrays()["video"]

@@ -419,6 +419,13 @@ def test_seconds_between_samples_are_no_rate(folder):
     check_session(folder, hz, {"converted_rate": "seconds between samples"})
 
 
+@pytest.mark.parametrize("rate", [0.97, 0.98, 0.99])
+def test_a_rate_just_below_one_is_a_rate(folder, rate):
+    start, n = open_session(folder).t0, open_session(folder).responses.n_samples
+    edit_yaml(folder / META, sampling_rate=rate, end_time=start + (n - 0.37) / rate)
+    check_session(folder, {"responses.rate_hz": rate}, {"converted_rate": None})
+
+
 @pytest.mark.parametrize("scale", [1 / 255, 2.0, -1.0])
 def test_gray_values_of_another_range_are_noted_never_scaled(tmp_path, scale):
     root = write_folder(tmp_path / "s", frame_dtype="float32")

@@ -90,8 +90,10 @@ def test_all_components_are_read_if_asked_for(caiman):
     np.testing.assert_array_equal(session.responses.read(10, 20), traces(0)[:, 10:20].T)
 
 
-def test_an_evaluation_that_accepts_nothing_is_refused_with_the_option(tmp_path):
+@pytest.mark.parametrize("shape", [(0,), (1, 0), (0, 1)])
+def test_an_evaluation_that_accepts_nothing_is_refused_with_the_option(tmp_path, shape):
     path = CaimanFile(accepted=[]).write(tmp_path / "a.hdf5")
+    replace_dataset(path, "estimates/idx_components", np.zeros(shape))
     error = check_refusal(path, r"accepts none of 5 regions.*cells_only=False")
     assert error.code == "empty"
     assert open_session(path, cells_only=False).n_neurons == N_REGIONS
@@ -122,7 +124,14 @@ def test_traces_that_differ_in_shape_are_refused_by_field(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "accepted", [[[0], [2], [3]], [[0, 2, 3]], [True, False, True, True, False]]
+    "accepted",
+    [
+        [[0], [2], [3]],
+        [[0, 2, 3]],
+        [0.0, 2.0, 3.0],
+        [True, False, True, True, False],
+        *(np.array([1, 0, 1, 1, 0], dtype) for dtype in ("u1", "i8", "f8")),
+    ],
 )
 def test_accepted_components_may_be_a_column_a_row_or_flags(caiman, accepted):
     replace_dataset(caiman, "estimates/idx_components", accepted)
@@ -131,7 +140,14 @@ def test_accepted_components_may_be_a_column_a_row_or_flags(caiman, accepted):
 
 @pytest.mark.parametrize(
     ("accepted", "words"),
-    [([[0, 2], [3, 4]], r"is \(2, 2\)"), ([True, False], "has 2 flags for 5 regions")],
+    [
+        ([[0, 2], [3, 4]], r"is \(2, 2\)"),
+        ([True, False], "has 2 flags for 5 regions"),
+        ([0, 1.6, 2], "holds numbers that are not whole"),
+        ([0, 1, np.nan], "holds numbers that are not whole"),
+        ([0, 2, 2], "names 1 regions twice"),
+        ([1.0, np.inf], "names regions 1.0 to inf"),
+    ],
 )
 def test_accepted_components_of_other_shapes_are_refused_by_field(caiman, accepted, words):
     replace_dataset(caiman, "estimates/idx_components", accepted)
@@ -379,7 +395,15 @@ def test_numbers_of_frames_that_are_none_are_left_out(tmp_path, frames):
     assert "timeStamps.csv is left out" in left_out(folder, rate_hz=20.0)
 
 
-@pytest.mark.parametrize(("ids", "words"), [(IDS, None), (np.array(IDS) + 0.5, "not whole")])
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (IDS, None),
+        (np.array(IDS) + 0.5, "not whole"),
+        ([1, 2, np.inf, 4, 5], "not whole"),
+        ([1, 2, 1e19, 4, 5], "beyond 64 bits"),
+    ],
+)
 def test_ids_of_regions_may_be_floats_of_whole_numbers(tmp_path, ids, words):
     folder = write_minian(tmp_path / "minian")
     for name in "CS":

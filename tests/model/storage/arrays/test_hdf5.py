@@ -44,6 +44,16 @@ def test_a_missing_filter_is_named_with_its_package(path, monkeypatch):
     assert "pip install hdf5plugin" in caught.value.hint
 
 
+def test_a_dataset_without_values_counts_as_missing(path):
+    with h5py.File(path, "w") as file:
+        file["nothing"] = h5py.Empty("f8")
+    file = Hdf5(BlockFile(path))
+    assert file.find("nothing") is None
+    assert file.find("nothing", is_empty_kept=True).shape is None
+    with pytest.raises(SessionFormatError, match="has no dataset nothing"):
+        file.table("nothing")
+
+
 def test_a_file_that_is_exchanged_after_its_check_is_not_the_one_that_is_read(path, monkeypatch):
     for name, value in ((path, 1), (path.with_name("other.h5"), 2)):
         with h5py.File(name, "w") as file:

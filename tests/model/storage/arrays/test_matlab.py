@@ -113,6 +113,13 @@ def references(path: Path, *targets: dict[str, Any], repeat: int = 1) -> Path:
     return path
 
 
+def test_a_field_without_values_is_an_empty_array(tmp_path):
+    path = tmp_path / "a.mat"
+    with h5py.File(path, "w") as file:
+        file["made/nothing"] = h5py.Empty("f8")
+    assert open_mat(path).value("made")["nothing"].shape == (0,)
+
+
 def test_a_part_of_many_references_is_read_once(tmp_path):
     large = {"shape": (10**6,), "dtype": "f8", "chunks": (10**5,)}
     path = references(tmp_path / "x.mat", large, repeat=12)

@@ -142,28 +142,33 @@ _PROBABLE = 0.5
 """Probability above which suite2p marks a region as a cell."""
 
 
-def cell_marks(flag: np.ndarray, where: str, notes: Notes) -> np.ndarray:
+def cell_marks(
+    flag: np.ndarray, where: str, notes: Notes, *, of_others: bool = False
+) -> np.ndarray:
     """Return which regions are cells, bool (n,), by their marks or by probabilities.
 
-    Marks are numbers above 0. `where` names their source for a warning about others.
+    Marks are numbers above 0, of cells or of other regions. `where` names their source for
+    a warning about others.
     """
+    read_as = "no cells" if of_others else "cells"
     finite = flag[np.isfinite(flag)]
     if flag.dtype.kind == "f" and (finite % 1 != 0).any():
-        is_cell = np.asarray(flag > _PROBABLE)
+        is_marked = np.asarray(flag > _PROBABLE)
         notes.warn(
             "probabilities",
             f"{where} holds numbers from {finite.min():.3g} to {finite.max():.3g}, probabilities "
-            f"and not marks: the {is_cell.sum()} of {len(flag)} regions above {_PROBABLE} are "
-            "read as cells, as suite2p marks them",
+            f"and not marks: the {is_marked.sum()} of {len(flag)} regions above {_PROBABLE} "
+            f"are read as {read_as}, as suite2p marks cells",
         )
-        return is_cell
+        return ~is_marked if of_others else is_marked
     if len(finite) and finite.max() > 1:
         notes.warn(
             "odd_marks",
             f"{where} holds numbers from {finite.min():g} to {finite.max():g}, and no marks 0 and "
-            "1: regions above 0 are read as cells (write 1 for cells and 0 for others)",
+            f"1: regions above 0 are read as {read_as} (write 1 for {read_as} and 0 for others)",
         )
-    return np.asarray(flag > 0)
+    is_marked = np.asarray(flag > 0)
+    return ~is_marked if of_others else is_marked
 
 
 # -- masks: one image for each neuron

@@ -236,7 +236,7 @@ def clock_in_seconds(nwb: NwbFile, series: Series, n: int, stated_hz: float | No
 def _imaging_rate(nwb: NwbFile, table: str) -> float:
     """Return the frames per second that the plane of a table states, NaN if none."""
     stored = nwb.part(nwb.file.root, f"{table}/imaging_plane/imaging_rate")
-    if not table or stored is None or stored.dtype.kind not in "fiu":
+    if not table or getattr(stored, "dtype", np.dtype(object)).kind not in "fiu":
         return float("nan")
     values = nwb.file.table(stored.name).reshape(-1)
     rate = float(values[0]) if len(values) else 0.0

@@ -205,12 +205,12 @@ def _quality(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray:
         if not values.shape or len(values) != n or not n:
             continue
         # `iscell` may have the columns of suite2p: flag, probability.
-        values = values.reshape(n, -1)[:, 0]
+        values, of_others = values.reshape(n, -1)[:, 0], column in _NO_QUALITY
         if values.dtype.kind in "biuf":
-            marked = cell_marks(values, f"{table.name}/{stored[column]}", nwb.notes)
-        else:
-            marked = np.array([text.lower() in _TRUE for text in texts_of(values)])
-        return ~marked if column in _NO_QUALITY else marked
+            where = f"{table.name}/{stored[column]}"
+            return cell_marks(values, where, nwb.notes, of_others=of_others)
+        marked = np.array([text.lower() in _TRUE for text in texts_of(values)])
+        return ~marked if of_others else marked
     return np.ones(n, bool)
 
 
@@ -430,21 +430,22 @@ def _microns(nwb: NwbFile, plane: "h5py.Group", name: str) -> np.ndarray | None:
 def units_of_planes(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
     """Return the neurons of all planes."""
     counts = [len(plane.unit_id) for plane in planes]
-    # Locations outside the table keep their stored names.
-    names = [AREAS.get(plane.location, plane.location) for plane in planes]
     area = None
     tables = [plane.table for plane in planes if plane.area is not None]
-    if any(names) or tables:
-        area = np.repeat(np.array(names, np.str_), counts)
-        stored = ", ".join(dict.fromkeys(p.location for p in planes if p.location))
+    # Regions without a name of their own have that of their plane.
+    own = [np.full(len(p.unit_id), "") if p.area is None else p.area for p in planes]
+    names = [np.where(a == "", p.location, a) for p, a in zip(planes, own, strict=True)]
+    every = np.concatenate(names).tolist()
+    if any(every):
+        # Names outside the table of areas stay as stored.
+        area = np.array([AREAS.get(name, name) for name in every], np.str_)
         where = f"those of the regions in {', '.join(dict.fromkeys(tables))}" if tables else ""
-        planes_say = f"the planes' locations ({stored})" if len(tables) < len(planes) else ""
-        notes.assume("area_names", f"areas are {' and '.join(filter(None, (where, planes_say)))}")
-    if tables:
-        own = [n if p.area is None else p.area for p, n in zip(planes, names, strict=True)]
-        every = np.concatenate([np.broadcast_to(a, n) for a, n in zip(own, counts, strict=True)])
-        area = np.array([AREAS.get(name, name) for name in every.tolist()], np.str_)
-    if len(names) > 1 and not all(names) and len(tables) < len(planes):
+        unnamed = [p.location for p, a in zip(planes, own, strict=True) if "" in a and p.location]
+        planes_say = f"the planes' locations ({', '.join(dict.fromkeys(unnamed))})"
+        said = [where, planes_say if unnamed else ""]
+        notes.assume("area_names", f"areas are {' and '.join(filter(None, said))}")
+    has_unknown = not all(plane.location for plane in planes)
+    if len(planes) > 1 and has_unknown and len(tables) < len(planes):
         notes.warn("no_areas", "some planes do not say which area they cover")
     roi = Roi.joined([plane.roi for plane in planes])
     n_empty = int((np.diff(roi.offsets) == 0).sum())

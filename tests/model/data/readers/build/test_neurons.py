@@ -160,8 +160,14 @@ def test_an_analysis_opens_without_a_table_that_was_moved(tmp_path):
         ("session,scan_idx,unit_id\n1,1,100\n1,2,100", "no row of session 17797-4-7"),
         ("unit_id," + "c," * 1_000_000, "1,000,002 columns"),
         ("", "no column unit_id"),
-        (b"PK\x03\x04\x14\xff", "is a workbook of Excel or an archive"),
-        ("unit_id,cc\n100,1\n".encode("utf-16"), "is text in UTF-16"),
+        (
+            b"PK\x03\x04\x14\xff",
+            "is a workbook of Excel or an archive.*export it as CSV, or unpack",
+        ),
+        (b"PAR1", "is a table of Parquet.*export it as CSV"),
+        (b"\x1f\x8b\x08", "is compressed.*unpack it"),
+        ("unit_id,cc\n100,1\n".encode("utf-16"), "is text in UTF-16.*save it as UTF-8"),
+        ("unit_id,cc\n100,1\n".encode("utf-32"), "is text in UTF-32.*save it as UTF-8"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(arrays, tmp_path, text, words):

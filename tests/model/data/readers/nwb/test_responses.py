@@ -434,6 +434,20 @@ def test_odd_clocks_are_read_with_a_note(path, changes, values, notes):
     check_session(write_nwb(path, changes=changes), values, notes)
 
 
+def test_responses_wider_than_any_store_are_read_as_float64(path):
+    wide = values_of(write_nwb(path), f"{FIRST}/data").astype(np.longdouble) + 1e-12
+    edit(path, {f"{FIRST}/data": wide})
+    responses = open_session(path).responses
+    assert responses.dtype == np.float64
+    np.testing.assert_array_equal(responses.data, wide.astype(np.float64))
+
+
+def test_an_imaging_rate_that_is_a_group_states_none(path):
+    with h5py.File(write_nwb(path), "a") as file:
+        file.create_group(IMAGING_RATE)
+    check_session(path, {"responses.rate_hz": 10.0})
+
+
 def test_a_given_rate_takes_the_place_of_one_that_is_none(path):
     write_nwb(path, changes={IMAGING_RATE: 10.0, RATE: 0.0})
     check_session(path, {"responses.rate_hz": 12.0}, rate_hz=12.0)

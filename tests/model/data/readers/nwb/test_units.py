@@ -154,13 +154,31 @@ def test_marks_of_cells(path, column, values, cells):
     check_session(path, {"units.unit_id": [10 + cell for cell in cells]})
 
 
+@pytest.mark.parametrize(
+    ("column", "read_as", "cells"),
+    [("is_cell", "cells", [0, 3, 4]), ("rejected", "no cells", [1, 2])],
+)
+def test_probabilities_are_told_as_what_they_mark(path, column, read_as, cells):
+    written(path, "", **{f"{TABLE}/{column}": [0.9, 0.2, 0.4, 0.7, 0.8]})
+    values = {"units.unit_id": [10 + cell for cell in cells]}
+    notes = {"probabilities": f"the 3 of 5 regions above 0.5 are read as {read_as},"}
+    check_session(path, values, notes)
+
+
 @pytest.mark.parametrize("column", ["brain_area", "Location", "area"])
 def test_areas_of_regions_come_before_that_of_their_plane(path, column):
-    names = ["VISp", "VISl", "unknown", "CA1", "VISp"]
+    names = ["VISp", "VISl", "RSP", "CA1", "VISp"]
     written(path, "", **{f"{TABLE}/{column}": [name.encode() for name in names]})
     check_session(
-        path, {"units.area": ["V1", "LM", "", "CA1", "V1"]}, {"area_names": "of the regions in"}
+        path, {"units.area": ["V1", "LM", "RSP", "CA1", "V1"]}, {"area_names": "of the regions in"}
     )
+
+
+def test_regions_without_an_area_have_that_of_their_plane(path):
+    names = [b"", b" ", b"unknown", b"", b"CA1"]
+    written(path, "", **{f"{TABLE}/location": names})
+    notes = {"area_names": "and the planes' locations (VISp)"}
+    check_session(path, {"units.area": ["V1", "V1", "V1", "V1", "CA1"]}, notes)
 
 
 def test_sizes_of_regions_are_no_areas(path):
