@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from omnimouse_model.analysis.direction_tuning import RECORDED
 from omnimouse_model.analysis.stimulus_edits import Contrast
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.masks import TARGET, VISIBLE
@@ -132,6 +133,26 @@ def test_nonsense_is_refused_in_words_and_keeps_the_rows(neurons, table_page):
         neurons.filter = "size>3"
     table_page.say("press", name="paint visible")
     assert "'size'" in neurons.problem
+
+
+def test_a_filter_that_waits_for_a_column_is_applied_once_it_is_computed(
+    neurons, controller, table_page, monkeypatch
+):
+    filled = {"name": "filter", "field": "text", "typed": "recorded_osi<0.01"}
+    table_page.say("fill", **filled)
+    table_page.wait_for("block0", lambda one, _: "Compute all" in field_of(one)["reason"])
+    assert (neurons.filter, neurons.shown) == ("", 40)
+    computed = {name: np.full(40, np.nan) for name in RECORDED}
+    computed["recorded_osi"][[3, 7]] = 0.001, 0.02
+    monkeypatch.setattr(Colouring, "measured_columns", lambda _: computed)
+    table_page.forget()
+    controller.colouring.changed.emit()
+    table_page.wait_for("block0", lambda one, _: not field_of(one)["reason"])
+    table_page.wait_for(TABLE, has(1))
+    assert (neurons.filter, neurons.shown) == ("recorded_osi<0.01", 1)
+    computed["recorded_osi"] = np.where(np.arange(40) < 5, 0.001, np.nan)
+    controller.colouring.changed.emit()
+    assert neurons.shown == 5
 
 
 def test_clicked_rows_are_everyones_selection(neurons, controller, table_page):

@@ -426,8 +426,11 @@ class MaskPainter(Part):
         legend: dict[str, Any] = {"text": colouring.message}
         if (action := compute_action(colouring)) is not None:
             legend |= {"action": action.name, "label_of_action": action.label, "help": action.help}
-        # Without a known quantity, the page shows the legend of the states.
+        # Without a known quantity, the page shows the legend of the states: what is chosen
+        # stands before its message.
         if scale is None or not scale.is_known:
+            chosen = "" if scale is None else scale.quantity.label
+            legend["text"] = " · ".join(filter(None, (chosen, legend["text"])))
             return legend
         legend["label"] = scale.quantity.label
         if scale.categories:

@@ -167,7 +167,8 @@ class NeuronTable(RecordPart):
         self.bind("filter", changed, lambda: view.filter, view.set_filter)
         self.bind("sort_by", changed, lambda: view.sort_by, self._sort)
         self.bind("descending", changed, lambda: view.is_descending, self._turn)
-        self.bind("shown", (changed, events.session, events.mask), self._n_shown)
+        columns = controller.colouring.changed
+        self.bind("shown", (changed, events.session, events.mask, columns), self._n_shown)
 
     def _sort(self, name: str) -> None:
         self.view.set_order(name, is_descending=self.descending)

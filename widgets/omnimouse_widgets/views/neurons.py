@@ -229,7 +229,7 @@ class NeuronsView(OfController):
     Attributes
     ----------
     filter
-        The last valid filter.
+        The last valid filter; one that names a column not yet computed becomes it then.
     sort_by, is_descending
         Column of the order, and whether the largest value comes first.
     """
@@ -252,7 +252,10 @@ class NeuronsView(OfController):
         self.filter = ""
         self.form = Form(FilterSettings, lambda: self)
         self.export_form = Form(TableSettings)
+        self._is_waiting = False
         self.form.changed.connect(self._on_form)
+        for signal in (colouring.changed, laboratory.measured):
+            signal.connect(self._on_columns)
         self._version = 0
         self._columns: tuple[list[object], Mapping[str, np.ndarray]] = ([], {})
         self._arranged: tuple[object, object, np.ndarray] = None, None, np.empty(0, np.int64)
@@ -306,9 +309,15 @@ class NeuronsView(OfController):
 
     # -- what the user does -----------------------------------------------------------
     def _on_form(self) -> None:
-        if not self.form.refusal:
+        self._is_waiting = bool(self.form.refusal)
+        if not self._is_waiting:
             self.filter = str(self.form.value("text")).strip()
         self.changed.emit()
+
+    def _on_columns(self) -> None:
+        """Apply a filter in the box that names a column which is known only now."""
+        if self._is_waiting and not self.form.refusal:
+            self.form.changed.emit()
 
     def set_filter(self, text: str) -> None:
         """Set the filter.
