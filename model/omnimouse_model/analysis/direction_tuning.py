@@ -121,6 +121,11 @@ class DirectionTuning:
         """Whether the orientation selectivity is significant."""
         return self.p_orientation < SIGNIFICANCE_LEVEL
 
+    @property
+    def preferred_orientation_deg(self) -> float:
+        """Angle of the mean vector of orientations, 0 to 180."""
+        return _preferred_orientation(self.directions_deg, self.response)
+
 
 @shows_progress
 def direction_tuning(
@@ -533,13 +538,17 @@ def _tuning(
     p_direction = share_above(dsi, null_dsi)
     if not has_directions:
         dsi, p_direction = float("nan"), float("nan")
-        # Orientations have period 180°, so the vector uses the doubled angle.
-        twice = mean @ np.exp(2j * np.radians(directions))
-        preferred = float(np.degrees(np.angle(twice)) / 2 % 180.0)
+        preferred = _preferred_orientation(directions, mean)
     return DirectionTuning(
         *(neuron, source, directions, mean, error, dsi, osi, preferred),
         *(p_direction, share_above(osi, null_osi), has_directions),
     )
+
+
+def _preferred_orientation(directions_deg: np.ndarray, response: np.ndarray) -> float:
+    # Orientations have period 180°, so the vector uses the doubled angle.
+    twice = response @ np.exp(2j * np.radians(directions_deg))
+    return float(np.degrees(np.angle(twice)) / 2 % 180.0)
 
 
 # -- directions of the video's own motion --------------------------------------------

@@ -69,8 +69,8 @@ class Compatibility:
         if self.is_new:
             return (
                 f"The model does not know this recording: its {self.n_neurons:,} "
-                "neurons need embeddings. Fine-tune the model to it (`omnimouse "
-                "finetune`, minutes for a small one), or choose a baseline: those are "
+                "neurons need embeddings. Fine-tune the model to it (in a terminal: omnimouse "
+                "finetune; minutes for a small one), or choose a baseline: those are "
                 "fitted to any recording."
             )
         if self.is_stored:

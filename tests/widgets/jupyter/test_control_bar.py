@@ -97,6 +97,17 @@ def test_the_page_tells_of_a_model_to_be_fitted_what_to_do(controller, page):
     assert not fields["can_repeat"]
 
 
+def test_the_page_says_which_model_answers_in_the_place_of_one_that_is_new(controller, page):
+    seen = page(ControlBar(controller), "progress")
+    fields, _ = seen.wait_for("progress")
+    assert not fields["stand_in"]
+    controller.model.choose("linear-gaussian")
+    controller.model.unfamiliar = "demo"
+    controller.results.changed.emit()
+    fields, _ = seen.wait_for("progress", lambda fields, _: fields["stand_in"])
+    assert fields["stand_in"].startswith("demo does not know this recording. linear-gaussian")
+
+
 def test_the_lines_of_the_first_text_are_sentences_where_a_page_joins_them(controller):
     parts = controller.state, controller.results, controller.baseline, controller.colouring
     *told, tip = guide_text(*parts).split("\n")
@@ -114,6 +125,8 @@ def test_the_first_text_names_inputs_that_the_model_reads(controller):
     controller.results.needs = Needs(sees_responses=False)
     assert "whatever the mask shows: " in guide_text(*parts)
     assert "hide" not in guide_text(*parts)
+    controller.results.needs = None  # whether it knows the recording is not known
+    assert "predicts" not in guide_text(*parts)
 
 
 def test_the_first_text_promises_no_prediction_where_there_is_none(controller):

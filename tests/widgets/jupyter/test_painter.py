@@ -94,6 +94,12 @@ def test_colours_by_score_are_those_of_the_app(controller, painter, painter_page
     assert rows[0, best, :3].tolist() == palette.viridis_table()[step].tolist()
 
 
+def test_the_legend_of_a_quantity_that_is_not_computed_names_it(controller, painter):
+    painter.colour_by = "osi"
+    assert painter._legend["label_of_action"] == "Compute all"
+    assert painter._legend["text"] == "Orientation selectivity · 0 of 40 neurons known"
+
+
 def test_an_area_that_nobody_knows_is_refused_by_name(painter, painter_page):
     with pytest.raises(ValueError, match="'V9'"):
         painter.paint_area("V9")

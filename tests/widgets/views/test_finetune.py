@@ -10,6 +10,7 @@ from omnimouse_widgets.jupyter.jobs import FineTune
 from omnimouse_widgets.views.finetune import (
     HELD_OUT,
     NOT_OFFERED,
+    USE_CURRENT,
     FinetuneView,
     gain_text,
     open_label,
@@ -64,6 +65,8 @@ def test_a_run_stopped_before_its_first_step_does_not_speak_of_saved_weights(con
     assert record(view)["message"].text == "Stopped before the first step; nothing is saved yet."
     finetuning.validations = [(0, 0.25)]
     assert "current weights are saved" in record(view)["message"].text
+    assert record(view)["use"].label == USE_CURRENT
+    assert "a context part is fitted first" in record(view)["use"].help
 
 
 def test_a_run_tells_what_its_score_is_and_where_its_weights_are(controller, tmp_path):

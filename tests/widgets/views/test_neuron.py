@@ -140,6 +140,15 @@ def test_numbers_are_the_librarys(view, controller, recording, tuning):
     np.testing.assert_allclose(items["lag"].lines[1].y, field.course)
 
 
+def test_a_neuron_with_two_peaks_has_an_orientation_and_no_direction(tuning):
+    peaks = np.where(tuning.directions_deg % 180 == 45, 1.0, 0.2)
+    assert peaks.sum() > 0.2 * len(peaks) + 1
+    found = replace(tuning, response=peaks, p_orientation=0.01, p_direction=0.5)
+    assert text.tuning_text(found).startswith("orientation 45°, no preferred direction · ")
+    untuned = replace(found, p_orientation=0.5)
+    assert text.tuning_text(untuned).startswith("no preferred direction · ")
+
+
 def test_a_neuron_that_is_no_target_says_so_in_place_of_a_score(view, controller):
     controller.editor.paint_cells([4], slice(0, 60), VISIBLE)
     assert select(view, controller, 4)["now"].text == "visible · not a target of this mask"

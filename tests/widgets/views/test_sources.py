@@ -265,6 +265,11 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
     np.testing.assert_array_equal(np.isfinite(alone.values), ~(low <= 0))
     choose(view, "sheet", "table")
     assert {row[2] for row in record(view)["content"].rows} == {"alone"}
+    rows = [row[3] for row in record(view)["content"].rows]
+    assert [row.endswith(" *") for row in rows] == [
+        text.endswith(" *") for texts in alone.texts for text in texts
+    ]
+    assert any(row.endswith(" *") for row in rows)
     choose(view, "kind", "beyond")
     assert {row[2] for row in record(view)["content"].rows} == {"beyond"}
     choose(view, "lagged", True)

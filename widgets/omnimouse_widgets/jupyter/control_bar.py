@@ -26,6 +26,7 @@ from omnimouse_widgets.views.text.model import (
     is_unfitted,
     model_text,
     model_tip,
+    stand_in_text,
     task_text,
     video_name,
     video_span,
@@ -85,7 +86,7 @@ class ControlBar(Part):
             controller.project,
             controller.requests,
         )
-        self._workers = controller.workers
+        self._workers, self._model = controller.workers, controller.model
         super().__init__(controller, **traits)
         # Function of the offered button; the trait `_offer` is the button's text.
         self._offer_function: Callable[[], object] = lambda: None
@@ -118,7 +119,7 @@ class ControlBar(Part):
         # A finished fine-tuning adds a model to the choices.
         events, finetuned = self._state.events, self._finetuning.finished
         progress = [self._loader.changed, self._downloads.changed]
-        progress.append(self._workers.changed)
+        progress += [self._workers.changed, events.session]
         choices = [events.session, events.predictor_name, finetuned, self.spec_changed]
         choices += [results.events.needs, events.preset]
         return (
@@ -249,6 +250,8 @@ class ControlBar(Part):
             can_repeat=(bool(results.error) and not is_to_be_fitted) or results.was_stopped,
             host=results.asked_host if results.error else "",
             silent=SILENT if self._workers.is_silent else "",
+            # The form of its fine-tuning stands below the bar.
+            stand_in=stand_in_text(self._model.unfamiliar, self._state.predictor_name),
             delay_ms=DELAY_MS,
         )
 

@@ -39,6 +39,8 @@ TIPS: Final = {
     "start": "Train in a separate process; you can work on, or quit and resume later",
     "stop": "Stop within a second; the current weights are saved",
     "use": "Select the fine-tuned model",
+    "finish": "Finish with the current weights, and select the model. As at the end of a whole "
+    "run, a context part is fitted first: minutes, and longer on a busy machine",
     "loss": "Loss of each step with its running mean; points: correlation, or bits per "
     "spike, on held-out windows, which no step trains on",
     "dismiss": "Hide this run; its folder is not deleted",
@@ -353,7 +355,7 @@ class FinetuneView(OfController):
         # Start and use have several labels, for one action each.
         actions = (
             record.Action("start", start, TIPS["start"], self.start, refusal),
-            record.Action("use", use, TIPS["use"], self.use),
+            record.Action("use", use, TIPS["finish" if use == USE_CURRENT else "use"], self.use),
         )
         return tuple(action for action in actions if action.label)
 

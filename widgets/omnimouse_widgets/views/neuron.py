@@ -750,6 +750,8 @@ def tuning_text(tuning: DirectionTuning) -> str:
     preferred = f"{tuning.preferred_deg:z.0f}°"
     if not tuning.is_direction_selective:
         preferred = "no preferred direction"
+        if tuning.is_orientation_selective:
+            preferred = f"orientation {tuning.preferred_orientation_deg:z.0f}°, {preferred}"
     direction = f"DSI {tuning.dsi:z.2f} (p {p_text(tuning.p_direction)})"
     return f"{preferred} · {direction} · {orientation} · {source}"
 

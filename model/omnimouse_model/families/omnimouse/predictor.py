@@ -187,7 +187,7 @@ class TransformerPredictor(Predictor):
         UnsupportedRequestError
             It does not; the message states what to do.
         """
-        solution = "Fine-tune it (`omnimouse finetune`), or choose a baseline."
+        solution = "Fine-tune it (in a terminal: omnimouse finetune), or choose a baseline."
         check_known(self.name, self.needs.n_neurons, session, solution)
 
     # -- requests -----------------------------------------------------------------

@@ -4,7 +4,7 @@ import omnimouse_model as om
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_widgets.views.text.model import freshness_text, stand_in_text, task_text
+from omnimouse_widgets.views.text.model import freshness_text, model_name, stand_in_text, task_text
 
 
 def test_the_text_says_how_a_preset_was_adapted_to_a_small_population():
@@ -26,6 +26,13 @@ def test_a_fit_that_a_request_waits_for_is_told_and_a_refusal_is_no_fault():
     assert freshness_text(results, is_long=False)[2] == "no prediction"
     results.mark_failed(ValueError("broken"))
     assert freshness_text(results, is_long=False)[2] == "error"
+
+
+def test_a_fine_tuned_model_is_called_as_in_the_menu(tmp_path):
+    about = '{"model": "demo", "session": "90009-1-1", "is_finished": true}'
+    (tmp_path / "finetune.json").write_text(about)
+    assert model_name(str(tmp_path)) == "demo, fine-tuned to 90009-1-1"
+    assert [model_name(name) for name in ("demo", "", "a/b")] == ["demo", "", "b"]
 
 
 def test_the_model_that_stands_in_is_named():

@@ -18,7 +18,6 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 from uuid import uuid4
@@ -51,6 +50,7 @@ from omnimouse_widgets.views.raster import (
     picture,
 )
 from omnimouse_widgets.views.rows.raster import Arrangement, RasterImage, RasterRows, arrange
+from omnimouse_widgets.views.text.model import model_name
 from omnimouse_widgets.views.text.tier_score import SCORING, no_score_text, tier_score_lines
 from omnimouse_widgets.views.traces import Shown, trace_rows
 
@@ -132,7 +132,7 @@ def caption(controller: Controller) -> str:
     start, stop = state.active_span
     if (start, stop) != (0, state.mask.n_samples):
         states += f" in samples {start}–{stop}"
-    name = Path(state.predictor_name).name
+    name = model_name(state.predictor_name)
     # Jupyter in a terminal prints it, and names come from files.
     return " · ".join(
         [

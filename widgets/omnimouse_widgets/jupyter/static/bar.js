@@ -36,10 +36,11 @@ function render({ model, el }) {
   const progress = make("progress", { hidden: true, max: 1, aria: { label: texts.progress } });
   const guide = makeStatus(), meaning = makeStatus(), score = makeStatus(), error = makeProblem(), silent = makeProblem();
   const silence = makeBar(silent, wait, restart);
+  const standIn = makeStatus("", "status");
   el.append(
     makeBar(title, labelled(texts.model[0], predictor), sign, fresh, progress, stop, repeat, connection, refine, fileMask, offer),
     makeBar(labelled(texts.preset[0], preset), region, video, behavior),
-    guide, meaning, score, error, silence,
+    standIn, guide, meaning, score, error, silence,
   );
 
   const showPreset = () => {
@@ -100,6 +101,8 @@ function render({ model, el }) {
     connection.hidden = !message.host;
     showProblem(silent, message.silent);
     silence.hidden = !message.silent;
+    standIn.textContent = message.stand_in;
+    standIn.hidden = !message.stand_in;
   }
   // Its texts change with the first stroke: the canvas under the pointer must not move then.
   const holdHeight = ({ target }) => {

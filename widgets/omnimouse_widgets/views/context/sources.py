@@ -843,10 +843,11 @@ def area_table(found: AreaMatrix, kinds: Sequence[AreaKind] = ("alone", "beyond"
     """Return one row per kind, source and target."""
     kinds = kinds if found.plan.inputs else ("alone",)
     rows = tuple(
-        (source, target, kind, estimate_text(found.of(kind, source, target)))
+        (source, target, kind, f"{estimate_text(value)}{' *' if value.low > 0 else ''}")
         for kind in kinds
         for source in found.plan.labels
         for target in found.plan.labels
+        for value in (found.of(kind, source, target),)
     )
     return record.Table(
         "content", "From area to area", ("from", "to", "kind", "value (95 %)"), rows

@@ -29,7 +29,7 @@ FILE_MASK: Final = (
 CONNECT: Final = "Connect to {}", "Connect to the server that the file of the model names"
 REFINE: Final = (
     ("Go on", "Continue to refine the score over further windows"),
-    ("Pause", "Stop to refine the score over further windows"),
+    ("Pause", "Stop refining the score over further windows"),
 )
 """The button beside the score while it stands, and while it is refined."""
 BEHAVIOR: Final = tuple((mode, mode, text) for mode, text in MODES.items())

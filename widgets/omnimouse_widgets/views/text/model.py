@@ -1,5 +1,6 @@
 """Texts about the chosen model: its name, its task, and the age of its prediction."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from omnimouse_model.inference.families import family_of_name, fit_names
 from omnimouse_model.live.mask.presets import preset_named
+from omnimouse_model.live.models.finetune import finetuned_in
 from omnimouse_model.live.results import NOT_FITTED, Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import BehaviorMode, Mask
@@ -43,7 +45,7 @@ def window_title(state: LiveState) -> str:
     session = state.session
     if session is None:
         return TITLE
-    names = [session.id, Path(state.predictor_name).name, TITLE]
+    names = [session.id, model_name(state.predictor_name), TITLE]
     return " · ".join(plain_text(name, 60) for name in names if name)
 
 
@@ -54,6 +56,13 @@ def stand_in_text(unfamiliar: str, name: str) -> str:
     text = f"{unfamiliar} does not know this recording. {name} answers in its place"
     fitted = ": it is fitted to the train part of this recording." if name == FALLBACK else "."
     return text + fitted
+
+
+@lru_cache(maxsize=16)
+def model_name(name: str) -> str:
+    """Return what a model is called on screen: a folder, by what was fine-tuned to what."""
+    found = finetuned_in(Path(name)) if name else None
+    return Path(name).name if found is None else found.text
 
 
 def is_unfitted(name: str, results: Results) -> bool:

@@ -21,7 +21,7 @@ from omnimouse_model.masks import TARGET, Mask, scored_cells
 from omnimouse_model.metrics import Metric
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import Needs, is_served
-from omnimouse_widgets.views.text.model import MEANINGS
+from omnimouse_widgets.views.text.model import MEANINGS, model_name
 from omnimouse_widgets.views.text.units import channel_text
 
 _TIP: Final = (
@@ -113,14 +113,16 @@ def guide_text(state: LiveState, results: Results, baseline: Results, colouring:
     needs, mask = results.needs, state.mask
     if mask is None:
         return ""
-    name = Path(state.predictor_name).name
+    name = model_name(state.predictor_name)
     model = f"{name} ({MEANINGS[name]})" if name in MEANINGS else name or "The model"
     if results.error:
         reason = "The line of the model says why, and what to do."
         return f"{model} has no prediction in this window.\n{reason}"
+    if needs is None:  # another model may answer in its place
+        return f"{model} is not loaded yet."
     tip = "Drag over neurons to show them to the model, too."
     source = f"from {_inputs(mask, needs)}"
-    if needs is not None and not needs.sees_responses:
+    if not needs.sees_responses:
         tip = "This model reads no neurons: hide video or behaviour."
         # A mean, or predictions of a file.
         if not needs.sees_video and not needs.sees_behavior:
