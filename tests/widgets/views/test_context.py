@@ -322,6 +322,15 @@ def test_a_stopped_sweep_says_what_it_has(view, controller):
     assert legend in record.press(view, "png").description
 
 
+@pytest.mark.parametrize(("pool", "is_live"), [("of the mask", True), ("all others", False)])
+def test_live_curves_leave_the_plots_to_a_sweep_of_other_neurons(view, controller, pool, is_live):
+    paint_task(controller)
+    record.choose(view, "sweep", True)
+    fill(view, **FORM | {"pool": pool})
+    record.press(view, "start")
+    assert record.record(view)["live"].is_on == is_live
+
+
 def test_a_sweep_of_the_form_is_drawn_saved_and_deleted(view, controller, tmp_path):
     record.choose(view, "sweep", True)
     fill(view, targets="all others", pool="all others", **FORM)

@@ -232,6 +232,10 @@ class SweepSettings:
         "Name", "Name in the list; by default recording and model", "", empty="automatic"
     )
 
+    def asks_as_live(self, state: LiveState) -> bool:
+        """Return whether targets and pool are those of the live curves."""
+        return (self.targets, self.pool) == (_usual_targets(state), _usual_pool(state))
+
     def plan(self, state: LiveState) -> SweepPlan:
         """Return the plan of the sweep.
 

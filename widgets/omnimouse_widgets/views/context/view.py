@@ -146,9 +146,13 @@ class ContextView(OfController):
         self.changed.emit()
 
     def start(self) -> None:
-        """Start a sweep with the settings of the form, which is then closed."""
+        """Start a sweep with the settings of the form, which is then closed.
+
+        Live curves of other neurons leave the plots to it.
+        """
         settings = self.form.read()
         self._sweeps.start(settings.plan(self._state), settings.name.strip())
+        self.is_live = self.is_live and settings.asks_as_live(self._state)
         self.open("")
 
     # -- controls ---------------------------------------------------------------------
