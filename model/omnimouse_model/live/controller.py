@@ -8,7 +8,7 @@ import atexit
 import threading
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from omnimouse_model.inference.client import load_in_worker
@@ -221,6 +221,9 @@ def _close_all() -> None:
         controller.close(_EXIT_S)
 
 
+Made = TypeVar("Made")
+
+
 class OfController:
     """Class whose objects are made from the parts of a controller that they use.
 
@@ -229,7 +232,7 @@ class OfController:
     """
 
     @classmethod
-    def of(cls, controller: Controller, **others: Any) -> Self:
+    def of(cls: type[Made], controller: Controller, **others: Any) -> Made:
         """Return the object of a controller; `others` are parameters that are no parts."""
         parameters = signature(cls).parameters.values()
         parts = [one.name for one in parameters if one.default is Parameter.empty]
