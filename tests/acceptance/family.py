@@ -354,7 +354,12 @@ class Course:
             wait(is_answered, f"the answer of {of}")
             assert results.error is None, f"{of}: {results.error}"
 
-        answer("the model")
+        wait(is_answered, "the answer of the model")
+        if is_known and not self._model().needs.predicts_responses:
+            # The first mask asks for responses.
+            assert "ask for behaviour" in str(results.error), f"{results.error}"
+        else:
+            assert results.error is None, f"the model: {results.error}"
         for name, problem in editor.preset_problems.items():
             assert problem, name
         offered = {name for name, _ in editor.presets}

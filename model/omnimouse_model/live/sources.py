@@ -209,7 +209,7 @@ class Sources(HasBackgroundTask):
         if is_same and not is_measured:
             return f"Run goes on where it was: {text}"
         if seconds is None and self.is_quick:
-            text += "; the time is known once it runs"
+            text += "; no time known yet"
         return cost_text(text, seconds, is_measured=is_measured)
 
     def as_python(self) -> str:

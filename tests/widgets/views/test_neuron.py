@@ -144,7 +144,7 @@ def test_a_neuron_with_two_peaks_has_an_orientation_and_no_direction(tuning):
     peaks = np.where(tuning.directions_deg % 180 == 45, 1.0, 0.2)
     assert peaks.sum() > 0.2 * len(peaks) + 1
     found = replace(tuning, response=peaks, p_orientation=0.01, p_direction=0.5)
-    assert text.tuning_text(found).startswith("orientation 45°, no preferred direction · ")
+    assert text.tuning_text(found).startswith("orientation 45°, no direction · ")
     untuned = replace(found, p_orientation=0.5)
     assert text.tuning_text(untuned).startswith("no preferred direction · ")
 

@@ -358,7 +358,7 @@ def test_the_points_of_the_curve_of_informants_are_a_file(view, controller, tmp_
 def test_a_look_tells_the_time_of_a_run(view, controller):
     choose(view, "targets", "area V1")
     size = "10 groups × 15 masks × 12 windows"
-    assert record(view)["cost"].text == f"{size}; the time is known once it runs"
+    assert record(view)["cost"].text == f"{size}; no time known yet"
     view.blocks()[0].follow(True)
     cost = record(view)["cost"].text
     assert cost.startswith("About ")
@@ -372,7 +372,7 @@ def test_the_time_of_a_run_is_announced_while_its_model_is_loaded(view, controll
     controller.sources.changed.connect(lambda: said.append(record(view)["cost"].text))
     choose(view, "question", "areas")
     view.blocks()[0].follow(True)
-    assert any(text.endswith("; the time is known once it runs") for text in said)
+    assert any(text.endswith("; no time known yet") for text in said)
     assert said[-1].startswith("About ")
 
 

@@ -723,7 +723,7 @@ def state_text(state: LiveState, results: Results, neuron: int) -> str:
     score = state.metric.text(float(scores.values[neuron]))
     slope = ""
     if scores.slopes is not None and np.isfinite(scores.slopes[neuron]):
-        slope = f" · recorded/predicted slope {scores.slopes[neuron]:z.2f}"
+        slope = f" · slope {scores.slopes[neuron]:z.2f}"
     return f"{text} · {score} {scores.evidence}{slope}{older}"
 
 
@@ -751,7 +751,8 @@ def tuning_text(tuning: DirectionTuning) -> str:
     if not tuning.is_direction_selective:
         preferred = "no preferred direction"
         if tuning.is_orientation_selective:
-            preferred = f"orientation {tuning.preferred_orientation_deg:z.0f}°, {preferred}"
+            # Short: a second line would push the plot out of a small dock.
+            preferred = f"orientation {tuning.preferred_orientation_deg:z.0f}°, no direction"
     direction = f"DSI {tuning.dsi:z.2f} (p {p_text(tuning.p_direction)})"
     return f"{preferred} · {direction} · {orientation} · {source}"
 

@@ -819,7 +819,7 @@ def area_cells(found: AreaMatrix, kind: AreaKind) -> record.Matrix:
     return record.Matrix(
         "content",
         f"From rows to columns, {_kind_text(found, kind)}: {unit}. Colours from {least:z.3f} "
-        f"(dark) to {most:.3f} (bright); none where the 95 % interval contains 0",
+        f"(dark) to {most:z.3f} (bright); none where the 95 % interval contains 0",
         labels,
         labels,
         coloured,
