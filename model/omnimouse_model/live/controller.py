@@ -233,7 +233,7 @@ class OfController:
 
     @classmethod
     def of(cls: type[Made], controller: Controller, **others: Any) -> Made:
-        """Return the object of a controller; `others` are parameters that are no parts."""
+        """Make an object from parts of a controller; `others` are its further parameters."""
         parameters = signature(cls).parameters.values()
         parts = [one.name for one in parameters if one.default is Parameter.empty]
         return cls(

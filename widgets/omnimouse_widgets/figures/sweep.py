@@ -243,7 +243,7 @@ def axis_fields(drawn: Sequence[DrawnSweep], axis: ContextAxis) -> dict[str, Any
 def score_range(
     traces: Mapping[CurveKey, Mapping[str, Any]],
 ) -> list[float]:
-    """Return one range that contains every point and bar."""
+    """Return limits of the score axis that contain all points and error bars."""
     ends = [
         end
         for fields in traces.values()

@@ -153,7 +153,7 @@ def check_filter(text: str, columns: Mapping[str, np.ndarray]) -> None:
 
 
 def columns_text(columns: Mapping[str, np.ndarray]) -> str:
-    """Return which columns a filter can name, also those that are not computed yet."""
+    """List the columns that a filter can use, including those still to be computed."""
     uncomputed = [name for name in RECORDED if name not in columns]
     lines = [f"Columns for the filter: {', '.join(columns)}"]
     if uncomputed:

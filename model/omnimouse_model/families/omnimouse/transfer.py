@@ -166,7 +166,7 @@ class Course:
         return self._job(report)
 
     def steps(self) -> Job:
-        """Return the job of the steps; they are reported after their validation."""
+        """Return the job that reports training steps, each after its validation."""
 
         def report(done: int | float, total: int | float, step: str) -> None:
             self._text = step_text(done, total, step)

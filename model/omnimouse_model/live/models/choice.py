@@ -203,7 +203,7 @@ class ModelChoice:
         self._choose(predictor)
 
     def choose_known(self, name: str) -> None:
-        """Choose a predictor by name; refuse a name that nothing has, see `check_predictor`."""
+        """Choose a predictor by name; an unknown name raises, see `check_predictor`."""
         if self._is_hub_used:  # else the names are those of another function
             check_predictor(name)
         self.choose(name)

@@ -135,7 +135,7 @@ def ring_label(colour: str, text: str) -> QWidget:
 
 
 def disk_label(colour: str, text: str) -> QWidget:
-    """Return a disk on black, as on the field, and its meaning."""
+    """Return a legend entry: a disk on black, as on the field, with its meaning."""
     return icon_label(_ring_glyph(colour, is_full=True), text)
 
 

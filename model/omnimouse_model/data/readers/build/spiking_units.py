@@ -306,7 +306,7 @@ def spiking_responses(
 
 
 def _note_rare(spikes: UnsortedSpikes, notes: Notes) -> None:
-    """Warn of few spikes in a long time, which is perhaps not in seconds."""
+    """Warn of very few spikes in a long recording: its times may not be in seconds."""
     seconds = float(np.ptp(spikes.times))
     rate_hz = len(spikes.times) / max(1, len(np.unique(spikes.unit))) / max(1.0, seconds)
     if seconds / 3600 > _LONG_HOURS and rate_hz < _RARE_HZ:
