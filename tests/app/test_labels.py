@@ -136,9 +136,15 @@ def cut_tabs(window: QMainWindow) -> Iterator[str]:
 
 
 def cut_texts(dock: OmniMouseDock, title: str) -> list[str]:
-    """Texts of a panel that are cut; a tooltip is no excuse."""
+    """Texts of a panel that stay cut; a tooltip is no excuse."""
     panel, window = dock.docks[title], dock.main_window
-    return [*cut_widgets(panel), *cut_drawings(panel), *cut_tabs(window)]
+    # A panel that was just built is laid out in several turns of the event loop.
+    for _ in range(40):
+        cut = [*cut_widgets(panel), *cut_drawings(panel), *cut_tabs(window)]
+        if not cut:
+            break
+        settle(0.05)
+    return cut
 
 
 def test_no_text_of_any_panel_is_cut(dock):
@@ -149,12 +155,7 @@ def test_no_text_of_any_panel_is_cut(dock):
         for title, panel in dock.docks.items():
             dock.bring_up(title)
             wait_for(lambda panel=panel: not panel.widget().visibleRegion().isEmpty(), title)
-            # A panel that was just built is laid out in several turns of the event loop.
-            for _ in range(20):
-                if not (found := cut_texts(dock, title)):
-                    break
-                settle(0.05)
-            else:
+            if found := cut_texts(dock, title):
                 cut[*size, title] = found
     assert not cut
 
@@ -260,10 +261,14 @@ def test_the_reason_for_no_mark_is_whole_in_a_small_window(dock, monkeypatch, pr
 
 
 def hidden_height(dock: OmniMouseDock, title: str) -> int:
-    """Pixels of a panel that are in view only after scrolling."""
-    return max(
-        area.verticalScrollBar().maximum() for area in dock.docks[title].findChildren(QScrollArea)
-    )
+    """Pixels of a panel that are and stay in view only after scrolling."""
+    areas = dock.docks[title].findChildren(QScrollArea)
+    for _ in range(40):
+        hidden = max(area.verticalScrollBar().maximum() for area in areas)
+        if not hidden:
+            break
+        settle(0.05)
+    return hidden
 
 
 def test_an_edit_and_its_three_traces_are_in_view(dock):

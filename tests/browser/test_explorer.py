@@ -248,8 +248,14 @@ def test_bars_and_points_of_the_scores_select_neurons(fresh_explorer):
     part = fresh_explorer.page.locator(".omnimouse-scores")
     bars, points = part.locator("svg").nth(0), part.locator("svg").nth(1)
     bars.locator("rect").nth(9).wait_for()
-    # A bar by the mouse: the first rectangle is the ground.
-    bars.locator("rect").nth(9).click(force=True)
+    # A bar by the mouse: the first rectangle is the ground. A new prediction draws the bars
+    # anew, so that the place of one is asked for in one step.
+    bars.scroll_into_view_if_needed()
+    place = bars.evaluate("""bars => {
+        const box = bars.querySelectorAll("rect")[9].getBoundingClientRect();
+        return [box.x + box.width / 2, box.y + box.height / 2];
+    }""")
+    fresh_explorer.page.mouse.click(*place)
     within = f"bool({EDGES}[8] <= {SCORES}[0] <= {SCORES}[-1] < {EDGES}[9])"
     fresh_explorer.wait_for_kernel(within, True)
     fresh_explorer.evaluate("explorer.controller.selection.select([])")
