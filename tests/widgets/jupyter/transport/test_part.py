@@ -85,6 +85,29 @@ def test_a_page_that_has_not_drawn_is_sent_nothing_more_for_a_while():
         board.stop()
 
 
+def test_a_thread_that_is_late_draws_as_often_as_it_should(monkeypatch):
+    now_s = 100.0
+    monkeypatch.setattr("omnimouse_widgets.jupyter.transport.draw_thread.monotonic", lambda: now_s)
+    board = Board([lambda: None], lambda error: None, lambda: None, interval_s=0.05)
+    with drawing_paused():
+        board.is_visible = True
+        times = []
+        for _ in range(11):
+            board.request(0)
+            now_s += board.due_in(now_s) + 0.02  # the delay of a busy processor
+            assert len(board.take_due()) == 1
+            times.append(now_s)
+        assert times[-1] - times[0] == pytest.approx(0.5)
+        # After a rest the interval is whole again, and no drawings follow in a burst.
+        now_s += 5.0
+        board.request(0)
+        assert board.due_in(now_s) == 0.0
+        assert len(board.take_due()) == 1
+        board.request(0)
+        assert board.due_in(now_s) == pytest.approx(0.05)
+        board.stop()
+
+
 def test_a_part_that_was_drawn_is_let_go_when_it_is_closed_and_forgotten(controller):
     part, sent = CursorPart(controller), threading.Event()
     known = ref(part)

@@ -58,7 +58,7 @@ class Board:
         self._send = send
         self._due_s: dict[int, float] = {}  # number of a drawing: earliest time
         self._sent_s: float | None = None
-        self._drawn_s = 0.0
+        self._next_s = 0.0  # earliest time of the next drawing
         self.is_visible = False
         _THREAD.add(self)
 
@@ -107,6 +107,7 @@ class Board:
         """Note the confirmation of the page and allow the next drawing."""
         with _THREAD.changed:
             self._sent_s, self._n_unconfirmed = None, 0
+            self._next_s = max(self._next_s, monotonic())
             _THREAD.wake()
 
     # -- called on the drawing thread -------------------------------------------------
@@ -115,7 +116,7 @@ class Board:
         due_s = self._due_s
         if not due_s:
             return None
-        wait_s = max(min(due_s.values()), self._drawn_s + self._interval_s) - now_s
+        wait_s = max(min(due_s.values()), self._next_s) - now_s
         # A page that is hidden or slow delays drawings, but never stops them.
         if self._sent_s is not None:
             wait_s = max(wait_s, self._sent_s + CONFIRMATION_S - now_s)
@@ -123,8 +124,12 @@ class Board:
 
     def take_due(self) -> list[Draw]:
         """Return the drawing functions that are due, and remove their requests."""
-        self._drawn_s, due_s = monotonic(), self._due_s
-        numbers = sorted(n for n, at_s in due_s.items() if at_s <= self._drawn_s)
+        now_s, due_s = monotonic(), self._due_s
+        # A delay of this thread shortens the next interval, to half of it at most:
+        # otherwise delays add up, and plots follow a scrub too seldom.
+        late_s = now_s - max(self._next_s, min(due_s.values(), default=now_s))
+        self._next_s = now_s + self._interval_s - min(late_s, self._interval_s / 2)
+        numbers = sorted(n for n, at_s in due_s.items() if at_s <= now_s)
         for number in numbers:
             del due_s[number]
         return [self._draws[number] for number in numbers]
