@@ -13,6 +13,7 @@ import click
 from omnimouse_app.cli import inputs
 from omnimouse_app.cli.terminal import STOPPED, Progress, echo, emit, interruptible, shorten, table
 from omnimouse_model.data.window_spec import default_spec
+from omnimouse_model.display import count
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.storage.files import expanded
 
@@ -412,13 +413,13 @@ def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
     """Yield the text lines of a checkpoint's row."""
     yield f"Checkpoint {row['source']}"
     size = "" if row["size"] == "custom" else f" {row['size']}"
-    count = "" if row["value"] is None else f": {row['value']:,} parameters"
-    yield f"  {row['title']}{size}{count}"
+    parameters = "" if row["value"] is None else f": {row['value']:,} parameters"
+    yield f"  {row['title']}{size}{parameters}"
     yield from (f"  {label}: {fact}" for label, fact in row["facts"].items())
     neurons = sum(row["sessions"].values())
-    yield f"  knows {len(row['sessions'])} sessions, {neurons:,} neurons"
-    for name, count in list(row["sessions"].items())[:MAX_SESSIONS]:
-        yield f"    {name}: {count:,} neurons"
+    yield f"  knows {count(len(row['sessions']), 'session')}, {count(neurons, 'neuron')}"
+    for name, n_neurons in list(row["sessions"].items())[:MAX_SESSIONS]:
+        yield f"    {name}: {count(n_neurons, 'neuron')}"
     n_others = len(row["sessions"]) - MAX_SESSIONS
     if n_others > 0:
         yield f"    and {n_others} more"

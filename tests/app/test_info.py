@@ -5,6 +5,7 @@ import json
 import pytest
 
 from omnimouse_app.cli import main
+from omnimouse_app.cli.info import checkpoint_lines
 from omnimouse_model.families.omnimouse import DEMO
 from omnimouse_model.simulate import demo
 from tests import FIXTURES, SESSIONS
@@ -67,3 +68,9 @@ def test_a_twin_is_described_like_any_checkpoint(info):
     (row,) = json.loads(info(release, "--json")[1])["rows"]
     assert row["family"] == "twin"
     assert row["sessions"]["5-6"] > 0
+
+
+def test_one_session_is_one():
+    row = {"source": "m", "size": "custom", "value": None, "title": "M", "facts": {}, "config": {}}
+    lines = list(checkpoint_lines(row | {"sessions": {"a-1": 1}, "assumptions": ()}))
+    assert lines[-2:] == ["  knows 1 session, 1 neuron", "    a-1: 1 neuron"]

@@ -37,7 +37,7 @@ from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, num
 from omnimouse_model.masks.cells import neuron_columns
 from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
 from omnimouse_model.metrics.correlation import nanmean
-from omnimouse_model.metrics.tuning import selectivity_index
+from omnimouse_model.metrics.tuning import SIGNIFICANCE_LEVEL, selectivity_index
 from omnimouse_model.progress import QUIET, Job, part_of, shows_progress
 from omnimouse_model.simulate.demo import opened
 from omnimouse_model.storage.trees import decode
@@ -56,8 +56,6 @@ DIRECTION_COLUMNS = tuple(
 )
 """Columns of the direction of motion, or of its axis, in degrees."""
 N_SHUFFLES = 200
-SIGNIFICANCE_LEVEL = 0.05
-"""Significance level of the shuffle tests of selectivity."""
 # Minimum number of trials per direction.
 MIN_TRIALS = 3
 DELAY_S = 0.1

@@ -33,6 +33,7 @@ from omnimouse_model.inference.families import (
     training_plan,
 )
 from omnimouse_model.masks import Mask
+from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.predictor import Encoded, Needs, Predictor, of_family
 from omnimouse_model.progress import Cancelled, Job, never
 from omnimouse_model.storage.files import exists
@@ -207,6 +208,12 @@ class Unfitted(Predictor):
 
 
 def _unknown(name: str) -> CheckpointError:
+    if name == FALLBACK:  # a default of commands and panels, which nobody typed
+        return CheckpointError(
+            f"{FALLBACK} is missing: its family cannot be imported; the log says why. Install "
+            "the package anew (pip install --force-reinstall omnimouse-app), or choose another "
+            f"model: {', '.join(builders())}."
+        )
     return CheckpointError(
         f"There is no predictor {_SHORT.repr(name)}: no such file or folder, and "
         f"the names are {', '.join(builders())} and, from the model hub, "

@@ -208,7 +208,7 @@ class Sources(HasBackgroundTask):
         is_measured = is_same and found is not None and found.is_complete
         if is_same and not is_measured:
             return f"Run goes on where it was: {text}"
-        if seconds is None and self.is_quick:
+        if seconds is None and not is_measured:
             text += "; no time known yet"
         return cost_text(text, seconds, is_measured=is_measured)
 

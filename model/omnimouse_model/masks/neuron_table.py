@@ -2,9 +2,9 @@
 
 All terms between spaces must hold; `|` separates alternatives, and `!` negates a term.
 A term is the beginning of an area or a state (`V1`, `target`; a state that changes
-matches by both ends, and by `mixed` if one of them is visible), a neuron's id (`412`), or
-a comparison (`depth<250`, `plane=2`, `area=V1`, `score>=0.3`). No text is evaluated as
-code: any other term is an error.
+matches by both ends, and by `mixed` if one of them is visible), a neuron's id (`412`),
+`tuned` (of the recording: to orientation or direction), or a comparison (`depth<250`,
+`plane=2`, `area=V1`, `score>=0.3`). No text is evaluated as code: any other term is an error.
 """
 
 import operator
@@ -19,6 +19,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks.cells import MIXED, PATTERN_NAMES, STATE_NAMES, TRANSITION, VISIBLE
 from omnimouse_model.masks.mask import Mask
+from omnimouse_model.metrics.tuning import SIGNIFICANCE_LEVEL
 
 COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "<=": operator.le,
@@ -33,6 +34,9 @@ _SPACED_SIGN: Final = re.compile(rf"\s*({_SIGN})\s*")
 _COMPARISON: Final = re.compile(rf"([^<>=!]+)({_SIGN})([^<>=!]+)")
 MAX_LABELS: Final = 20
 """Largest number of different values of a column that counts as a label."""
+TUNED: Final = "tuned"
+P_VALUES: Final = ("recorded_p_orientation", "recorded_p_direction")
+"""Columns of which one is below `SIGNIFICANCE_LEVEL` for a tuned neuron."""
 # Longer numbers exceed int64, in which ids are compared.
 _ID: Final = re.compile("[0-9]{1,18}")
 
@@ -172,7 +176,19 @@ def _named(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
             texts, number = np.unique(values, return_inverse=True)
             is_hit = [_begins(str(text), term) for text in texts]
             is_named |= np.array(is_hit, bool)[number]
-    return is_named
+    # A word of the user's own tables comes first.
+    return _tuned(columns) if term == TUNED and not is_named.any() else is_named
+
+
+def _tuned(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return whether each neuron is tuned to orientation or direction, bool (P,)."""
+    known = [columns[name] for name in P_VALUES if name in columns]
+    if not known:
+        raise MaskError(
+            f"'{TUNED}' needs a column {' or '.join(P_VALUES)}: Compute all of Colour by, "
+            "Orientation selectivity, or join the table of om.recorded_tuning."
+        )
+    return np.any([values < SIGNIFICANCE_LEVEL for values in known], axis=0)
 
 
 def _begins(text: str, term: str) -> bool:

@@ -54,6 +54,18 @@ def test_words_keep_the_neurons_they_describe(text, kept):
     assert list(matching_neurons(text, COLUMNS)) == kept
 
 
+def test_tuned_neurons_have_a_small_p_value_of_orientation_or_direction():
+    orientation = np.array([0.005, 0.04, 0.05, np.nan, 0.9])
+    columns = COLUMNS | {"recorded_p_orientation": orientation}
+    assert list(matching_neurons("Tuned", columns)) == [0, 1]
+    columns["recorded_p_direction"] = np.array([0.9, 0.9, 0.9, np.nan, 0.03])
+    assert list(matching_neurons("tuned", columns)) == [0, 1, 4]
+    assert list(matching_neurons("tuned V1 | AL", columns)) == [0, 3]
+    # A word of the user's own table comes first.
+    columns["kind"] = np.array(["tuned", "", "", "", ""])
+    assert list(matching_neurons("tuned", columns)) == [0]
+
+
 def test_a_neuron_is_found_by_an_id_of_any_length():
     ids = np.array([7, 864_691_135, 1_033_388_342, 864_691_135_341_234_567])
     for at, number in enumerate(ids):
@@ -65,6 +77,7 @@ def test_a_neuron_is_found_by_an_id_of_any_length():
     [
         ("size>3", r"No column 'size'; there are id, area, state, depth, score\.$"),
         ("recorded_osi>0.3", r"No column 'recorded_osi'.* Compute all makes those"),
+        ("!tuned", r"'tuned' needs a column recorded_p_orientation or .*: Compute all of"),
         ("depth<", r"'depth<' is no comparison; write depth<250"),
         ("depth<1<2", r"'depth<1<2' is no comparison"),
         ("!", r"'!' is no comparison"),

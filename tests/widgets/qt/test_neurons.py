@@ -77,7 +77,7 @@ def test_a_column_that_is_not_computed_says_how_it_is(panel, redraw):
 
 
 def test_a_filter_that_no_neuron_passes_shows_the_columns(panel, redraw):
-    type_filter(panel, "tuned", redraw)
+    type_filter(panel, "nowhere", redraw)
     count = panel.widgets["count"]
     assert count.full_text == "0 of 40 neurons: point here for all columns"
     for name in ("depth", "state", "recorded_p_orientation<0.01"):

@@ -8,11 +8,13 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.analysis.sources.informants import ALONE
 from omnimouse_model.evaluation.tier_windows import scored_starts
+from omnimouse_model.inference import registry
 from omnimouse_model.live import sources as live_sources
 from omnimouse_model.live.neurons.colour_by import UNPREDICTABLE
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
 from omnimouse_widgets.report.page import write_page
 from omnimouse_widgets.views.context.sources import NOT_RUN, SourcesView, bar_order
@@ -353,6 +355,23 @@ def test_the_points_of_the_curve_of_informants_are_a_file(view, controller, tmp_
     lines = path.read_text().splitlines()
     assert lines[0].startswith("choice,n_visible,value,low,high,n_targets")
     assert len(lines) == 1 + 5 + 5 + 1
+
+
+def test_without_its_usual_model_a_run_says_how_to_install_it(view, controller, monkeypatch):
+    names = registry.builders()
+    others = {name: build for name, build in names.items() if name != FALLBACK}
+    monkeypatch.setattr(registry, "builders", lambda: others)
+    press(view, "run")
+    text = record(view)["error"].text
+    assert text.startswith(f"✕ {FALLBACK} is missing: its family cannot be imported")
+    assert "pip install --force-reinstall omnimouse-app" in text
+
+
+def test_a_model_that_nobody_timed_says_so(view, controller, monkeypatch):
+    controller.model.choose(EchoPredictor())
+    choose(view, "model", "chosen")
+    monkeypatch.setattr(controller.sources._client, "_fastest", (None, np.inf))
+    assert record(view)["cost"].text.endswith("; no time known yet")
 
 
 def test_a_look_tells_the_time_of_a_run(view, controller):

@@ -21,7 +21,8 @@ from omnimouse_model.live.project.saved_screen import plain_name
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import MAX_SELECTED, LiveState
 from omnimouse_model.masks import HIDDEN, MIXED, STATE_NAMES, TARGET, TRANSITION, VISIBLE
-from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
+from omnimouse_model.masks.neuron_table import P_VALUES, TUNED, matching_neurons, table_columns
+from omnimouse_model.metrics.tuning import SIGNIFICANCE_LEVEL
 from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
@@ -44,8 +45,11 @@ FILTER_TIP: Final = (
     "Words and comparisons, all of which must hold:\n"
     "V1 · target · 412 · depth<250 · score>0.3 · plane=2\n"
     "V1 | LM keeps both, !V1 all but V1; also columns of joined tables (osi>0.3, or a\n"
-    "word of a text column) and of experiments (directions_osi>0.3). The number of neurons\n"
-    "below lists all columns when you point at it."
+    "word of a text column) and of experiments (directions_osi>0.3). tuned: to orientation\n"
+    f"or direction in the recording, with p < {SIGNIFICANCE_LEVEL:g}, which "
+    f"{100 * SIGNIFICANCE_LEVEL:g} % of the other neurons reach\n"
+    "by chance in each of the two tests. The number of neurons below lists all columns when\n"
+    "you point at it."
 )
 OLDER: Final = "◐"
 """Sign beside the title while the scores belong to an older request."""
@@ -158,7 +162,8 @@ def columns_text(columns: Mapping[str, np.ndarray]) -> str:
     lines = [f"Columns for the filter: {', '.join(columns)}"]
     if uncomputed:
         lines.append(f"Computed by Colour by, Orientation selectivity: {', '.join(uncomputed)}")
-    return "\n".join([*lines, "Tuned neurons: recorded_p_orientation<0.01"])
+    stricter = f"Tuned neurons: {TUNED}; by a stricter rule: {P_VALUES[0]}<0.01"
+    return "\n".join([*lines, stricter])
 
 
 @dataclass(frozen=True, slots=True)

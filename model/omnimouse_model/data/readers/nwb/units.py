@@ -430,7 +430,7 @@ def _microns(nwb: NwbFile, plane: "h5py.Group", name: str) -> np.ndarray | None:
 def units_of_planes(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
     """Return the neurons of all planes."""
     counts = [len(plane.unit_id) for plane in planes]
-    area = None
+    area, source = None, ""
     tables = [plane.table for plane in planes if plane.area is not None]
     # Regions without a name of their own have that of their plane.
     own = [np.full(len(p.unit_id), "") if p.area is None else p.area for p in planes]
@@ -443,6 +443,7 @@ def units_of_planes(planes: list[PlaneUnits], responses: Signal, notes: Notes) -
         unnamed = [p.location for p, a in zip(planes, own, strict=True) if "" in a and p.location]
         planes_say = f"the planes' locations ({', '.join(dict.fromkeys(unnamed))})"
         said = [where, planes_say if unnamed else ""]
+        source = ", ".join(dict.fromkeys([*tables, *["ImagingPlane.location"] * bool(unnamed)]))
         notes.assume("area_names", f"areas are {' and '.join(filter(None, said))}")
     has_unknown = not all(plane.location for plane in planes)
     if len(planes) > 1 and has_unknown and len(tables) < len(planes):
@@ -457,7 +458,7 @@ def units_of_planes(planes: list[PlaneUnits], responses: Signal, notes: Notes) -
         notes,
         unit_id=np.concatenate([plane.unit_id for plane in planes]),
         area=area,
-        area_source="ImagingPlane.location",
+        area_source=source,
         plane=np.repeat(np.arange(len(planes)), counts),
         xyz_um=np.concatenate([plane.xyz_um for plane in planes]),
         xy_px=np.concatenate([plane.xy_px for plane in planes]),

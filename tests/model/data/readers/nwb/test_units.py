@@ -169,16 +169,17 @@ def test_probabilities_are_told_as_what_they_mark(path, column, read_as, cells):
 def test_areas_of_regions_come_before_that_of_their_plane(path, column):
     names = ["VISp", "VISl", "RSP", "CA1", "VISp"]
     written(path, "", **{f"{TABLE}/{column}": [name.encode() for name in names]})
-    check_session(
-        path, {"units.area": ["V1", "LM", "RSP", "CA1", "V1"]}, {"area_names": "of the regions in"}
-    )
+    values = {"units.area": ["V1", "LM", "RSP", "CA1", "V1"], "units.area_source": f"/{TABLE}"}
+    check_session(path, values, {"area_names": "of the regions in"})
 
 
 def test_regions_without_an_area_have_that_of_their_plane(path):
     names = [b"", b" ", b"unknown", b"", b"CA1"]
     written(path, "", **{f"{TABLE}/location": names})
     notes = {"area_names": "and the planes' locations (VISp)"}
-    check_session(path, {"units.area": ["V1", "V1", "V1", "V1", "CA1"]}, notes)
+    source = f"/{TABLE}, ImagingPlane.location"
+    values = {"units.area": ["V1", "V1", "V1", "V1", "CA1"], "units.area_source": source}
+    check_session(path, values, notes)
 
 
 def test_sizes_of_regions_are_no_areas(path):
