@@ -123,7 +123,7 @@ def _existing(path: str | Path) -> Path:
 def nwb_files(folder: Path) -> list[Path]:
     """Return the NWB files of a folder by their names, sorted."""
     # macOS stores attributes of a file beside it, in one that begins with "._".
-    named = (path for path in paths_in(folder) if fnmatch(path.name, "[!.]*.nwb"))
+    named = (path for path in paths_in(folder) if fnmatch(path.name.lower(), "[!.]*.nwb"))
     return [path for path in named if not is_folder(path)]
 
 

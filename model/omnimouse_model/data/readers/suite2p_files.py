@@ -15,6 +15,7 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.matlab import MatFile, StoredArray, open_mat
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
+from omnimouse_model.storage.arrays.rows import MemoryRows
 from omnimouse_model.storage.files import bad_file, is_there, label
 from omnimouse_model.storage.pickles import load_pickled
 
@@ -88,6 +89,9 @@ class Tables:
         """Return one kind of traces, (regions, frames) of numbers."""
         mat, path = self._in_mat(name), self.path(name)
         file: StoredArray = npy_file(path, self._root) if mat is None else mat.array(name)
+        if file.shape in ((0,), (0, 0)):
+            # Of a plane without regions, some programs store no frames.
+            return MemoryRows(path, np.zeros((0, self.settings.count("nframes") or 1)))
         expected = "(regions, frames) of numbers"
         return require(file, path, expected, (None, None), kinds="fiub", hint=_WRITTEN)
 
@@ -152,12 +156,13 @@ class Tables:
         If the rate is known without them (`has_rate`), none is indispensable.
         """
         values: dict[str, Any] = {}
-        # Reversed, so that files of higher priority overwrite the others.
+        # Reversed, so that files of higher priority overwrite the others, unless with None.
         for name in reversed(_SETTINGS):
             if not self._has(name):
                 continue
             try:
-                values.update(_flat(self._stored_settings(name)))
+                stored = _flat(self._stored_settings(name))
+                values.update({k: v for k, v in stored.items() if v is not None})
             except SessionFormatError as error:
                 if name not in _OUTPUTS and not has_rate:
                     remedy = "or read without it: rate_hz=…, or --rate-hz"
@@ -176,6 +181,8 @@ class Tables:
     def _stored_settings(self, name: str) -> Mapping[str, Any]:
         path = self.folder / f"{name}.npy"
         stored = load_pickled(path, self._root)
+        if isinstance(stored, list) and len(stored) == 1:
+            stored = stored[0]
         if isinstance(stored, Mapping):
             return stored
         found = f"holds a {type(stored).__name__}, not settings"

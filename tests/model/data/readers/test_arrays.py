@@ -556,6 +556,7 @@ def test_vectors_of_other_programs_are_read(area):
             "no finite time .* 60 of 60 spikes, the first at index 0",
         ),
         ({"spike_unit": np.arange(60) % 3 + 1}, "begin with 0"),
+        ({"scale": 1.7e12 / 59, "nan": slice(40)}, "after the year 5000"),
     ],
 )
 def test_spikes_of_another_clock_are_refused_with_both_readings(changes, words):

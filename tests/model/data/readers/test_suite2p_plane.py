@@ -138,6 +138,14 @@ def test_settings_and_marks_of_a_plane_are_read_with_a_note(tmp_path, settings, 
 EMPTY = {
     "no regions": {"n": 0, "iscell": np.zeros((0, 2)), "stat": np.array([], object)},
     "marks none of 6 regions": {"iscell": np.zeros((6, 2))},
+    "has no regions": {
+        **dict.fromkeys(("F", "Fneu", "spks"), np.zeros((0, 0))),
+        **{"iscell": np.zeros(0), "stat": np.array([], object)},
+    },
+    "plane0 has no regions": {
+        **dict.fromkeys(("F", "Fneu", "spks", "iscell"), np.zeros(0)),
+        "stat": np.array([], object),
+    },
 }
 
 
@@ -172,6 +180,15 @@ def test_settings_that_the_series_does_not_need_may_be_wrong(tmp_path):
     assert {n.code for n in session.warnings} == {"bad_setting"}
     assert list(session.series_choices) == ["spks"]
     check_refusal(tmp_path, "neucoeff must be a number from 0 on", series="F-neu")
+
+
+def test_settings_may_be_a_list_of_one_and_lack_what_another_file_states(tmp_path):
+    files = small_plane(tmp_path / "plane0", fs=None)
+    ops = np.load(tmp_path / "plane0/ops.npy", allow_pickle=True)
+    np.save(tmp_path / "plane0/ops.npy", ops.reshape(1))
+    np.save(tmp_path / "plane0/db.npy", np.array({"fs": 8.0}, object))
+    session = check_session(tmp_path, {"responses.rate_hz": 8.0})
+    np.testing.assert_array_equal(session.responses.data, cells(files))
 
 
 def test_damaged_settings_are_left_out_if_the_rate_is_given(tmp_path):

@@ -28,6 +28,8 @@ from omnimouse_model.storage.arrays.rows import MemoryRows
 from omnimouse_model.storage.byte_source import Source
 from omnimouse_model.storage.files import FileStamp, bad_file
 
+_LATEST_S = 1e11
+"""Later than all Unix times in seconds, and earlier than those in milliseconds since 1973."""
 ROW_RATE_HZ = RESPONSE_RATE_HZ
 """Rate at which spikes are counted for code that reads responses as samples.
 
@@ -216,6 +218,12 @@ def sound_spike_times(
             f"has only whole numbers as spike times, {times.min():.10g} to {times.max():.10g} "
             f"({times.dtype}), as sample numbers or milliseconds are; seconds expected",
             "divide sample numbers by the sampling rate, such as 30,000, and milliseconds by 1000",
+        )
+    if (first_time := float(times.min())) > _LATEST_S:
+        raise refuse(
+            f"has spike times from {first_time:.10g} on, after the year 5000 if they are seconds "
+            "since 1970; seconds expected",
+            "divide milliseconds by 1000, microseconds by 1e6 and nanoseconds by 1e9",
         )
     return times.astype(np.float64, copy=False), unit
 

@@ -158,6 +158,7 @@ _UNITS = (
     ("microseconds (µs)", 1e6),
     ("nanoseconds (ns)", 1e9),
     ("minutes", 1 / 60),
+    ("hours", 1 / 3600),
 )
 """Unit of time -> how many are a second."""
 _MOST_PLANES = 64

@@ -26,7 +26,7 @@ from omnimouse_model.data.readers.build.spiking_units import (
 )
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.intervals import read_observed, read_spans
-from omnimouse_model.data.readers.nwb.units import areas_of_rows
+from omnimouse_model.data.readers.nwb.units import NO_AREA, areas_of_rows
 from omnimouse_model.data.signal import Signal
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _names(
     for i in several:
         common = np.unique(column[listed[i]])
         names[i] = common[0] if len(common) == 1 else ""
-    return names
+    return names if (names != "").any() else None
 
 
 def _positions(nwb: NwbFile, table: "h5py.Group", n: int, group: np.ndarray | None) -> np.ndarray:
@@ -289,7 +289,8 @@ def _texts(nwb: NwbFile, table: "h5py.Group", name: str, n: int) -> np.ndarray |
     stored = nwb.texts(table, name, n)
     if stored is None and (numbers := nwb.column(table, name, n, "iu")) is not None:
         stored = texts_of(numbers)
-    words = [word[:_LONGEST] for word in stored or ()]
+    words = [word.strip()[:_LONGEST] for word in stored or ()]
+    words = ["" if word.lower() in NO_AREA else word for word in words]
     return np.array(words, np.str_) if any(words) else None
 
 

@@ -31,7 +31,7 @@ _QUALITY = ("iscell", "is_cell", "accepted", "is_accepted", "is_soma", "valid_ro
 _NO_QUALITY = ("rejected", "is_rejected")
 """Columns that mark cells, best first, and columns that mark other regions."""
 _TRUE = frozenset({"1", "true", "yes", "accepted", "cell", "soma"})
-_NO_AREA = frozenset({"unknown", "none", "na", "n/a", "n.a.", "unspecified"})
+NO_AREA = frozenset({"unknown", "none", "na", "n/a", "n.a.", "unspecified"})
 _AREA_COLUMNS = ("location", "brain_area", "brain_region", "area")
 """Columns of texts with the area of each row, best first; numbers may be sizes."""
 _MASKS = ("pixel_mask", "image_mask", "voxel_mask")
@@ -147,7 +147,7 @@ def areas_of_rows(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray | Non
     for column in _AREA_COLUMNS:
         texts = nwb.texts(table, stored[column], n) if column in stored else None
         names = [text.strip() for text in texts or ()]
-        names = ["" if name.lower() in _NO_AREA else name for name in names]
+        names = ["" if name.lower() in NO_AREA else name for name in names]
         if any(names):
             return np.array(names, np.str_)
     return None
@@ -196,22 +196,35 @@ def _row_numbers(table: "h5py.Group", n: int, found: str, notes: Notes) -> np.nd
 
 
 def _quality(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray:
-    """Return which rows of a table are cells, bool (n,); all without such a column."""
+    """Return which rows of a table are cells, bool (n,); all without such a column.
+
+    Where none marks a cell, regions that another column does not reject are read.
+    """
     stored = {name.lower(): name for name in nwb.names(table)}
+    is_cell: np.ndarray | None = None
     for column in (*_QUALITY, *_NO_QUALITY):
-        if column not in stored or nwb.part(table, stored[column]) is None:
+        of_others, is_unsorted = column in _NO_QUALITY, is_cell is not None
+        if column not in stored or (is_unsorted and not of_others):
             continue
-        values = nwb.file.table(f"{table.name}/{stored[column]}")
+        where = f"{table.name}/{stored[column]}"
+        values = np.zeros(0) if nwb.part(table, stored[column]) is None else nwb.file.table(where)
         if not values.shape or len(values) != n or not n:
             continue
         # `iscell` may have the columns of suite2p: flag, probability.
-        values, of_others = values.reshape(n, -1)[:, 0], column in _NO_QUALITY
+        values = values.reshape(n, -1)[:, 0]
         if values.dtype.kind in "biuf":
-            where = f"{table.name}/{stored[column]}"
-            return cell_marks(values, where, nwb.notes, of_others=of_others)
-        marked = np.array([text.lower() in _TRUE for text in texts_of(values)])
-        return ~marked if of_others else marked
-    return np.ones(n, bool)
+            is_cell = cell_marks(values, where, nwb.notes, of_others=of_others)
+        else:
+            is_cell = np.array([text.lower() in _TRUE for text in texts_of(values)]) != of_others
+        if is_unsorted and is_cell.any():
+            nwb.notes.warn(
+                "not_sorted",
+                f"no region is marked as a cell, and {where} rejects {n - is_cell.sum()} of {n}: "
+                "the others were not sorted yet, and are read as cells",
+            )
+        if is_cell.any() or of_others:
+            break
+    return np.ones(n, bool) if is_cell is None else is_cell
 
 
 # -- masks ---------------------------------------------------------------------------
@@ -392,7 +405,7 @@ def _place(nwb: NwbFile, plane: "h5py.Group | None", centre: np.ndarray) -> tupl
     if plane is None:
         return "", unknown
     location = nwb.text(f"{plane.name}/location").strip()
-    location = "" if location.lower() in _NO_AREA else location
+    location = "" if location.lower() in NO_AREA else location
     origin = _microns(nwb, plane, "origin_coords")
     spacing = _microns(nwb, plane, "grid_spacing")
     if spacing is not None and np.abs(spacing).max(initial=0.0) > _MOST_SPACING_UM:

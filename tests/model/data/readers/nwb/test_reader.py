@@ -465,8 +465,8 @@ def test_a_folder_of_nwb_files_is_its_only_file_or_lists_them(tmp_path):
     first = write_nwb(folder / "a.nwb")
     assert open_session(folder).path == first
     assert is_session(folder)
-    write_nwb(folder / "b.nwb")
-    assert "open one of them" in check_refusal(folder, "2 NWB files: a.nwb, b.nwb").hint
+    write_nwb(folder / "b.NWB")
+    assert "open one of them" in check_refusal(folder, "2 NWB files: a.nwb, b.NWB").hint
     assert not is_session(folder)
 
 

@@ -315,13 +315,13 @@ def test_rois_that_are_ids_of_the_table_are_read_so(path, dtype):
     [
         *(
             (TIMES * per_second, 10.0, {"responses.start": 2.0}, "imaging plane")
-            for per_second in (1e3, 1e6, 1e9, 1 / 60)
+            for per_second in (1e3, 1e6, 1e9, 1 / 60, 1 / 3600)
         ),
         (np.arange(300.0), 10.0, {"responses.rate_hz": 10.0}, "numbers of frames"),
         # A recording of hours in milliseconds is no week.
         (1e3 * np.arange(300) * 40, 0.025, {"duration_s": 12_000.0}, "imaging plane"),
     ],
-    ids=["ms", "µs", "ns", "minutes", "frames", "hours in ms"],
+    ids=["ms", "µs", "ns", "minutes", "hours", "frames", "hours in ms"],
 )
 def test_times_in_another_unit_are_read_by_the_imaging_rate(path, times, imaging_hz, values, words):
     write_nwb(path, Plane(timestamps=times), changes={IMAGING_RATE: imaging_hz})

@@ -48,6 +48,12 @@ def test_units_lie_at_their_electrodes_and_keep_their_columns(path):
     assert held_out == list(HELD_OUT)
 
 
+@pytest.mark.parametrize("name", ["unknown", "n/a", ""])
+def test_a_location_that_is_unknown_is_no_area(path, name):
+    edit(path, {f"{ELECTRODES}/location": [name] * 4})
+    assert open_session(path).units.area is None
+
+
 def test_electrodes_are_found_by_the_id_of_the_peak_channel(path):
     ids = {f"{ELECTRODES}/id": [7, 5, 9, 4], "units/peak_channel_id": [4, 5, 7, 9, 1]}
     # The unit without an electrode is on no probe of its own.

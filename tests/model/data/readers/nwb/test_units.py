@@ -9,7 +9,7 @@ import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from tests.model.data.refusals import check_session
+from tests.model.data.refusals import check_refusal, check_session
 from tests.model.nwb_files import Plane, edit, write_nwb
 
 TABLE = "processing/ophys/ImageSegmentation/S0"
@@ -152,6 +152,20 @@ def test_the_raw_series_of_the_plane_gives_the_size(path):
 def test_marks_of_cells(path, column, values, cells):
     written(path, "", **{f"{TABLE}/{column}": values})
     check_session(path, {"units.unit_id": [10 + cell for cell in cells]})
+
+
+@pytest.mark.parametrize(
+    ("rejected", "cells", "notes"),
+    [
+        ([0, 0, 0, 0, 0], range(5), {"not_sorted": "Rejected rejects 0 of 5"}),
+        ([0, 1, 0, 0, 1], [0, 2, 3], {"not_sorted": "Rejected rejects 2 of 5"}),
+    ],
+)
+def test_regions_that_nobody_sorted_are_cells(path, rejected, cells, notes):
+    written(path, "", **{f"{TABLE}/Accepted": np.zeros(5), f"{TABLE}/Rejected": rejected})
+    check_session(path, {"units.unit_id": [10 + cell for cell in cells]}, notes)
+    edit(path, {f"{TABLE}/Rejected": np.ones(5)})
+    check_refusal(path, "no region that is marked as a cell")
 
 
 @pytest.mark.parametrize(
