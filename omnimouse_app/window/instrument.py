@@ -19,7 +19,7 @@ from omnimouse_app.field.canvas import OneFrame, bind_keys, show_keys
 from omnimouse_app.field.layers import FieldLayers
 from omnimouse_app.window.memory import paused_collection
 from omnimouse_app.window.openable import is_openable
-from omnimouse_model.inference.client import load_in_worker
+from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller, OfController
 from omnimouse_model.live.inference.pinned_stages import Load
@@ -261,11 +261,11 @@ def new_controller(device: Device = "auto", scheduler: str | None = None) -> Con
 
     With a scheduler, predictors are loaded on its Dask workers.
     """
-    load: Load = load_in_process if preferences().in_process else load_in_worker
+    load: Load = load_in_process if preferences().in_process else WorkerPredictor
     if scheduler is not None:
-        from omnimouse_model.inference.dask_map import load_on_scheduler
+        from omnimouse_model.inference.dask_map import check_address, remote_predictor
 
-        load = load_on_scheduler(scheduler)
+        load = partial(remote_predictor, check_address(scheduler))
     state = LiveState(device=device)
     controller = Controller(state=state, post=qt_post(), load=load, session_file=True)
     controller.model.restore_baseline()

@@ -50,7 +50,7 @@ def window(qapp, echo, session_folder):
     from tests.app.windows import SIZE, end_check, wait_for_rest
     from tests.toy_predictors import TOYS, install_toys
 
-    def load(name, session, device):
+    def load(name, device):
         if name in TOYS:
             return TOYS[name]()
         return naive_predictor(name) if name == "mean" else echo

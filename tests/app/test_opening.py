@@ -25,12 +25,12 @@ def load_calls(monkeypatch, tmp_path, session_folder, echo):
     """Names of the predictors that were loaded; session and `mean` are remembered."""
     names: list[str] = []
 
-    def load(name, session, device):
+    def load(name, device):
         names.append(name)
         return echo
 
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
-    monkeypatch.setattr("omnimouse_app.window.instrument.load_in_worker", load)
+    monkeypatch.setattr("omnimouse_app.window.instrument.WorkerPredictor", load)
     last = LastSession(str(session_folder), "mean", baseline="")
     write_last_session(last, tmp_path / "live.json")
     return names

@@ -86,7 +86,7 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
     qapp, echo, session_folder, monkeypatch, tmp_path
 ):
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
-    loader = "omnimouse_app.window.instrument.load_in_worker"
+    loader = "omnimouse_app.window.instrument.WorkerPredictor"
     monkeypatch.setattr(loader, lambda *_: echo)
     write_last_session(LastSession(str(session_folder), "mean"))
     let_on, made_on, opened = threading.Event(), [], []

@@ -68,13 +68,9 @@ WITH_TORCH = (
 
 
 # -- windows --------------------------------------------------------------------------
-def load(name: str, session: Any, device: str) -> Predictor:
+def load(name: str, device: str) -> Predictor:
     """Load a predictor of the soak test in a worker process, or one of the library."""
-    from omnimouse_model.inference.client import load_in_worker
-
-    if name in PREDICTORS:
-        return WorkerPredictor(PREDICTORS[name])
-    return load_in_worker(name, session, device)
+    return WorkerPredictor(PREDICTORS.get(name, name), device)
 
 
 @contextmanager

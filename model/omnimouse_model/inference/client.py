@@ -573,8 +573,3 @@ def _remedy(fault: str, n_crashes: int) -> str:
         "another model or device, or free memory; `omnimouse doctor` looks for the "
         "problem."
     )
-
-
-def load_in_worker(name: str, session: Session | None, device: str = "auto") -> Predictor:
-    """Build a predictor in a process of its own, for which no view has to wait."""
-    return WorkerPredictor(name, device=device)

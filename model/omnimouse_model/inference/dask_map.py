@@ -461,12 +461,6 @@ def remote_predictor(scheduler: str, source: Source, device: str = "auto") -> Wo
     return WorkerPredictor(source, device=device, connect=link)
 
 
-def load_on_scheduler(scheduler: str) -> Callable[[str, Session | None, str], Predictor]:
-    """Return a `Load` for the live engine that uses the workers of a scheduler."""
-    address = check_address(scheduler)
-    return lambda name, session, device: remote_predictor(address, name, device)
-
-
 class ServerActor:
     """A `Server` as a Dask actor."""
 

@@ -221,7 +221,7 @@ def _unknown(name: str) -> CheckpointError:
     )
 
 
-def load_in_process(name: str, session: Session | None, device: str = "auto") -> Predictor:
+def load_in_process(name: str, device: str = "auto") -> Predictor:
     """Build a predictor in this process; the live engine prepares the session."""
     return load_predictor(name, device=device)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from omnimouse_model.inference.client import load_in_worker
+from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.inference.engine import Execution, Post, call_at_once
@@ -106,10 +106,10 @@ class Controller:
         self.results = results = Results()
         # Re-entrant: signals emitted under the lock call listeners that call parts.
         lock = threading.RLock()
-        load = load or (load_in_process if synchronous else load_in_worker)
+        load = load or (load_in_process if synchronous else WorkerPredictor)
         # Only the two default loaders read the hub's cache; a custom `load` resolves
         # names by itself, so nothing must be fetched for it.
-        is_hub_used = load in (load_in_process, load_in_worker)
+        is_hub_used = load in (load_in_process, WorkerPredictor)
         execution = Execution(post, synchronous)
         self.workers = WorkerWatch(execution)
         load = self.workers.watched(load)

@@ -518,7 +518,7 @@ class Laboratory(HasBackgroundTask):
     ) -> Iterator[tuple[LabJob, LabResult]]:
         job, work, missing = jobs[0], jobs[0].work, []
         with background_predictor(
-            job.source, job.session, job.device, self._load, lambda: work.is_stopped
+            job.source, job.device, self._load, lambda: work.is_stopped
         ) as predictor:
             for job in jobs:
                 label = label_of(job.name)

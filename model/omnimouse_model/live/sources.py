@@ -680,7 +680,7 @@ class Sources(HasBackgroundTask):
             yield self._quick(job.session, lambda: job.work.is_stopped)
             return
         with background_predictor(
-            job.source, job.session, job.device, self._load, lambda: job.work.is_stopped
+            job.source, job.device, self._load, lambda: job.work.is_stopped
         ) as predictor:
             yield predictor
 
@@ -690,7 +690,7 @@ class Sources(HasBackgroundTask):
             if self._held is None or self._held[0] is not session:
                 self._held = None
                 self._holding.close()
-                load = background_predictor(QUICK, session, "cpu", self._load, cancelled)
+                load = background_predictor(QUICK, "cpu", self._load, cancelled)
                 predictor = self._holding.enter_context(load)
                 # Closed meanwhile: nobody else would end the process of the model.
                 if self._is_closed:

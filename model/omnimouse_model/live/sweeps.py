@@ -113,9 +113,7 @@ def run_sweep(
     work = job.work
     work.report = _timed(work, on_progress, len(job.plan.contexts) * len(job.plan.seeds))
     device = str(job.about.get("device", "auto"))
-    with background_predictor(
-        job.source, job.session, device, load, lambda: work.is_stopped
-    ) as predictor:
+    with background_predictor(job.source, device, load, lambda: work.is_stopped) as predictor:
         session = job.session
         if session is None:
             report("opening the recording")

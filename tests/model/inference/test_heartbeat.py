@@ -57,7 +57,7 @@ def worker():
 def watch(worker):
     """A watch over the worker, which looks when a test says so."""
     made = WorkerWatch(Execution(synchronous=True))
-    made.watched(lambda *_: worker)("echo", None, "cpu")
+    made.watched(lambda *_: worker)("echo", "cpu")
     return made
 
 

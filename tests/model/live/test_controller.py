@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.hub.servers import VARIABLE
-from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, TimeRangeError
 from omnimouse_model.live import state_store
 from omnimouse_model.live.controller import Controller
@@ -148,7 +147,7 @@ def test_an_answer_to_another_request_is_not_shown(controller):
 def test_a_predictor_loads_before_there_is_a_session_and_again_for_a_device(session):
     loaded: list[tuple[str, str]] = []
 
-    def load(name: str, _: Session | None, device: str) -> EchoPredictor:
+    def load(name: str, device: str) -> EchoPredictor:
         loaded.append((name, device))
         return EchoPredictor(name)
 
@@ -479,7 +478,7 @@ from tests.predictors import EchoPredictor
 
 loading = threading.Event()
 
-def load(name, session, device):
+def load(name, device):
     loading.set()
     time.sleep(0.5)
     print("loaded")

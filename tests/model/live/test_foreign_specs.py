@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow  # each loads, fits and predicts several times
 SLOW = om.WindowSpec(3.0, 20.0, responses="count")
 
 
-def load(name, session, device="auto"):
+def load(name, device="auto"):
     """Toy predictors, one that echoes OmniMouse's windows, and a slow mean."""
     if name in TOYS:
         return TOYS[name]()

@@ -147,7 +147,7 @@ def test_the_predictor_of_a_pin_is_loaded_and_released(folder):
         def close(self):
             closed.append(self.name)
 
-    def load(name, session, device):
+    def load(name, device):
         loaded.append(name)
         return Named(name)
 
@@ -285,7 +285,7 @@ def test_pins_are_restored_after_a_restart(folder, tmp_path):
         return Controller(
             synchronous=True,
             session_file=tmp_path / "live.json",
-            load=lambda name, session, device: SloppyPredictor(name),
+            load=lambda name, device: SloppyPredictor(name),
         )
 
     first = made()

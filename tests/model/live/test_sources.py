@@ -186,7 +186,7 @@ def test_a_model_that_loads_while_the_sources_close_is_closed_too(session_folder
         def close(self):
             closed.append(self)
 
-    def load(source, session, device):
+    def load(source, device):
         begun.set()
         may_end.wait(10)
         return Slow()

@@ -33,8 +33,8 @@ from omnimouse_model.progress import Cancelled, stop_if
 
 PARTIAL_S = 0.2
 """Seconds between two partial results of a span."""
-Load = Callable[[str, Session | None, str], Predictor]
-"""`load(name, session or None, device)` makes a predictor."""
+Load = Callable[[str, str], Predictor]
+"""`load(name, device)` makes a predictor."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,7 +189,7 @@ class PinnedStageRunner:
         key = (task.predictor, request.device)
         predictor = self._live(*key) or self._loaded.get(key)
         if predictor is None:
-            predictor = self._load(task.predictor, request.session, request.device)
+            predictor = self._load(task.predictor, request.device)
             self._loaded[key] = predictor
         return predictor
 

@@ -344,18 +344,18 @@ class StageRunner:
     ) -> Predictor:
         predictor = request.predictor
         if isinstance(predictor, str):
-            predictor = self._load_named(predictor, session, request.device)
+            predictor = self._load_named(predictor, request.device)
         self._predictor = predictor
         # A load error is raised here.
         if isinstance(predictor, WorkerPredictor):
             predictor.load_model(None, cancelled)
         return predictor
 
-    def _load_named(self, name: str, session: Session | None, device: str) -> Predictor:
+    def _load_named(self, name: str, device: str) -> Predictor:
         if self._loaded is None or self._name != (name, device):
             # Release the old predictor first: two models may not fit in GPU memory.
             self.close()
-            self._loaded = self._load(name, session, device)
+            self._loaded = self._load(name, device)
             self._name = (name, device)
         return self._loaded
 

@@ -9,7 +9,6 @@ from weakref import WeakSet
 
 from psygnal import Signal
 
-from omnimouse_model.data.session import Session
 from omnimouse_model.inference.client import WorkerPredictor
 from omnimouse_model.inference.server import SILENCE_S
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
@@ -50,8 +49,8 @@ class WorkerWatch:
     def watched(self, load: Load) -> Load:
         """Return a loader whose predictors are watched."""
 
-        def load_and_watch(name: str, session: Session | None, device: str) -> Predictor:
-            predictor = load(name, session, device)
+        def load_and_watch(name: str, device: str) -> Predictor:
+            predictor = load(name, device)
             if isinstance(predictor, WorkerPredictor):
                 with self._lock:
                     self._workers.add(predictor)
@@ -135,7 +134,6 @@ MIN_URGENT = 19
 @contextlib.contextmanager
 def background_predictor(
     source: str | Predictor,
-    session: Session | None,
     device: str,
     load: Load,
     cancelled: Cancelled,
@@ -159,7 +157,7 @@ def background_predictor(
             "A model that was passed as an object serves the screen only: choose it by "
             "name or file, so that the work in the background can load its own."
         )
-    predictor = load(source, session, device) if isinstance(source, str) else source
+    predictor = load(source, device) if isinstance(source, str) else source
     try:
         if isinstance(predictor, WorkerPredictor):
             predictor.load_model(None, cancelled)

@@ -193,7 +193,7 @@ def stages_of(answering: StageRunner, request: LiveRequest) -> list[Stage]:
     return list(answering(request, lambda: False))
 
 
-def no_load(name: str, session: om.Session | None, device: str) -> EchoPredictor:
+def no_load(name: str, device: str) -> EchoPredictor:
     raise AssertionError("nothing is loaded by name here")
 
 
