@@ -1,7 +1,6 @@
 """Reader of the `screen` device of an experanto folder: slots, trials and files."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,15 +20,14 @@ from omnimouse_model.data.readers.build.checked_values import (
     wrong,
 )
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.trials import note_unknown_tiers
 from omnimouse_model.data.stimulus import (
     BLANK_TIER,
-    COMMON_TIERS,
     Stimulus,
     TrialFiles,
     Trials,
     frame_shape,
 )
-from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.arrays.rows import ArrayFile
@@ -193,14 +191,8 @@ def _check_order(trials: list[StoredTrial], source: Path) -> None:
 
 
 def _note_tiers(trials: list[StoredTrial], notes: Notes) -> None:
-    unknown = Counter(t.tier for t in trials if t.tier not in COMMON_TIERS)
+    note_unknown_tiers((trial.tier for trial in trials), notes)
     missing = sum(t.meta.get("tier") is None and t.kind in KINDS[:2] for t in trials)
-    if unknown:
-        found = listed(f"{short(t)} ({n} trials)" for t, n in unknown.items())
-        notes.warn(
-            "unknown_tier",
-            f"tiers outside the usual ones: {found}; kept as they are, in no preset",
-        )
     if missing:
         notes.warn(
             "missing_tier", f"{missing} video or image trials have no tier; they count as 'blank'"

@@ -30,6 +30,7 @@ from omnimouse_model.data.readers.build.trial_files import (
     responses_of_trials,
     stimulus_of_trials,
 )
+from omnimouse_model.data.readers.build.trials import note_unknown_tiers
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import ONE_SIZE
@@ -230,6 +231,8 @@ def read_trials(folder: Folder, notes: Notes) -> list[FileTrial]:
     tiers = folder.trial_array("tiers")
     if tiers is None:
         notes.warn("no_tiers", "meta/trials/tiers.npy is missing: trials have no tier")
+    else:
+        note_unknown_tiers(map(str, tiers[: folder.n_trials]), notes)
     trials, faults = [], Notes()
     for number in range(folder.n_trials):
         facts = {name: values[number].item() for name, values in columns.items()}

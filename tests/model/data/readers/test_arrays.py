@@ -143,6 +143,7 @@ def test_a_rate_may_be_said_beside():
     [
         ({"response": 1}, "response is not an accepted name .*did you mean responses"),
         ({"speed": np.zeros(3)}, "did you mean running"),
+        ({"Frame_Period": 0.5}, "rate_hz is the number of samples per second: 1 / Frame_Period"),
         ({"rate_hz": "30"}, "as a number, without quotes"),
         ({"responses": np.zeros(90)}, r"responses\[:, None\]"),
         ({"responses": None}, "responses is missing"),

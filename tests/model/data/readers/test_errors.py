@@ -359,9 +359,11 @@ def test_frames_that_are_not_finite_are_noted_and_read_as_mean_gray(tmp_path):
 
 
 def test_unknown_tiers_are_kept_and_noted_once(tmp_path):
-    trials = (*TRIALS, Trial("video", "mine", 70), Trial("video", "mine", 70))
-    session = open_session(write_folder(tmp_path / "s", trials=trials, seconds=22.0))
-    assert names_all(warning_of(session, "unknown_tier"), "'mine'", "2 trials")
+    tiers = ("mine", "mine", "Val")
+    trials = (*TRIALS, *(Trial("video", tier, 70) for tier in tiers))
+    session = open_session(write_folder(tmp_path / "s", trials=trials, seconds=25.0))
+    told = warning_of(session, "unknown_tier")
+    assert names_all(told, "'mine' (2 trials)", "rename 'Val' to validation")
     assert "mine" in session.tiers()
     assert "mine" not in session.named_tiers("test")
     assert len(session.window_starts("mine")) > 0

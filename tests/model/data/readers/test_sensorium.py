@@ -9,7 +9,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 from tests import SESSIONS
-from tests.model.data.refusals import check_refusal
+from tests.model.data.refusals import check_refusal, check_session
 
 VIDEO, IMAGES = SESSIONS / "sensorium2023_small", SESSIONS / "sensorium2022_small"
 N_UNITS = 12
@@ -294,6 +294,14 @@ def test_behaviour_that_cannot_be_read_masks_its_trial(folder, values):
     assert len(session.window_starts("train"))
     if values is not None:
         assert "behavior of trial 2" in messages(session, "left_out_stream")[0]
+
+
+def test_unknown_tiers_are_kept_and_told(folder):
+    tiers = ["TRAIN", "mine", *TIERS[2:]]
+    np.save(folder / "meta/trials/tiers.npy", np.array(tiers))
+    words = ("'TRAIN' (1 trials), 'mine' (1 trials)", "rename 'TRAIN' to train")
+    session = check_session(folder, {}, {"unknown_tier": words})
+    assert set(tiers) <= set(session.trials.tier.tolist())
 
 
 def test_pickled_and_short_arrays_are_refused(folder):

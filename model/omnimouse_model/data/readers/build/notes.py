@@ -17,6 +17,7 @@ from omnimouse_model.data.recording import Note, missing_rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal, is_interpolated
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
+from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.rows import MemoryRows
 from omnimouse_model.storage.files import bad_file
@@ -296,6 +297,38 @@ def note_missing(session: Session, notes: Notes) -> None:
     """Add a note for each behaviour stream with missing samples (NaN)."""
     for signal in session.recorded_behavior:
         _note_gaps(signal, notes)
+        note_marks(signal, signal.data, notes)
+
+
+_FEWEST_MARKS = 3
+
+
+def note_marks(signal: Signal, values: np.ndarray, notes: Notes) -> None:
+    """Warn of columns in which a negative whole number repeats that looks like no value.
+
+    It lies further below all others than these among each other, or it alone is negative
+    beside values with fractions, as -999 and -1 do that programs store for missing samples.
+    """
+    low = np.fmin.reduce(values, axis=0, initial=0)
+    found: dict[float, list[int]] = {}
+    for column in np.flatnonzero((low < 0) & (low == np.rint(low)) & np.isfinite(low)).tolist():
+        own = values[np.isfinite(values[:, column]), column]
+        others = own[own > low[column]]
+        if len(own) - len(others) < _FEWEST_MARKS or not len(others):
+            continue
+        least, most = float(others.min()), float(others.max())
+        is_alone = least >= 0 and (others % 1 != 0).any()
+        if least < most and (is_alone or least - low[column] > most - least):
+            found.setdefault(float(low[column]), []).append(column)
+    for mark, columns in found.items():
+        names = [signal.names[c] if signal.names else f"column {c}" for c in columns]
+        stored = values[:, columns]
+        notes.warn(
+            "marks",
+            f"{signal.name} ({listed(names)}): {int((stored == mark).sum()):,} of {stored.size:,} "
+            f"values are exactly {mark:.10g}, unlike all others: does it mark missing samples? It "
+            "is read as a value (store NaN)",
+        )
 
 
 def _note_gaps(signal: Signal, notes: Notes) -> None:

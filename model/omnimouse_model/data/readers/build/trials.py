@@ -4,7 +4,8 @@ Also the stimulus of timed presentations, in formats that store when frames were
 not what was shown in between. Its trials are those of the tables, so the module is long.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.readers.build.checked_values import as_float
+from omnimouse_model.data.readers.build.checked_values import as_float, short
 from omnimouse_model.data.readers.build.notes import (
     UNITS_OF_TIME,
     Notes,
@@ -30,6 +31,7 @@ from omnimouse_model.data.stimulus import (
     has_tiers,
     random_tiers,
 )
+from omnimouse_model.display import listed
 from omnimouse_model.storage.files import bad_file
 
 # -- stimulus and trial table from timed presentations --------------------------------
@@ -550,6 +552,25 @@ def trial_intervals(
     return PresentationIntervals(on, _without_overlap(name, on, off, notes), fields)
 
 
+def _usual_tier(name: str) -> str:
+    """Return the usual name of a tier in another spelling, "" for any other name."""
+    tier = name.strip().lower()
+    tier = _TIER_NAMES.get(tier, tier)
+    return tier if tier in COMMON_TIERS and tier != name else ""
+
+
+def note_unknown_tiers(tiers: Iterable[str], notes: Notes) -> None:
+    """Warn of tiers outside the usual ones, of formats that keep all names as they are."""
+    unknown = Counter(tier for tier in tiers if tier not in COMMON_TIERS)
+    if not unknown:
+        return
+    found = listed(f"{short(tier)} ({n} trials)" for tier, n in unknown.items())
+    usual = listed(f"{tier!r} to {name}" for tier in unknown if (name := _usual_tier(tier)))
+    hint = f" (rename {usual}, if that is meant)" if usual else ""
+    text = f"tiers outside the usual ones: {found}; kept as they are, in no preset{hint}"
+    notes.warn("unknown_tier", text)
+
+
 def _with_known_tiers(
     name: str, columns: Mapping[str, Sequence[Any]], notes: Notes
 ) -> Mapping[str, Sequence[Any]]:
@@ -558,9 +579,7 @@ def _with_known_tiers(
     read_as: dict[str, str] = {}
     for column in _TIERS:
         for value in {value for value in columns.get(column, ()) if isinstance(value, str)}:
-            tier = value.strip().lower()
-            tier = _TIER_NAMES.get(tier, tier)
-            if tier in COMMON_TIERS and tier != value:
+            if tier := _usual_tier(value):
                 read_as[value] = tier
         if column in columns:
             found[column] = [

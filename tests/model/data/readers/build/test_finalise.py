@@ -12,7 +12,7 @@ from tests.model.data.refusals import check_refusal
 def opened(**arrays: Any) -> dict[str, str]:
     """Warnings of a recording of 60 s with some streams beside the responses."""
     responses = np.random.default_rng(0).gamma(1.0, 2.0, (1800, 5))
-    session = open_session({"responses": responses, "rate_hz": 30.0, **arrays})
+    session = open_session({"responses": responses, "rate_hz": 30.0} | arrays)
     return {note.code: note.message for note in session.warnings}
 
 
@@ -72,3 +72,40 @@ def test_neurons_whose_values_would_drown_the_others_are_named():
     error = check_refusal(arrays, r"too large for traces: 1 of 4 neurons \(columns 2\)")
     assert error.code == "bad_field"
     assert "NaN" in error.hint
+
+
+def marked(mark: float, **arrays: Any) -> dict[str, str]:
+    """Warnings of a recording in which a value stands in ten samples of each array."""
+    for values in arrays.values():
+        values.reshape(len(values), -1)[100:110, 0] = mark
+    return opened(**arrays, running_rate_hz=30.0)
+
+
+@pytest.mark.parametrize(
+    ("mark", "low", "high", "is_told"),
+    [
+        (-999, 0.0, 40.0, True),
+        (-9999, -8.0, 8.0, True),
+        (-32768, -90.0, 90.0, True),
+        (-1, 20.0, 45.0, True),
+        (-1, 0.0, 40.0, True),  # it alone is negative
+        (-1, -0.9, 8.0, False),  # the least of usual values
+        (-1.37, 0.0, 8.0, False),  # silence, centred
+        (-7, -8.0, 8.0, False),
+    ],
+)
+def test_a_negative_number_that_marks_missing_samples_is_told(mark, low, high, is_told):
+    draw = np.random.default_rng(2)
+    running = draw.uniform(low, high, 1800)
+    responses = draw.uniform(low, high, (1800, 5))
+    told = marked(mark, running=running, responses=responses)
+    assert ("marks" in told) == is_told
+    if is_told:
+        words = f"treadmill (running): 10 of 1,800 values are exactly {mark}, unlike all others"
+        assert words in told["marks"]
+
+
+@pytest.mark.parametrize("steps", [(-1, 0), (-1, 0, 1), (-1, 0, 1, 2)])
+def test_steps_of_an_encoder_mark_nothing(steps):
+    running = np.random.default_rng(3).choice(steps, 1800).astype(float)
+    assert "marks" not in opened(running=running, running_rate_hz=30.0)
