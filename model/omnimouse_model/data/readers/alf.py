@@ -29,7 +29,12 @@ from omnimouse_model.data.readers.build.checked_values import (
     require,
 )
 from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, apart
+from omnimouse_model.data.readers.build.notes import (
+    Notes,
+    ReadOptions,
+    apart,
+    scale_to_seconds,
+)
 from omnimouse_model.data.readers.build.spiking_units import (
     MAX_UNITS,
     SpikingUnits,
@@ -279,8 +284,9 @@ def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | 
         raise bad_file(times_path, "wrong_length", "has one time, and a speed needs two")
     check_times(times, "times", partial(bad_file, times_path), may_repeat=True)
     check_finite(position, "positions", partial(bad_file, path))
+    own = Interval(float(times[0]), float(times[-1]))
+    times = times * scale_to_seconds("running (wheel)", own, Interval(*span), notes)
     if times[-1] < span[0] or times[0] > span[1]:
-        own = Interval(float(times[0]), float(times[-1]))
         raise bad_file(times_path, "no_overlap", *apart(own, Interval(*span), {}))
     n = max(2, int((span[1] - span[0]) * RATE_HZ) + 1)
     grid = span[0] + np.arange(n) / RATE_HZ

@@ -217,6 +217,14 @@ def test_the_speed_of_the_wheel_is_a_behaviour_channel(written):
     check_session(written.path, {"behavior.treadmill": None})
 
 
+def test_times_of_the_wheel_in_milliseconds_are_told(written):
+    expected = open_session(written.path).behavior["treadmill"].data
+    times = np.load(written.path / "alf/_ibl_wheel.timestamps.npy")
+    replace(written, "_ibl_wheel.timestamps.npy", times * 1000)
+    session = check_session(written.path, {}, {"times_in_milliseconds": "running (wheel)"})
+    np.testing.assert_allclose(session.behavior["treadmill"].data, expected, atol=1e-6)
+
+
 def test_times_of_the_wheel_are_linear_between_the_samples_that_have_one(written):
     name = "_ibl_wheel.timestamps.npy"
     expected = open_session(written.path).behavior["treadmill"].data

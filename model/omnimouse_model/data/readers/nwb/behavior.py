@@ -55,7 +55,7 @@ _PLAIN_SPEED = _listed(
 _NOT_RUNNING = _listed(
     "pupil eye gaze acceleration accel rotation position pos distance voltage supply "
     "times timestamps end start stimulus stim grating gratings display screen monitor "
-    "lick paw hand head cursor bout bouts state threshold confidence"
+    "lick paw hand head cursor bout bouts state is flag binary threshold confidence"
 )
 _SECOND_CHOICE = frozenset(("raw", "unfiltered", "spherical"))
 

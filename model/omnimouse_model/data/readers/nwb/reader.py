@@ -63,10 +63,11 @@ _ORDER = (
     "events",
     "neuropil",
     "baseline",
+    "control",
     "second channel",
 )
 """Kinds of series; those that suit the models best stand first."""
-_ONLY_BY_NAME = frozenset({"events", "neuropil", "baseline", "second channel"})
+_ONLY_BY_NAME = frozenset(_ORDER[_ORDER.index("events") :])
 """Kinds that are no activity of neurons in time: read only if asked for."""
 
 # NWB has no types for these kinds; only names tell, of series and containers. Names are
@@ -77,11 +78,13 @@ _CORRECTED = re.compile(
     r"|correct|subtract|decontaminat|detrend"
 )
 _NAMES = (
-    ("deconvolved", re.compile(r"deconv|spike|spks")),
+    # S and C are the spikes and the denoised traces of CaImAn and CNMF-E.
+    ("deconvolved", re.compile(r"deconv|spike|spks|/s$")),
     ("events", re.compile(r"event|transient|binari[sz]")),
     ("neuropil", re.compile(r"neuropil|npil|(^|[_/])f_?neu|surround|background")),
     ("baseline", re.compile(r"baseline")),
-    ("denoised", re.compile(r"denois")),
+    ("denoised", re.compile(r"denois|/c$")),
+    ("control", re.compile(r"isosbestic|(^|[_/])(405|noise|residuals?|snr)\d*($|[_/])")),
     ("demixed", re.compile(r"demix|unmix")),
     ("DfOverF", re.compile(r"d_?ff|d_?f_?over_?f|delta_?f|(^|[_/])d_?f_f")),
     ("baseline", re.compile(r"(^|[_/])f_?0($|[_/])")),

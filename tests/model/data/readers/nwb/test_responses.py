@@ -31,6 +31,7 @@ ALTERNATIVES = {
     "events": ("event_detection",),
     "neuropil": ("Neuropil", "Fneu", "BackgroundTraces"),
     "baseline": ("Baseline", "F0_"),
+    "control": ("Noise", "RoiResponseSeries_405_isosbestic"),
     "second channel": ("Fluorescence_chan2", "RoiResponseSeriesRed"),
 }
 """Kind -> names of series, whose number follows."""
@@ -89,8 +90,14 @@ def test_series_of_the_same_regions_are_alternatives(path):
     )
 
 
+@pytest.mark.parametrize(("name", "kind"), [("S", "deconvolved"), ("C", "denoised")])
+def test_arrays_of_caiman_keep_their_meaning(path, name, kind):
+    add_responses(write_nwb(path), f"{FLUORESCENCE}/{name}", 300, start=2.0, rate_hz=10.0)
+    assert open_session(path).series_choices[kind] == f"Fluorescence/{name}"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["events", "neuropil", "baseline", "second channel"])
+@pytest.mark.parametrize("kind", ["events", "neuropil", "baseline", "control", "second channel"])
 def test_other_kinds_are_never_chosen_by_themselves(path, kind):
     (name, *_) = ALTERNATIVES[kind]
     write_nwb(path, Plane(series=(name,)))

@@ -360,6 +360,11 @@ def test_counts_of_an_encoder_are_named_and_no_running(path):
     check_session(path, {"behavior.treadmill": None}, {"no_speed": "rotary_encoder (counts)"})
 
 
+def test_whether_an_animal_runs_is_no_speed(path):
+    add_series(path, "acquisition/is_running", np.arange(640.0) % 2, unit="n.a.")
+    check_session(path, {"behavior.treadmill": None}, {"no_speed": "is_running (n.a.)"})
+
+
 @pytest.mark.slow
 def test_images_of_a_film_in_another_file_are_not_read(path):
     show(path, np.zeros((3, 8, 10)), [0, 1, 2])
