@@ -490,8 +490,29 @@ _SAMPLES = 128
 """Rows of each stream, evenly spread, that are hashed: enough to notice another order."""
 
 
-def _contents(session: Recording) -> str:
-    digest = blake2b(digest_size=12)
+def copies(sessions: Sequence[Recording]) -> list[tuple[str, str]]:
+    """Return pairs of ids: a session, and an earlier one with the same neurons and numbers.
+
+    A copy of a file or folder that names no id has the name of that file. Trials, clocks,
+    means and standard deviations are compared, so that no sample is read.
+    """
+    first: dict[str, str] = {}
+    pairs = []
+    for session in sessions:
+        digest = blake2b(digest_size=12)
+        add = _adder(digest)
+        add(session.units.names, session.units.mean, session.units.std)
+        add(*(getattr(session.trials, name) for name in TRIAL_COLUMNS))
+        for one in [session.responses, *session.recorded_behavior]:
+            size = one.n_samples, one.n_columns, one.rate_hz, one.start, one.end_declared
+            add(one.name, np.array(size), one.mean, one.std)
+        earlier = first.setdefault(digest.hexdigest(), session.id)
+        pairs += [] if earlier == session.id else [(session.id, earlier)]
+    return pairs
+
+
+def _adder(digest: blake2b) -> Callable[..., None]:
+    """Return a function that hashes texts and arrays."""
 
     def add(*parts: str | np.ndarray | None) -> None:
         for part in parts:
@@ -502,7 +523,12 @@ def _contents(session: Recording) -> str:
                 repr(array.tolist()).encode() if is_text else array.astype("<f8").tobytes()
             )
 
-    stimulus, units = session.stimulus, session.units
+    return add
+
+
+def _contents(session: Recording) -> str:
+    digest = blake2b(digest_size=12)
+    add, stimulus, units = _adder(digest), session.stimulus, session.units
     add(session.id, units.names, units.mean, units.std)
     add(*(getattr(session.trials, name) for name in TRIAL_COLUMNS))
     if stimulus is not None:

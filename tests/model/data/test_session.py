@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.recording import copies
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.storage import byte_source
@@ -89,6 +90,16 @@ def test_the_fingerprint_stays_with_a_move_and_changes_with_the_contents(tmp_pat
     assert open_session(moved).fingerprint != before
 
 
+def test_a_copy_under_another_name_is_known_by_its_numbers(tmp_path):
+    arrays = {"responses": np.random.default_rng(0).normal(size=(900, 5)), "rate_hz": 30.0}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    shutil.copy(tmp_path / "mine.npz", tmp_path / "backup.npz")
+    np.savez(tmp_path / "other.npz", **arrays | {"responses": arrays["responses"][:, ::-1]})
+    sessions = [open_session(tmp_path / f"{name}.npz") for name in ("mine", "backup", "other")]
+    assert sessions[0].contents != sessions[1].contents, "the name of the file is the id"
+    assert copies(sessions) == [("backup", "mine")]
+
+
 def test_a_copy_has_the_contents_of_the_original_and_an_edit_has_others(tmp_path, monkeypatch):
     monkeypatch.setattr(byte_source, "_HASHED_BYTES", 0)  # each file counts as a large one
     place = write_session(tmp_path / "own" / "9-1-1", 12)
@@ -116,6 +127,7 @@ def test_a_copy_has_the_contents_of_the_original_and_an_edit_has_others(tmp_path
     order = open_session(other)
     assert (order.units.mean == session.units.mean).all()
     assert order.contents != session.contents
+    assert copies([session, same, tiers]) == []
     # What is gone is known by its fingerprint alone.
     gone = open_session(other)
     shutil.rmtree(other)

@@ -29,6 +29,7 @@ from omnimouse_model.analysis.ranking.curve_table import (
     curve_plans,
 )
 from omnimouse_model.analysis.ranking.rank_table import TEST, VALIDATION, RankTable, open_results
+from omnimouse_model.data.recording import copies
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.tier_windows import tier_starts
@@ -98,7 +99,7 @@ pretraining sessions, and each session needs an id of its own.
     Raises
     ------
     ValueError
-        A session is listed twice, or lacks a tier.
+        A session is listed twice, also as a copy under another name, or lacks a tier.
     StoppedError
         `job.cancelled()` returned true; finished scores are in `results`.
     """
@@ -128,7 +129,7 @@ def check_sessions(
     Raises
     ------
     ValueError
-        There are none, one is listed twice, or one lacks a tier.
+        There are none, one is listed twice, or is a copy of another, or lacks a tier.
     """
     if not sessions or not heldout:
         raise ValueError("Give one or more sessions, and one or more held-out sessions.")
@@ -137,6 +138,11 @@ def check_sessions(
         raise ValueError(
             f"{', '.join(twice)}: listed twice. A held-out session must not be among "
             "the pretraining sessions, and each session needs an id of its own."
+        )
+    if same := copies([*sessions, *heldout]):
+        raise ValueError(
+            f"{', '.join(f'{copy} is a copy of {first}' for copy, first in same)}: the same "
+            "recording under another name is no second recording. Leave it out."
         )
     needed = [(session, "train") for session in (*sessions, *heldout)]
     for session, name in (*needed, *((session, tier) for session in heldout)):

@@ -159,6 +159,15 @@ def test_wrong_sessions_are_refused_before_any_training(study, change, named):
     assert factory.trainings() == []
 
 
+def test_a_copy_under_another_name_is_no_second_recording(study):
+    (factory, *_), options = study
+    first = opened("a")
+    copy = replace(opened("a"), id="b")
+    with pytest.raises(ValueError, match="b is a copy of a: the same recording"):
+        rank_sessions(factory, [first], [copy], SCORE, **options)
+    assert factory.trainings() == []
+
+
 @dataclass(frozen=True)
 class PeekingScore(WorthScore):
     """A score that reads the first window of the test tier, whatever it is asked."""
