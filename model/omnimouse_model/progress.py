@@ -1,5 +1,6 @@
 """Long work: its device, its progress, its messages, and the request to stop it."""
 
+import os
 import sys
 import threading
 import time
@@ -244,6 +245,19 @@ class TimeLeft:
         """Return `seconds` as ", about 3 min left"; "" where they are not known."""
         seconds = self.seconds(share)
         return "" if seconds is None else f", about {duration_text(seconds)} left"
+
+
+BUSY_SHARE = 0.5
+"""Share of the cores that are busy from which a time before the start is a least one."""
+
+
+def is_processor_busy() -> bool:
+    """Return whether more than `BUSY_SHARE` of the cores were busy in the last minute."""
+    try:
+        busy = os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows does not count
+        return False
+    return busy > BUSY_SHARE * (os.cpu_count() or 1)
 
 
 def duration_text(seconds: float) -> str:

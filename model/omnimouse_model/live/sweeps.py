@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from math import sqrt
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from psygnal import Signal
 
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
-from omnimouse_model.analysis.sweep.run import context_sweep
+from omnimouse_model.analysis.sweep.run import CELLS_TOGETHER, context_sweep
 from omnimouse_model.analysis.sweep.table import (
     SUFFIX,
     ContextSweep,
@@ -28,6 +29,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers.build.notes import ReadOptions
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.evaluation.shard import BATCH, TRAIN_WINDOWS
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     PausableJob,
@@ -53,6 +55,8 @@ PLAN_FIELDS = (
     "max_windows", "metric", "centred", "targets", "pool",
 )  # fmt: skip
 """Fields of a plan that are arguments of `context_sweep`."""
+LEAST_POINTS = 4
+"""Points of a sweep from which on the encoding of windows, which they share, tells in its pace."""
 PaceKey = tuple[str, str, str]
 """Predictor, device and fingerprint of the session: sweeps alike take as long."""
 
@@ -147,16 +151,27 @@ def _timed(
 
     time_left, begun_s = TimeLeft(clock), clock()
     first_done: int | float | None = None
+    told: tuple[int | float, float, float] | None = None
 
     def progress(done: int | float, total: int | float, _context: str) -> None:
-        nonlocal first_done
+        nonlocal first_done, told
         first_done = done if first_done is None else first_done
-        # The first point takes many times as long: it encodes windows that others share.
+        # The first point takes many times as long: it encodes windows that others share. Of
+        # many windows, it does so for each batch of them: the pace is that of whole batches.
+        is_few = total <= n_points * (BATCH + TRAIN_WINDOWS) or n_points < LEAST_POINTS
+        step = 1 if is_few else BATCH * min(n_points, CELLS_TOGETHER)
         # One of few points is more than a tenth of the work, after which the time is told.
-        is_first = done - first_done < total / max(n_points, 10)
-        left_s = None if is_first else time_left.seconds(done / total)
+        is_first = is_few and done - first_done < total / max(n_points, 10)
+        if not is_first and (told is None or done - told[0] >= step):
+            # One more: the estimate begins with the first share above 0.
+            left_s = time_left.seconds((done + 1) / (total + 1))
+            told = done, clock(), float("nan") if left_s is None else left_s
+        left_s = None
+        if told is not None and told[2] == told[2] and done < total:
+            left_s = max(told[2] - (clock() - told[1]), 1.0)
         rest_s, each_s = 0.0 if done == total else left_s, None
-        if rest_s is not None and first_done < total:
+        # Earlier, a pace is that of few windows, beside whatever runs just then.
+        if rest_s is not None and 10 * (done - first_done) >= total - first_done > 0:
             # Also the start, and what the first point encodes: the next sweep has both again.
             each_s = (clock() - begun_s + rest_s) / (total - first_done)
         on_progress(SweepProgress(int(done), int(total), left_s, each_s))
@@ -200,6 +215,7 @@ class Sweeps:
         self.progress = SweepProgress(0, 0)
         self._client, self._load, self._post = client, load, execution.post
         self._paces: dict[PaceKey, float] = {}
+        self._pace_before: float | None = None
         self._runner = BackgroundTask(self._run, self._take_result, execution)
         self._reader = BackgroundTask(_read_folder, self._take_entries, execution)
         self._tasks = (self._runner, self._reader)
@@ -403,6 +419,7 @@ class Sweeps:
         self.running, self.progress = path, SweepProgress(0, 0)
         is_on_screen = is_same_predictor(source, self._client.predictor)
         key = self._pace_key if is_on_screen and session is not None else None
+        self._pace_before = None if key is None else self._paces.get(key)
         job = SweepJob(plan, path, about, source, session, work, key)
         self._runner.start(job, "loading the model", work)
 
@@ -433,7 +450,9 @@ class Sweeps:
         if job.work is self._runner.job and not job.work.is_stopped:
             self.progress = progress
             if progress.each_s is not None and job.pace_key is not None:
-                self._paces[job.pace_key] = progress.each_s
+                # As `TimeLeft` joins a far and a near pace: other programs begin and end.
+                before_s = self._pace_before or progress.each_s
+                self._paces[job.pace_key] = sqrt(before_s * progress.each_s)
             self.changed.emit()
 
     def _take_part(self, job: SweepJob, sweep: ContextSweep) -> None:

@@ -3,6 +3,7 @@
 import threading
 from contextlib import closing
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -188,6 +189,55 @@ def test_the_time_left_is_not_that_of_a_first_point_that_encodes_the_windows(
     assert known.each_s * known.n_predictions == pytest.approx(now_s[0] - begun_s, rel=0.05)
     for at_s, left_s in told:
         assert left_s < 2 * (now_s[0] - at_s) + 1
+
+
+@pytest.mark.parametrize(("n_points", "n_windows"), [(64, 32), (16, 32), (8, 32), (40, 172)])
+def test_the_time_left_does_not_swing_with_the_encoding_of_each_batch(
+    monkeypatch, n_points, n_windows
+):
+    now_s, told = [0.0], []
+    monkeypatch.setattr(live_sweeps, "perf_counter", lambda: now_s[0])
+    work = live_sweeps.PausableJob()
+    report = live_sweeps._timed(work, lambda one: told.append((now_s[0], one)), n_points)
+    total, done = n_points * (n_windows + 16), 0
+    report(done, total, "")
+    # 16 points are computed together, 8 windows at a time; the first one encodes them.
+    for first in range(0, n_points, 16):
+        for _ in range(ceil((n_windows + 16) / 8)):
+            for point in range(min(16, n_points - first)):
+                for _ in range(min(8, total - done)):
+                    now_s[0] += 20.0 if point == 0 else 1.0
+                    done += 1
+                    report(done, total, "")
+    end_s = now_s[0]
+    known = [(at_s, one) for at_s, one in told if one.left_s is not None and one.share < 0.95]
+    assert min(one.share for _, one in known) < 0.17
+    for at_s, one in known:
+        assert 0.5 < one.left_s / (end_s - at_s) < 2
+        # What the form says of the next one.
+        assert one.each_s is None or one.each_s * total == pytest.approx(end_s, rel=0.1)
+
+
+def test_the_pace_of_sweeps_is_smoothed_and_a_busy_processor_told(controller, session, monkeypatch):
+    now_s, step_s = [0.0], [1.0]
+    monkeypatch.setattr(live_sweeps, "perf_counter", lambda: now_s[0])
+
+    class Timed(EchoPredictor):
+        def encode(self, window, mask, cancelled=never):
+            now_s[0] += step_s[0]
+            return super().encode(window, mask, cancelled)
+
+    controller.model.choose(Timed())
+    controller.loader.open_now(session)
+    controller.sweeps.start(PLAN)
+    assert controller.sweeps.estimate(PLAN).each_s == pytest.approx(1.0, rel=0.2)
+    step_s[0] = 16.0
+    controller.sweeps.start(replace(PLAN, seeds=(5, 6)))
+    known = controller.sweeps.estimate(PLAN)
+    assert known.each_s == pytest.approx(4.0, rel=0.2)
+    for is_busy in (True, False):
+        monkeypatch.setattr(background_task, "is_processor_busy", lambda is_busy=is_busy: is_busy)
+        assert known.text.endswith("longer while this processor is busy") == is_busy
 
 
 @pytest.mark.parametrize("n_points", [1, 3])

@@ -33,6 +33,7 @@ from omnimouse_model.progress import (
     Job,
     TimeLeft,
     duration_text,
+    is_processor_busy,
     never,
 )
 
@@ -360,9 +361,10 @@ class SweepEstimate:
         if self.each_s is None:
             return f"{size} · time unknown before the first prediction of all targets"
         time = duration_text(self.each_s * self.n_predictions)
+        busy = "; longer while this processor is busy" * is_processor_busy()
         if self.is_of_sweep:
-            return f"{size} · about {time}, estimated from the last sweep"
-        return f"{size} · roughly {time}, estimated from the fastest prediction"
+            return f"{size} · about {time}, estimated from the last sweep{busy}"
+        return f"{size} · roughly {time}, estimated from the fastest prediction{busy}"
 
 
 def estimate_of(
