@@ -18,6 +18,7 @@ Layout = Callable[[Sequence[Row]], str]
 
 def report(results: "Scores", sessions: Sequence[str], layout: Layout) -> list[str]:
     """Return blocks of text: tables of responses and behaviour for each session."""
+    from omnimouse_model.evaluation.results import CEILING
     from omnimouse_model.metrics.named import METRICS
 
     blocks = []
@@ -31,6 +32,8 @@ def report(results: "Scores", sessions: Sequence[str], layout: Layout) -> list[s
                 title = f"{scores[0].predictor} minus other predictors, paired, 95 %"
                 blocks += [f"Session {session}: {title} over time", layout(differences)]
         notes = [f"- {score.strategy}: {score.note}" for score in scores if score.note]
+        if any(score.ceiling == score.ceiling for score in scores):  # only NaN differs from itself
+            notes.append(f"- ceiling: {CEILING}")
         # Several predictors can have the same reason; it is printed once.
         blocks += _lines([*_pooled(scores), *notes, *_refusals(scores)])
         if groups := _group_rows(scores):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from omnimouse_model.analysis.sweep.table import ContextSweep, Curve, Gain, Point
 
 Row = dict[str, object]
+NONE = terminal.decimals(float("nan"))
+"""Cell without a score."""
 
 
 def numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
@@ -245,40 +247,45 @@ def _response_rows(sweep: "ContextSweep") -> list[Row]:
     rows: dict[str, Row] = {}
     for context in sweep.plan.contexts:
         row = rows.setdefault(context.label, {"context": context.label})
-        row[_inputs(context)] = _score(sweep.point(context))
+        name = _inputs(context, sweep, "score")
+        # Contexts that differ in unread inputs alone share a cell: the first score stays.
+        if row.get(name, NONE) == NONE:
+            row[name] = _score(sweep.point(context))
     return list(rows.values())
 
 
 def _gain_rows(part: "ContextSweep") -> list[Row]:
     """Return one row per context and smallest one of its curve, one column per inputs."""
+    from omnimouse_model.analysis.sweep.table import distinct_curves
+
     rows: dict[tuple[str, str], Row] = {}
-    for curve in part.curves():
+    for curve in distinct_curves(part):
         least = curve.points[curve.values.index(min(curve.values))].context.label
         for point, gain in zip(curve.points, part.gains(curve), strict=True):
             label = point.context.label
             if gain.value == gain.value:
                 row = rows.setdefault((label, least), {"context": label, "over": least})
-                row[curve.label] = str(gain)
+                row[_inputs(point.context, part, "gain")] = str(gain)
     return list(rows.values())
 
 
 def _decoded_rows(sweep: "ContextSweep") -> list[Row]:
-    return [
-        {
-            "context": context.label,
-            "inputs": _inputs(context),
-            **{name: _score(sweep.point(context, name)) for name in sweep.channels},
-        }
-        for context in sweep.plan.contexts
-        # Behaviour is decoded only where it is not an input.
-        if not context.behavior
-    ]
+    rows: dict[tuple[str, str], Row] = {}
+    # Behaviour is decoded only where it is not an input.
+    for context in (context for context in sweep.plan.contexts if not context.behavior):
+        label, inputs = context.label, _inputs(context, sweep)
+        scores = {name: _score(sweep.point(context, name)) for name in sweep.channels}
+        rows.setdefault((label, inputs), {"context": label, "inputs": inputs, **scores})
+    return list(rows.values())
 
 
-def _inputs(context: "Context") -> str:
+def _inputs(context: "Context", sweep: "ContextSweep", only: str = "nothing") -> str:
+    """Return what is visible and read beside responses; `only` where nothing ever is."""
     from omnimouse_model.analysis.sweep.contexts import inputs_label
 
-    return inputs_label(context.video, context.behavior)
+    if inputs_label(True, True, sweep.unread) == inputs_label(False, False):
+        return only
+    return inputs_label(context.video, context.behavior, sweep.unread)
 
 
 def _score(point: "Point") -> str:

@@ -6,6 +6,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.errors import ConnectError
+from omnimouse_model.evaluation.results import CEILING
 from omnimouse_model.families.classical import predictor
 from omnimouse_model.families.classical.predictor import naive_predictor
 from omnimouse_model.inference import registry
@@ -14,6 +15,7 @@ from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arr
 from tests.cli.runner import rows_of_command as rows
 from tests.cli.runner import run_command
 from tests.model.context_predictor import world
+from tests.small_sessions import simulate_mouse
 from tests.toy_predictors import TOYS, install_toys
 
 STIMULUS = "test/video_behavior"
@@ -63,6 +65,13 @@ def test_members_that_the_command_names_may_be_on_the_hub(folder, tmp_path, monk
     # The file names the host for everybody who opens it.
     done = run_command("evaluate", "--session", folder, "--model", path, *ask)
     assert isinstance(done.exception, ConnectError)
+
+
+def test_a_table_with_ceilings_says_of_what_they_are(folder, tmp_path):
+    ask = ["--model", "mean", "--strategy", STIMULUS]
+    mouse = simulate_mouse(tmp_path / "tiny", 20, 1.0, tests=2, times=1)
+    assert f"- ceiling: {CEILING}" in run(mouse, *ask).stdout
+    assert "- ceiling" not in run(folder, *ask).stdout
 
 
 def test_rows_in_a_file_are_read_again_and_the_scores_are_the_same(folder, tmp_path):

@@ -38,6 +38,13 @@ def test_a_sweep_that_scores_nothing_fails_and_says_how_many_there_are(folder):
     assert "5,000" in some.stdout
 
 
+def test_a_table_names_only_inputs_that_the_model_reads(folder):
+    text = run(folder, "--history", "10,20", *("--seeds", "1", "--max-windows", "1"), model="last")
+    assert text.stdout.split("\n")[3].split() == ["context", "score"]
+    assert "video" not in text.stdout.partition("single-trial Pearson")[0]
+    assert "+ video" not in text.stdout
+
+
 @pytest.fixture
 def signal_after(monkeypatch):
     """Has a signal sent once so many steps are done."""

@@ -41,7 +41,7 @@ class ContextPredictor(EchoPredictor):
     """
 
     name: str = "contextual"
-    needs = Needs(predicts_behavior=True)
+    needs = Needs(sees_video=True, sees_behavior=True, predicts_behavior=True)
     refuses_video: bool = False
     asked: list = field(default_factory=list)
 

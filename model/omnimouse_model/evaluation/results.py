@@ -35,6 +35,11 @@ POOLED: Final = (
     "than a correlation about the means of the train tier: do not compare the two."
 )
 """Reason of a score that is not centred."""
+CEILING: Final = (
+    "of the same target neurons and samples, from the simulator's expected response; with "
+    "any visible neurons, all that neurons share counts as known: it is equal for few and many"
+)
+"""What a ceiling is, and why it does not rise with the number of visible neurons."""
 
 
 _NOTES = {
@@ -92,8 +97,8 @@ class Score:
         windows, from leaving out blocks of time (see `jackknife`); NaN with fewer than
         8 blocks, and for metrics of repeats.
     ceiling
-        Score of the expected response on the same samples; known for simulated
-        sessions, else NaN.
+        Score of the expected response on the same samples, see `CEILING`; known for
+        simulated sessions, else NaN.
     neurons, per_neuron
         Target neurons, and their values of the metric (NaN: undefined).
     refusal

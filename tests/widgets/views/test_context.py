@@ -84,8 +84,8 @@ def test_the_reason_for_missing_points_is_told_once_and_whole():
         for n in (0, 16)
         for video in (True, False)
     )
-    assert refused_text(SimpleNamespace(rows=rows)) == f"No point at 0 neurons: {reason}"
-    assert refused_text(SimpleNamespace(rows=rows[2:])) == ""
+    assert refused_text(SimpleNamespace(rows=rows, unread=())) == f"No point at 0 neurons: {reason}"
+    assert refused_text(SimpleNamespace(rows=rows[2:], unread=())) == ""
 
 
 def test_missing_points_of_one_condition_are_not_told_of_others():
@@ -95,7 +95,7 @@ def test_missing_points_of_one_condition_are_not_told_of_others():
             SimpleNamespace(context=context, refusal=refusal)
             for context, refusal in zip(contexts, refusals, strict=True)
         ]
-        return refused_text(SimpleNamespace(rows=rows))
+        return refused_text(SimpleNamespace(rows=rows, unread=()))
 
     found = text("", "dark", "", "dark", "", "")
     assert found == "No point at 0 neurons, 16 neurons of nothing: dark"
@@ -322,6 +322,56 @@ def test_a_stopped_sweep_says_what_it_has(view, controller):
     assert legend in record.press(view, "png").description
 
 
+def test_the_values_of_the_points_are_a_table_that_can_be_copied(view, controller):
+    controller.sweeps.start(SweepPlan(neurons=(0, 8), seeds=(0, 1), max_windows=2), "mine")
+    view.set_live(False)
+    sweep = controller.sweeps.entries[0].sweep
+    record.choose(view, "table", True)
+    items = record.record(view)
+    table = items["point table"]
+    rows = [dict(zip(table.titles, row, strict=True)) for row in table.rows]
+    assert "plots" not in items
+    assert [row["neurons"] for row in rows] == ["0", "8"]
+    for row, point in zip(rows, sweep.curves()[0].points, strict=True):
+        assert row["score"] == f"r = {point.score:.3f}"
+        assert row["s.e.m."] == f"{point.sem:.3f}"
+        assert (row["draws"], row["windows"]) == ("2", "2")
+        assert row["targets"] == str(sweep.rows[0].n_neurons)
+        # What stands at the marker, too.
+    copied = record.press(view, "copy")
+    assert copied.text.split("\n")[1].split("\t")[:4] == ["mine", "video + behaviour", "0", "0"]
+    assert items["png"].refusal
+    record.choose(view, "table", False)
+    tips = record.record(view)["neurons"].lines[0].tips
+    for row, tip in zip(rows, tips, strict=True):
+        for text in (row["score"].replace("r = ", "mean r = "), f"{row['draws']} draws"):
+            assert text in tip
+
+
+def test_points_without_a_score_have_the_reason_and_hidden_conditions_no_row(view, controller):
+    sweep = controller.results.sweep
+    rows = (replace(sweep.rows[0], score=float("nan"), refusal="dark"), *sweep.rows[1:3])
+    view.show(replace(sweep, rows=rows))
+    record.choose(view, "table", True)
+    table = record.record(view)["point table"]
+    assert len(table.rows) == 3, "points that are still to come have no row"
+    assert "– dark" in table.rows[0]
+    label = table.rows[0][1]
+    view.hide([label])
+    assert label not in {row[1] for row in record.record(view)["point table"].rows}
+
+
+def test_inputs_that_the_model_does_not_read_have_no_curve_of_their_own(view, controller):
+    view.show(replace(controller.results.sweep, unread=("video",)))
+    items = record.record(view)
+    assert {name for name in items if name.startswith("condition ")} == {
+        "condition behaviour", "condition nothing",
+    }  # fmt: skip
+    assert len(items["neurons"].lines) == 2
+    view.show(replace(controller.results.sweep, unread=("video", "behaviour")))
+    assert len(record.record(view)["neurons"].lines) == 1
+
+
 @pytest.mark.parametrize(("pool", "is_live"), [("of the mask", True), ("all others", False)])
 def test_live_curves_leave_the_plots_to_a_sweep_of_other_neurons(view, controller, pool, is_live):
     paint_task(controller)
@@ -351,7 +401,12 @@ def test_a_sweep_of_the_form_is_drawn_saved_and_deleted(view, controller, tmp_pa
         assert "mine" in {row["sweep"] for row in csv.DictReader(file)}
     record.choose(view, "saved", True)
     table = record.record(view)["saved sweeps"]
-    assert table.rows == (("– –", "mine", entry.started, "24 of 24"),)
+    assert dict(zip(table.titles, table.rows[0], strict=True)) == {
+        "line": "– –", "name": "mine", "started": entry.started, "points": "24 of 24",
+        "model": "echo", "targets": "held-out neurons", "pool": "all others",
+        "inputs": "video on, off + behaviour on, off", "neurons": "0, 8", "history": "0, 10",
+        "draws": "2", "windows": "2 test",
+    }  # fmt: skip
     record.pick(record.record(view)["saved sweeps"], 0)
     items = record.record(view)
     assert (items["current sweep"].row, items["draw"].is_on) == (0, True)

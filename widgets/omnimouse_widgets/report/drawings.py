@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import AXES, ContextAxis
-from omnimouse_model.analysis.sweep.table import ContextSweep, Curve
+from omnimouse_model.analysis.sweep.table import ContextSweep, Curve, distinct_curves
 from omnimouse_model.data.neurons import Units
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
 from omnimouse_model.metrics.named import Metric
@@ -349,7 +349,7 @@ def curves(sweeps: Sequence[ContextSweep]) -> list[Markup]:
     numbered = [
         (number, curve)
         for number, sweep in enumerate(sweeps)
-        for curve in sweep.curves()
+        for curve in distinct_curves(sweep)
         if not curve.fixed and any(np.isfinite(p.score) for p in curve.points)
     ]
     if not numbered:

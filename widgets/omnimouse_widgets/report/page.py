@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from omnimouse_model.analysis.counterfactual import NO_TRUTH, WhatIf
-from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.analysis.sweep.table import ContextSweep, distinct_curves
 from omnimouse_model.display import count
 from omnimouse_model.lab.experiments import ExperimentResult
 from omnimouse_model.live.controller import Controller
@@ -328,7 +328,7 @@ def context(data: ReportData) -> Iterator[Markup]:
     sweeps = [sweep for _, sweep in data.sweeps]
     figures = (tag("figure", picture) for picture in drawings.curves(sweeps))
     yield tag("div", *figures, class_="pair")
-    labels = {curve.label for sweep in sweeps for curve in sweep.curves()}
+    labels = {curve.label for sweep in sweeps for curve in distinct_curves(sweep)}
     inputs = {k: n for k, n in enumerate(palette.CONDITION_COLOURS) if n in labels}
     samples = [(drawings.marker_sample(k), f"input: {n}") for k, n in inputs.items()]
     toggles = [f".curve.inputs{k}" for k in inputs]
@@ -367,7 +367,7 @@ def _about(sweep: ContextSweep, metric: Metric) -> str:
 
 
 def _points(sweep: ContextSweep) -> Iterator[tuple[str, ...]]:
-    for curve in sweep.curves():
+    for curve in distinct_curves(sweep):
         for point in curve.points:
             yield (
                 curve.label,

@@ -8,7 +8,7 @@ order, these are the official masks `population_N_response…`, `causal_response
 `video_behavior` and their variants.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from operator import index
@@ -34,6 +34,7 @@ from omnimouse_model.masks.strategies import (
     strategy_attachment,
 )
 from omnimouse_model.metrics import named_metric
+from omnimouse_model.predict.predictor import Needs
 
 MAX_TARGETS = 3072
 """Targets of the official population masks; scaled down for small populations."""
@@ -90,10 +91,19 @@ class Context:
         return ", ".join(parts) or "no responses"
 
 
-def inputs_label(video: bool, behavior: bool) -> str:
-    """Return the displayed names of the visible inputs other than responses."""
+def inputs_label(video: bool, behavior: bool, unread: Collection[str] = ()) -> str:
+    """Return the displayed names of the visible inputs other than responses.
+
+    Those in `unread` are left out; see `unread_inputs`.
+    """
     names = ["video"] * video + ["behaviour"] * behavior
-    return " + ".join(names) or "nothing"
+    return " + ".join(name for name in names if name not in unread) or "nothing"
+
+
+def unread_inputs(needs: Needs) -> tuple[str, ...]:
+    """Return the names in `inputs_label` of inputs that a predictor does not read."""
+    read = {"video": needs.sees_video, "behaviour": needs.sees_behavior}
+    return tuple(name for name, is_read in read.items() if not is_read)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,6 +21,7 @@ from omnimouse_model.analysis.sweep.contexts import (
     history_end,
     largest_context,
     too_large,
+    unread_inputs,
 )
 from omnimouse_model.analysis.sweep.run import planned_cells, row_of
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
@@ -160,7 +161,8 @@ def live_sweep(
             spec=window.spec,
             metric=metric,
         )
-        sweep = ContextSweep(plan, predictor.predictor_id, (session.id,))
+        name, unread = predictor.predictor_id, unread_inputs(predictor.needs)
+        sweep = ContextSweep(plan, name, (session.id,), unread=unread)
     if sweep.rows:
         yield sweep
     rows = {(row.seed, row.context): row for row in sweep.rows}
@@ -444,7 +446,7 @@ class TierSweep(TierRun[TierCurves]):
         running, shard = self._scores.running, self._scores.shard
         scores = (score for one in running for score in one.scores())
         behavior = [score for one in running for score in one.behavior_scores()]
-        name = self._predictor.predictor_id
+        name, unread = self._predictor.predictor_id, unread_inputs(self._predictor.needs)
         n_neurons = shard.session.n_neurons
         per_neuron = np.full((len(self._cells), n_neurons), np.nan, np.float32)
         rows = []
@@ -455,7 +457,7 @@ class TierSweep(TierRun[TierCurves]):
             if score is not None and not score.refusal:
                 per_neuron[number, score.neurons] = score.per_neuron
         return TierCurves(
-            ContextSweep(self._plan, name, (shard.session.id,), tuple(rows)),
+            ContextSweep(self._plan, name, (shard.session.id,), tuple(rows), unread),
             self.n_windows,
             len(shard.starts),
             per_neuron,

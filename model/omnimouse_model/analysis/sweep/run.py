@@ -26,8 +26,9 @@ from omnimouse_model.analysis.sweep.contexts import (
     largest_context,
     plain_values,
     too_large,
+    unread_inputs,
 )
-from omnimouse_model.analysis.sweep.table import SWEEP, ContextSweep, SweepRow
+from omnimouse_model.analysis.sweep.table import SWEEP, UNREAD, ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec
 from omnimouse_model.errors import MaskError, UnsupportedRequestError
@@ -328,7 +329,9 @@ def context_sweep(
         file = None
         if results is not None:
             definition = _definition(predictor, plan, recordings)
-            file = ResultsFile(SWEEP, Path(results), definition, about or {})
+            unread = unread_inputs(predictor.needs)
+            notes = {**(about or {}), **({UNREAD: unread} if unread else {})}
+            file = ResultsFile(SWEEP, Path(results), definition, notes)
             # Only rows whose key matches a planned cell: a recording may have changed.
             run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
         model = TaskPredictor.of(source, device, predictor, scheduler, connect)
@@ -374,7 +377,8 @@ class _Run:
     def sweep(self) -> ContextSweep:
         """The sweep with all finished rows, in planned order."""
         rows = tuple(self.rows[key] for key in self.cells if key in self.rows)
-        return ContextSweep(self.plan, self.predictor.predictor_id, self.sessions, rows)
+        name, unread = self.predictor.predictor_id, unread_inputs(self.predictor.needs)
+        return ContextSweep(self.plan, name, self.sessions, rows, unread)
 
     def parts(
         self, predictor: TaskPredictor, scheduler: str | None

@@ -19,7 +19,7 @@ from omnimouse_model.analysis.sweep.contexts import (
     inputs_label,
 )
 from omnimouse_model.display import HasSummary, data_frame, interval_text
-from omnimouse_model.evaluation.results import number_or_none
+from omnimouse_model.evaluation.results import CEILING, number_or_none
 from omnimouse_model.evaluation.results_store import JsonRow, RowFormat, number
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.metrics.time_blocks import student_quantile
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 
 RESPONSES = "responses"
+UNREAD = "unread"
+"""Note of a results file with the inputs that its predictor does not read."""
 NaN = float("nan")
 
 
@@ -47,7 +49,8 @@ class SweepRow:
         Metric of the plan, mean over the targets, and its 95 % interval over time (of
         one window: over neurons); NaN if refused.
     ceiling
-        Score of the expected response on the same samples; NaN if unknown.
+        Score of the expected response of the targets on the same samples, given that any
+        visible neurons tell all that neurons share; NaN if unknown.
     decoded
         Correlation of each decoded behaviour channel, if behaviour is a target.
     refusal
@@ -149,7 +152,7 @@ class Curve:
 
     `fixed` is the value of the other axis: samples of history where `axis` is
     "neurons", neurons where it is "history_samples". `target` is "responses" or the
-    decoded behaviour channel.
+    decoded behaviour channel, `unread` the inputs that the predictor does not read.
     """
 
     axis: ContextAxis
@@ -158,6 +161,7 @@ class Curve:
     behavior: bool
     target: str
     points: tuple[Point, ...]
+    unread: tuple[str, ...] = ()
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -166,8 +170,8 @@ class Curve:
 
     @property
     def label(self) -> str:
-        """Visible inputs other than responses: "video + behaviour", "nothing"."""
-        return inputs_label(self.video, self.behavior)
+        """Visible inputs other than responses that are read: "video + behaviour", "nothing"."""
+        return inputs_label(self.video, self.behavior, self.unread)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -186,13 +190,15 @@ class ContextSweep(HasSummary):
 
     Notes
     -----
-    The app, the notebook, the command line and live sweeps use the same class.
+    The app, the notebook, the command line and live sweeps use the same class. `unread`
+    has the inputs that the predictor does not read: no label names them.
     """
 
     plan: SweepPlan
     predictor: str
     sessions: tuple[str, ...]
     rows: tuple[SweepRow, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def n_planned(self) -> int:
@@ -214,6 +220,7 @@ class ContextSweep(HasSummary):
             "metric": self.plan.metric,
             "rows": f"{len(self.rows):,} of {self.n_planned:,}",
             "intervals": "of scores over time, of gains over draws",
+            **({"ceilings": CEILING} if any(np.isfinite(r.ceiling) for r in self.rows) else {}),
         }
 
     def _lines(self) -> list[tuple[str, str]]:
@@ -227,7 +234,7 @@ class ContextSweep(HasSummary):
                 # None of the smallest context, and where it or this one refuses.
                 + (f"; gain {gain}" if np.isfinite(gain.value) else ""),
             )
-            for curve in self.curves()
+            for curve in distinct_curves(self)
             for value, point, gain in zip(
                 curve.values, curve.points, self.gains(curve), strict=True
             )
@@ -271,6 +278,7 @@ class ContextSweep(HasSummary):
                 line.behavior,
                 target,
                 tuple(self._point(c, rows.get(c, []), target) for c in line.contexts),
+                self.unread,
             )
             for line in self.plan.lines()
         )
@@ -394,7 +402,8 @@ class ContextSweep(HasSummary):
         """Return tidy rows: one per curve, value, draw, session and target.
 
         A context on two curves is in both. A missing value is None. `gain` is the score
-        minus that of the same draw under the smallest context of the curve.
+        minus that of the same draw under the smallest context of the curve. `ceiling` is
+        one for all contexts with visible neurons, see `evaluation.results.CEILING`.
         """
         lines: list[dict[str, object]] = []
         for line in self.plan.lines():
@@ -415,6 +424,19 @@ class ContextSweep(HasSummary):
     def write_csv(self, path: str | Path) -> Path:
         """Write `table()` as CSV, or as Parquet if the name ends so."""
         return write_table(path, columns_of(self.table(), ["axis"]))
+
+
+def distinct_curves(sweep: ContextSweep, target: str = RESPONSES) -> tuple[Curve, ...]:
+    """Return the curves without those that differ in unread inputs alone.
+
+    Of curves alike, the first one with a score stays.
+    """
+    curves: dict[tuple[ContextAxis, int, str], Curve] = {}
+    for curve in sweep.curves(target):
+        key = curve.axis, curve.fixed, curve.label
+        has_score = key in curves and any(np.isfinite(p.score) for p in curves[key].points)
+        curves[key] = curves[key] if has_score else curve
+    return tuple(curves.values())
 
 
 def columns_together(sweeps: Mapping[str, ContextSweep]) -> dict[str, Column]:
@@ -550,6 +572,7 @@ def read_sweep(path: str | Path) -> SavedSweep:
             str(definition["predictor"]),
             tuple(str(session) for session, _ in definition["sessions"]),
             tuple(rows),
+            tuple(map(str, header.get("about", {}).get(UNREAD, ()))),
         )
         about = dict(header.get("about", {}))
     # Any file may lie in the folder: a broken one is listed and not an error.

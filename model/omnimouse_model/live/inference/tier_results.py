@@ -270,6 +270,7 @@ def _curves_facts(found: TierCurves) -> Facts:
     return {
         "predictor": found.sweep.predictor,
         "sessions": list(found.sweep.sessions),
+        "unread": list(found.sweep.unread),
         "rows": [SWEEP.plain(row) for row in found.sweep.rows],
         "n_windows": found.n_windows,
         "n_total": found.n_total,
@@ -279,7 +280,9 @@ def _curves_facts(found: TierCurves) -> Facts:
 def _curves(facts: Facts, arrays: Arrays, plan: SweepPlan) -> TierCurves:
     rows = tuple(SWEEP.parsed(row) for row in facts["rows"])
     sessions = tuple(facts["sessions"])
-    sweep = ContextSweep(plan, facts["predictor"], sessions, rows)
+    # Absent in those of older versions.
+    unread = tuple(facts.get("unread", ()))
+    sweep = ContextSweep(plan, facts["predictor"], sessions, rows, unread)
     n_windows, n_total = facts["n_windows"], facts["n_total"]
     return TierCurves(sweep, n_windows, n_total, arrays["per_neuron"], arrays["asked"])
 

@@ -2,12 +2,20 @@
 
 import errno
 import json
+from dataclasses import replace
 
 import pytest
 
 from omnimouse_model.analysis.sweep.run import context_sweep
-from omnimouse_model.analysis.sweep.table import SUFFIX, read_sweep, saved_sweeps
+from omnimouse_model.analysis.sweep.table import (
+    SUFFIX,
+    distinct_curves,
+    read_sweep,
+    saved_sweeps,
+)
 from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.evaluation.results import CEILING
+from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.progress import CallbackJob
 from tests.model.analysis.sweep.test_run import other_session as other_session
 from tests.model.analysis.sweep.test_run import session as session
@@ -166,6 +174,35 @@ def test_a_file_says_all_that_the_sweep_was(session, tmp_path):
     assert found.is_complete
     assert (found.name, found.started) == ("first look", "2026-03-01 14:05")
     assert dict(found.about) == ABOUT
+
+
+class BlindPredictor(ContextPredictor):
+    """Reads no video, and behaviour alone."""
+
+    needs = Needs(sees_behavior=True)
+
+
+def test_curves_name_only_inputs_that_are_read(session, tmp_path):
+    path = tmp_path / f"a{SUFFIX}"
+    ask = SHORT | {"video": [True, False], "behavior": [True, False]}
+    made = context_sweep(BlindPredictor(), session, **ask, results=path)
+    assert [one.label for one in distinct_curves(made)] == ["behaviour", "nothing"]
+    assert len(made.curves()) == 4
+    # The first one with a score stays.
+    rows = tuple(
+        replace(row, score=float("nan")) if row.context.video else row for row in made.rows
+    )
+    assert not any(one.video for one in distinct_curves(replace(made, rows=rows)))
+    found = read_sweep(path).sweep
+    assert (found.unread, found.table()) == (("video",), made.table())
+    assert "video" not in repr(found)
+
+
+def test_a_sweep_says_of_what_its_ceilings_are(session, tmp_path):
+    made, _ = swept(session, tmp_path / f"a{SUFFIX}")
+    assert "ceilings" not in repr(made)
+    rows = tuple(replace(row, ceiling=0.6) for row in made.rows)
+    assert f"ceilings {CEILING}" in repr(replace(made, rows=rows))
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "what\n", '{"omnimouse_sweep": 9}\n', 9999 * "\xff"])

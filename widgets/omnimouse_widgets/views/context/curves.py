@@ -15,6 +15,7 @@ from omnimouse_model.analysis.sweep.table import (
     ContextSweep,
     Point,
     SweepRow,
+    distinct_curves,
 )
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
@@ -116,7 +117,7 @@ def points_of(drawn: DrawnSweep, target: str = RESPONSES) -> Iterator[PlottedPoi
     first: dict[Context, SweepRow] = {}
     for row in drawn.sweep.rows:
         first.setdefault(row.context, row)
-    for curve in drawn.sweep.curves(target):
+    for curve in distinct_curves(drawn.sweep, target):
         # A grid has a curve for every value of the other axis; all of them in one plot
         # would be unreadable.
         if curve.fixed:
@@ -209,6 +210,46 @@ def context_plots(
         )
         for axis in AXES
     )
+
+
+POINT_TITLES: Final = (
+    "line", "inputs", "neurons", "history", "score", "95 % interval", "s.e.m.", "draws",
+    "targets", "windows",
+)  # fmt: skip
+
+
+def point_rows(drawn: Sequence[DrawnSweep], hidden: Collection[str]) -> tuple[tuple[str, ...], ...]:
+    """Return the texts of a table of all points, with `POINT_TITLES`; of a grid, too.
+
+    The reason stands in the place of a missing score. `hidden` is as in `context_plots`.
+    """
+    rows: dict[tuple[int, str, Context], tuple[str, ...]] = {}
+    for each in drawn:
+        targets = {row.context: row.n_neurons for row in each.sweep.rows}
+        metric = metric_of(each.sweep)
+        for curve in distinct_curves(each.sweep):
+            for point in curve.points if curve.label not in hidden else ():
+                context = point.context
+                # Not computed yet; one on both axes is listed once.
+                if context not in targets or (each.line, curve.label, context) in rows:
+                    continue
+                is_scored = np.isfinite(point.score)
+                score = metric.text(point.score, 3) if is_scored else f"– {point.refusal}"
+                ends = f"{point.ci_low:z.3f} to {point.ci_high:z.3f}"
+                n_draws, n_asked = point.n_seeds, len(each.sweep.plan.seeds)
+                rows[each.line, curve.label, context] = (
+                    DASHES[each.line][1],
+                    curve.label,
+                    f"{context.neurons:,}",
+                    f"{context.history_samples}",
+                    score,
+                    ends if np.isfinite(point.ci_low) else "–",
+                    f"{point.sem:z.3f}" if np.isfinite(point.sem) else "–",
+                    f"{n_draws}" if n_draws == n_asked else f"{n_draws} of {n_asked}",
+                    f"{targets[context]:,}",
+                    f"{point.n_windows:,}",
+                )
+    return tuple(rows.values())
 
 
 def _plot(

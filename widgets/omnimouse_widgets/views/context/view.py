@@ -35,7 +35,15 @@ from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.storage.tables import Column, write_table
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
-from omnimouse_widgets.views.context.curves import DASHES, TIP, DrawnSweep, context_plots, place_on
+from omnimouse_widgets.views.context.curves import (
+    DASHES,
+    POINT_TITLES,
+    TIP,
+    DrawnSweep,
+    context_plots,
+    place_on,
+    point_rows,
+)
 from omnimouse_widgets.views.context.settings import (
     SweepSettings,
     fitting_neurons,
@@ -45,12 +53,20 @@ from omnimouse_widgets.views.form import Form
 from omnimouse_widgets.views.text.model import failure_text
 from omnimouse_widgets.views.text.tier_score import train_warning, window_tier_text
 
-Page = Literal["", "sweep", "saved"]
+Page = Literal["", "sweep", "saved", "table"]
 FROM_CODE: Final = "From code"
 """Name in the plots of a table that was set by code."""
 SIGNS: Final = {"o": "●", "s": "■", "t1": "▲", "d": "◆"}
 """Glyphs of `palette.CONDITION_SYMBOLS`."""
-TITLES: Final = ("line", "name", "started", "points")
+TITLES: Final = (
+    "line", "name", "started", "points", "model", "targets", "pool", "inputs", "neurons",
+    "history", "draws", "windows",
+)  # fmt: skip
+"""Of saved sweeps: where names are equal, the other columns tell them apart."""
+POINTS: Final = (
+    "Points of the curves: mean over draws and its interval over time (of one window: over "
+    "neurons); s.e.m. over draws of neurons"
+)
 NO_SAVED: Final = "No saved sweeps. Start one under Sweep…"
 OTHER: Final = "no curve has this mask's targets and pool"
 IN_WINDOW: Final = "only this window is scored: switch Live on"
@@ -73,7 +89,8 @@ class ContextView(OfController):
     hidden
         Conditions that are not drawn: keys of `palette.CONDITION_COLOURS`.
     page
-        What is open besides the plots: "sweep" for the form, "saved" for the list, or "".
+        What is open: "sweep" for the form, "table" for the values of the points, both in
+        place of the plots; "saved" for the list below them; or "".
     table
         Table that code has set, which is drawn in place of the live curves.
     form
@@ -160,6 +177,7 @@ class ContextView(OfController):
         pages = {
             "sweep": ("Sweep…", "Sweep over many windows in the background"),
             "saved": ("Saved…", "Compare, resume or delete sweeps"),
+            "table": ("Table", "Values of the points in place of the plots"),
         }
         live = "Show the curves of the target and the selected neurons over the test part"
         return [
@@ -181,9 +199,11 @@ class ContextView(OfController):
 
     def _conditions(self) -> Sequence[record.Row]:
         """Return a switch per condition that is drawn; none for a single one, unless hidden."""
-        plans = [each.sweep.plan for each in self.drawn()]
-        contexts = [context for plan in plans for context in plan.contexts]
-        drawn = {inputs_label(one.video, one.behavior) for one in contexts}
+        drawn = {
+            inputs_label(one.video, one.behavior, each.sweep.unread)
+            for each in self.drawn()
+            for one in each.sweep.plan.contexts
+        }
         if drawn:  # else those of before: rows below do not move while curves are awaited
             self._offered = tuple(label for label in palette.CONDITION_COLOURS if label in drawn)
         # A condition that stays hidden from before needs its switch also alone.
@@ -216,6 +236,7 @@ class ContextView(OfController):
             reason = f"There is nothing to save. {missing.rstrip('.')}."
         elif self.page == "sweep":
             reason = "Close the form first: the plots are behind it"
+        hidden = "Switch Table off first: it is in place of the plots" * (self.page == "table")
         return record.Menu(
             "export",
             "Export",
@@ -224,10 +245,12 @@ class ContextView(OfController):
                 record.Action("csv", "Table (CSV)", "All points as one table",
                               lambda: record.SaveFile("context.csv",
                                                       lambda path: [self.write_csv(path)])),
+                record.Action("copy", "Copy table", "The points as text, for a spreadsheet",
+                              self._copy),
                 record.Action("png", "Picture (PNG)", "The plots as they are drawn",
-                              lambda: record.SavePicture("context.png", "", self._signs())),
+                              lambda: record.SavePicture("context.png", "", self._signs()), hidden),
                 record.Action("svg", "Drawing (SVG)", "The plots as lines and texts",
-                              lambda: record.SavePicture("context.svg", "", self._signs())),
+                              lambda: record.SavePicture("context.svg", "", self._signs()), hidden),
             ),
             reason,
         )  # fmt: skip
@@ -238,6 +261,13 @@ class ContextView(OfController):
         marks = [f"{SIGNS[palette.CONDITION_SYMBOLS[label]]} {label}" for label in shown]
         lines = [f"{DASHES[each.line][1]} {each.legend}" for each in self.drawn()]
         return "\n".join(["   ".join(marks), *lines])
+
+    def _copy(self) -> record.Clipboard:
+        """Return the table on screen as text, with the names of the sweeps in place of signs."""
+        named = {DASHES[each.line][1]: each.legend for each in self.drawn()}
+        rows = [(named[row[0]], *row[1:]) for row in point_rows(self.drawn(), self.hidden)]
+        lines = ["\t".join(row) for row in (("sweep", *POINT_TITLES[1:]), *rows)]
+        return record.Clipboard("\n".join(lines), "The table is on the clipboard")
 
     def write_csv(self, path: Path) -> Path:
         """Write the drawn sweeps as one table."""
@@ -311,10 +341,11 @@ class ContextView(OfController):
             return [record.Message("curves", "Context curves", text)]
         # Also of one curve: rows stay in place when others come.
         signs = [(DASHES[each.line][1], palette.EDGE, each.legend) for each in drawn]
-        return [
-            record.Legend("sweeps", tuple(signs)),
-            record.Row("plots", self._drawn_plots(drawn)),
-        ]
+        legend = record.Legend("sweeps", tuple(signs))
+        if self.page == "table":
+            rows = point_rows(drawn, self.hidden)
+            return [legend, record.Table("point table", POINTS, POINT_TITLES, rows)]
+        return [legend, record.Row("plots", self._drawn_plots(drawn))]
 
     def _drawn_plots(self, drawn: Sequence[DrawnSweep]) -> tuple[record.Curves, ...]:
         mark = self._mark()
@@ -483,7 +514,8 @@ class ContextView(OfController):
             points = f"{len(entry.sweep.rows):,} of {entry.sweep.n_planned:,}"
             points = f"running, {points}" if entry.path == sweeps.running else points
         number = sweeps.compared.index(entry.path) + 1 if entry.path in sweeps.compared else 0
-        return DASHES[number][1] if number else "", entry.name, entry.started, points
+        line = DASHES[number][1] if number else ""
+        return line, entry.name, entry.started, points, *plan_texts(entry.sweep)
 
     def _pick(self, row: int) -> None:
         self._saved, self._unconfirmed = self._sweeps.entries[row].path, None
@@ -566,6 +598,29 @@ def sweep_text(drawn: DrawnSweep) -> str:
     return f"{DASHES[drawn.line][1]} {asked}"
 
 
+def plan_texts(sweep: ContextSweep | None) -> tuple[str, ...]:
+    """Return model, question, inputs and counts of a sweep, as in `TITLES`."""
+    if sweep is None:
+        return ("",) * (len(TITLES) - TITLES.index("model"))
+    plan = sweep.plan
+    inputs = [
+        name if all(values) else f"{name} on, off"
+        for name, values in (("video", plan.video), ("behaviour", plan.behavior))
+        if any(values) and name not in sweep.unread
+    ]
+    n_windows = max((row.n_windows for row in sweep.rows), default=0)
+    return (
+        Path(sweep.predictor).name,
+        plan.targets_name,
+        plan.pool_name,
+        " + ".join(inputs) or "nothing",
+        ", ".join(f"{n:,}" for n in plan.neurons) or "–",
+        ", ".join(map(str, plan.history_samples)) or "–",
+        str(len(plan.seeds)),
+        f"{n_windows:,} {plan.tier}".strip(),
+    )
+
+
 def live_lines(state: LiveState, results: Results) -> tuple[str, str]:
     """Return evidence of the live curves, and of which neurons they are, with progress."""
     curves = results.tier_curves
@@ -596,7 +651,7 @@ def refused_text(sweep: ContextSweep) -> str:
         point = f"{context.neurons:,} neurons"
         if context.history_samples:
             point = f"{context.history_samples} samples"
-        condition = inputs_label(context.video, context.behavior)
+        condition = inputs_label(context.video, context.behavior, sweep.unread)
         asked.setdefault(point, set()).add(condition)
         if row.refusal:
             refused.setdefault((point, row.refusal), []).append(condition)
