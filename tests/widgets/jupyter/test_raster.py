@@ -91,6 +91,14 @@ def test_columns_are_painted_for_all_neurons(raster, raster_page, controller):
     assert (controller.state.mask.cells[5:8] == VISIBLE).all()
 
 
+def test_labels_of_the_rows_follow_a_mask_that_leaves_their_order(raster, raster_page, controller):
+    raster.order = "state"
+    controller.editor.apply_preset("video_behavior")
+    raster_page.wait_for("raster", lambda m, _: m["labels"] == [[20.0, "hidden\n→ target"]])
+    controller.editor.apply_preset("all_response_only")
+    raster_page.wait_for("raster", lambda m, _: m["labels"] == [[20.0, "visible"]])
+
+
 def test_rows_do_not_move_under_an_open_stroke(raster, raster_page, controller):
     raster.order = "state"
     raster_page.wait_for("raster", lambda m, _: "layout" in m)

@@ -250,6 +250,8 @@ class Raster(RecordPart):
             "handled": handled,
             **fields,
             "rows": self._revision,
+            # Not of the layout: another mask can name the same rows anew.
+            "labels": [[float(row), text] for row, text in cells.ticks],
             "marks": marks.rows,
             "span": marks.span,
             "span_colour": marks.colour,
@@ -271,7 +273,6 @@ def _layout(cells: Cells, rows: RasterRows, window: Window) -> dict[str, Any]:
         "stop": rows.stop,
         "size": rows.members.shape[0],
         "samples": cells.n_samples,
-        "ticks": [[float(row), text] for row, text in cells.ticks],
         "names": names_of(rows, window),
     }
 

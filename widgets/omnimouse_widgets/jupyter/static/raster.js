@@ -291,7 +291,7 @@ function rasterCells(item, { model, page, handlers, keys: panelKeys, statusOf })
     }
   }
   function drawRowAxis(context, box) {
-    for (const [row, text] of layout.ticks) {
+    for (const [row, text] of facts.labels) {
       const y = yOf(box, row);
       if (y < box.y || y > box.y + box.h) continue;
       context.fillStyle = TICK;
