@@ -75,6 +75,12 @@ def test_bars_and_points_are_the_scores_on_screen(view, controller):
     assert not len(view.spread.neurons)
 
 
+def test_a_mask_that_only_decodes_behaviour_scores_no_neuron(view, controller):
+    controller.requests.score_tier(True)
+    controller.editor.apply_preset("all_response_only")
+    assert "paint targets" in record.record(view)["histogram"].text
+
+
 def test_presses_and_drags_select_neurons(view, controller):
     (points,) = record.record(view)["scatter"].lines
     chosen = view.spread.neurons

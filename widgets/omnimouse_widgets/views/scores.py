@@ -286,7 +286,8 @@ def summary_text(
     if not len(spread.neurons):
         if results.freshness == "error":
             return failure_text(state, results)
-        is_due = no_score_text(state, results) == SCORING
+        # A mask that only decodes behaviour is scored, too, but none of its neurons.
+        is_due = no_score_text(state, results) == SCORING and state.open_mask.target.any()
         if is_due and (results.neuron_scores is None or not results.neuron_scores.tier):
             return SCORING
         return f"No neuron{among} has a score: paint targets, and choose a model"
