@@ -29,6 +29,7 @@ from omnimouse_model.live.models.finetune import FinetuneRequest
 from omnimouse_model.progress import STARTING
 from omnimouse_widgets.qt.style.controls import MenuBox
 from omnimouse_widgets.views.context.view import IN_WINDOW, OTHER, ContextView
+from omnimouse_widgets.views.repeats import RepeatsView
 from tests.app.windows import SIZE, wait_for_rest
 
 pytestmark = pytest.mark.gui
@@ -257,6 +258,42 @@ def test_the_reason_for_no_mark_is_whole_in_a_small_window(dock, monkeypatch, pr
         cut, shown = cut_texts(dock, "Context"), dock.panels["Context"].findChildren(QLabel)
         assert any(problem in getattr(one, "full_text", one.text()) for one in shown)
     view.changed.emit()
+    assert not cut
+
+
+def test_which_neurons_live_curves_have_is_whole_in_a_small_window(dock, monkeypatch):
+    bring_up_in_small_window(dock, "Context")
+    view = dock.panels["Context"].view
+    lines = (
+        "Test part, 104 of 172 windows",
+        "744 held-out neurons from all others · 2 of 3 selected",
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(ContextView, "status", lines)
+        view.changed.emit()
+        settle(0.5)
+        cut, shown = cut_texts(dock, "Context"), dock.panels["Context"].findChildren(QLabel)
+        assert {*lines} <= {getattr(one, "full_text", one.text()) for one in shown}
+    view.changed.emit()
+    assert not cut
+
+
+RELIABILITY = (
+    "Reliability: one repeat 0.33 [0.15, 0.51], mean 0.70 · oracle 0.19 (3 neurons, median)"
+)
+
+
+def test_the_reliability_of_repeats_is_whole_in_a_small_window(dock, monkeypatch):
+    bring_up_in_small_window(dock, "Repeats")
+    repeats, panel = dock.controller.repeats, dock.panels["Repeats"]
+    with monkeypatch.context() as patch:
+        # The small recording repeats no clip.
+        patch.setattr(RepeatsView, "_ceiling", lambda view: RELIABILITY)
+        repeats.changed.emit()
+        settle(0.5)
+        cut = cut_texts(dock, "Repeats")
+        assert panel.widgets["ceiling"].full_text == RELIABILITY
+    repeats.changed.emit()
     assert not cut
 
 

@@ -93,7 +93,7 @@ def test_curves_over_the_tier_replace_those_of_the_window(controller):
     assert names() == ["test part", "selected neurons"]
     evidence, asked = live_lines(controller.state, controller.results)
     assert evidence.startswith("Test part, ")
-    assert "1 of 2 selected, the others are no such targets" in asked
+    assert asked.endswith(" · 1 of 2 selected")
     assert "this window" not in asked
     for selection in ([int(visible[0])], []):
         controller.selection.select(selection)

@@ -48,7 +48,8 @@ def test_the_record_has_a_raster_the_means_and_the_frame_of_the_window(view, con
     assert [label for _, label in plot.ticks] == [f"{at:z.0f} s" for at in found.onset_s]
     assert plot.up_ticks[0][1] == "3\nneurons"
     assert items["clip"].value == "0"
-    assert items["ceiling"].text.endswith(" · repeat 1")
+    assert items["ceiling"].text.startswith("Reliability: one repeat ")
+    assert items["repeat"].text == f"repeat 1 of {len(found.onset_s)}"
     frame, start_s = items["window"], controller.state.window.start_s
     assert frame.x.min() == pytest.approx(max(start_s - found.onset_s[0], 0.0), abs=1e-6)
     assert frame.x.max() == pytest.approx(start_s + 2.0 - found.onset_s[0], abs=1e-6)

@@ -90,6 +90,8 @@ def row_table(
     assert titles is not None
     # After the view's own handler: the first rows of the new order are in view.
     titles.sortIndicatorChanged.connect(lambda *_: view.scrollToTop())
+    # Centred, a short title would be under its sort arrow.
+    titles.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
     rows.hide()
     # A fixed height: measuring 10,000 rows would take longer than drawing them.
     rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)

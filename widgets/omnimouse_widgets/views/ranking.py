@@ -317,7 +317,7 @@ def curve_plot(
         VIEWS["curves"][1],
         tuple(lines),
         AXES[axis],
-        f"{curve.metric}, {curve.unit}",
+        curve.unit,  # the line above names the metric, for which a low plot has no room
         tuple((tick, f"{tick:z,.0f}") for tick in ticks),
         (float(np.mean(curve.baseline[heldout])), "from scratch"),
         is_log=True,

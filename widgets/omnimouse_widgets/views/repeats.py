@@ -79,9 +79,18 @@ class RepeatsView(OfController):
     def _items(self) -> Sequence[record.Item | record.Row]:
         text = self._ceiling()
         tip = f"{text}\n{CEILING_TIP}" if text else ""
-        ceiling = record.Text("ceiling", text, tip=tip, is_line=True)
-        head: tuple[record.Item, ...] = (*self._choices(), *self._steps(), ceiling)
-        return [record.Row("head", head, wide="ceiling"), self._content(), self._window()]
+        head: tuple[record.Item, ...] = (
+            *self._choices(),
+            *self._steps(),
+            record.Text("repeat", self._place(), is_line=True),
+        )
+        return [
+            record.Row("head", head, wide="repeat"),
+            # A line of its own: beside the buttons, half of it would be cut.
+            record.Text("ceiling", text, "quiet", tip, is_line=True),
+            self._content(),
+            self._window(),
+        ]
 
     def _choices(self) -> tuple[record.Choice, ...]:
         clips, current = self._clips.clips, self._clips.clip
@@ -122,9 +131,13 @@ class RepeatsView(OfController):
         repeats, session = self._clips.responses, self._state.session
         if repeats is None or session is None:
             return ""
-        text = reliability_text(repeats, str(session.units.names[repeats.neurons[0]]))
-        number = self._clips.repeat
-        return text if number is None else f"{text} · repeat {number + 1}"
+        return reliability_text(repeats, str(session.units.names[repeats.neurons[0]]))
+
+    def _place(self) -> str:
+        repeats, number = self._clips.responses, self._clips.repeat
+        if repeats is None or number is None:
+            return ""
+        return f"repeat {number + 1} of {len(repeats.onset_s)}"
 
     def _content(self) -> record.Plot:
         repeats, session = self._clips.responses, self._state.session
@@ -289,8 +302,7 @@ def reliability_text(repeats: ClipRepeats, name: str = "") -> str:
         for values in (repeats.cc_max, repeats.single_trial_max, repeats.oracle)
     )
     one = f"{single}{interval_text(repeats)}"
-    n_repeats = len(repeats.onset_s)
-    return f"Reliability of {n_repeats} repeats: one {one}, mean {top} · oracle {oracle} ({scope})"
+    return f"Reliability: one repeat {one}, mean {top} · oracle {oracle} ({scope})"
 
 
 def interval_text(repeats: ClipRepeats) -> str:

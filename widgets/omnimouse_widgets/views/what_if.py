@@ -49,7 +49,7 @@ from omnimouse_widgets.views.text.model import (
     NO_VIDEO,
     half_text,
 )
-from omnimouse_widgets.views.text.units import bar_height
+from omnimouse_widgets.views.text.units import bar_height, bar_text
 from omnimouse_widgets.views.time import cursor_block, move_cursor
 from omnimouse_widgets.views.traces import least_span, predicted_of
 
@@ -106,9 +106,9 @@ DIMMED: Final = 0.45
 """Brightness of hidden frames, as in the stimulus panel."""
 
 
-def _shift_setting(name: str, label: str, help_text: str, most: Any) -> Any:
+def _shift_setting(name: str, label: str, unit: str, help_text: str, most: Any) -> Any:
     return setting(
-        label, help_text, 0,
+        label, help_text, 0, unit=unit,
         low=lambda view: -most(view.spec), high=lambda view: most(view.spec),
         initial=lambda view: getattr(view.shift, name),
         apply=lambda value, view: view.put_shift(replace(view.shift, **{name: value})),
@@ -165,14 +165,15 @@ class EditSettings:
     right: int = _shift_setting(
         "right",
         "Shift →",
+        "px",
         "Pixels to the right",
         lambda spec: spec.video.width if spec.video else 0,
     )
     down: int = _shift_setting(
-        "down", "Shift ↓", "Pixels down", lambda spec: spec.video.height if spec.video else 0
+        "down", "Shift ↓", "px", "Pixels down", lambda spec: spec.video.height if spec.video else 0
     )
     later: int = _shift_setting(
-        "later", "Delay", "Frames of the video later", lambda spec: spec.n_frames
+        "later", "Delay", "frames", "Frames of the video later", lambda spec: spec.n_frames
     )
     part: str = setting(
         "Where",
@@ -522,7 +523,7 @@ class WhatIfView(OfController):
     def _rows(self) -> Sequence[record.Item]:
         rows = tuple(self.traces())
         return [
-            record.Legend("legend", SIGNS),
+            record.Legend("legend", (*SIGNS, ("┃", palette.AXIS, bar_text(self._state.spec)))),
             record.Traces(
                 "traces",
                 "Predictions without and with the edits",

@@ -102,11 +102,11 @@ class StimulusEdits:
     def remove(self, *places: Place) -> None:
         """Remove the edits at some places."""
         others = [edit for edit in self.edits if place_of(edit) not in places]
-        self.set(others, "What if: as recorded")
+        self.set(others, "What if: recorded")
 
     def reset(self) -> None:
         """Remove all edits."""
-        self.set((), "What if: as recorded")
+        self.set((), "What if: reset")
 
     def set(self, edits: Iterable[Edit], name: str = "What if") -> None:
         """Replace all edits, sorted in the order of application."""

@@ -700,7 +700,7 @@ def _selected_text(curves: TierCurves, selection: tuple[int, ...]) -> str:
     n = len(selection)
     if n_curves == n:
         return f"{n} selected" if n else ""
-    return f"{n_curves} of {n} selected, the others are no such targets"
+    return f"{n_curves} of {n} selected"
 
 
 def no_curve_text(results: Results) -> str:
