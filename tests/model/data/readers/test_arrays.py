@@ -292,6 +292,13 @@ def test_areas_may_be_numbers_and_filled_up_with_spaces(stored, names):
     check_session(session_arrays(area=stored), {"units.area": names}, {"left_out_stream": None})
 
 
+@pytest.mark.parametrize(("per_um", "is_told"), [(1.0, False), (1e-3, True), (1e-6, True)])
+def test_positions_in_another_unit_are_told(per_um, is_told):
+    places = np.random.default_rng(4).uniform(0, 600, (N, 3)) * per_um
+    told = {"small_field": "are they in mm or meters?" if is_told else None}
+    check_session(session_arrays(xyz_um=places), {}, told)
+
+
 def test_responses_wider_than_any_store_are_read_as_float64(tmp_path):
     wide = np.random.default_rng(0).random((600, 4)).astype(np.longdouble)
     np.savez(tmp_path / "a.npz", responses=wide, rate_hz=30.0)

@@ -36,6 +36,9 @@ from omnimouse_model.storage.files import (
 )
 from omnimouse_model.storage.tables import csv_lines
 
+_LEAST_SPAN_UM = 3.0
+"""Less than this lies between no four neurons."""
+
 
 def make_units(
     responses: Signal,
@@ -66,6 +69,14 @@ def make_units(
         xyz_um = np.full((n, 3), np.nan)
     if xy_px is None:
         xy_px = np.full((n, 2), np.nan) if roi is None else roi.centroids()
+    # NaN, which no comparison is true of, where no position is known.
+    span_um = np.fmax.reduce(np.fmax.reduce(xyz_um) - np.fmin.reduce(xyz_um))
+    if n > 3 and 0 < span_um < _LEAST_SPAN_UM:
+        notes.warn(
+            "small_field",
+            f"the positions of {n} neurons lie within {span_um:.3g} µm: are they in mm or meters? "
+            "They are drawn as stored (store µm, or the unit in which they are)",
+        )
     return Units(
         unit_id=np.arange(n) if unit_id is None else unit_id.astype(np.int64),
         area=area,
