@@ -19,6 +19,7 @@ from omnimouse_widgets.views.record import (
     Image,
     Legend,
     Line,
+    Message,
     Overlay,
     Polar,
     Raster,
@@ -172,6 +173,15 @@ def test_marks_leave_their_old_place_if_something_is_painted_in_between(panel, q
     for place in (1.0, 3.0):
         spot = canvas_position(plot.canvas, plot.box, place, place)
         assert painted.region.contains(spot.toPoint()), place
+
+
+def test_a_message_in_the_place_of_a_plot_has_no_mark(panel):
+    plot = panel.plots["plot"]
+    shown, frame = plot.shown, plot.overlays["frame"]
+    plot.show(Message("plot", "Plot", "No clip was shown twice"))
+    assert not frame.isVisible()
+    plot.show(shown)
+    assert frame.isVisible()
 
 
 def test_marks_move_and_what_is_under_them_is_not_drawn_again(panel, view, redraw):

@@ -103,6 +103,9 @@ class RecordPlot:
         self.items, self._names = kept, []
         self.plot.setTitle(plot.title or None, color=plot_style.TEXT, size="8pt")
         self.message.show(plot.text if isinstance(plot, record.Message) else "")
+        # A message can stand in the place of another recording's plot.
+        for item in self.overlays.values():
+            item.setVisible(not isinstance(plot, record.Message))
         for side in ("left", "bottom"):
             self.plot.showAxis(side, isinstance(plot, record.Curves))
         self.box.setAspectLocked(isinstance(plot, (record.Polar, record.Image)))
