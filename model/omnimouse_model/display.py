@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import import_module
+from math import floor, inf, log10
 from typing import TYPE_CHECKING, Any
 
 from omnimouse_model.errors import ExportError, without_controls
@@ -108,6 +109,25 @@ def interval_text(value: float, low: float, high: float) -> str:
         return "–"
     interval = "" if low != low else f" (95 % {low:z.3f} to {high:z.3f})"
     return f"{value:z.3f}{interval}"
+
+
+def difference_text(value: float, half_width: float) -> str:
+    """Return a difference with half of its 95 % interval, by which its digits are chosen.
+
+    Two digits of that half are shown: with fewer, `+0.02 ± 0.02` does not tell whether the
+    interval contains 0.
+
+    Examples
+    --------
+    >>> from omnimouse_model.display import difference_text
+    >>> difference_text(0.0214, 0.0183), difference_text(0.214, 0.183)
+    ('+0.021 ± 0.018', '+0.21 ± 0.18')
+    """
+    if value != value:  # NaN
+        return "–"
+    is_known = 0 < half_width < inf
+    digits = min(max(1 - floor(log10(half_width)), 2), 4) if is_known else 2
+    return f"{value:+z.{digits}f}" + (f" ± {half_width:.{digits}f}" if is_known else "")
 
 
 def count(n: int, noun: str) -> str:

@@ -8,7 +8,7 @@ import pandas
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.display import data_frame, printable
+from omnimouse_model.display import data_frame, difference_text, printable
 from omnimouse_model.errors import (
     AnalysisFileError,
     CheckpointError,
@@ -31,6 +31,21 @@ def results(session):
     )
     prediction = predictor.predict(window, mask)
     return {type(v).__name__: v for v in (mask, window, prediction, scores, sweep)}
+
+
+@pytest.mark.parametrize(
+    ("value", "half_width", "text"),
+    [
+        (0.0214, 0.0183, "+0.021 ± 0.018"),
+        (-0.0214, 0.183, "-0.02 ± 0.18"),
+        (0.00123, 0.00046, "+0.0012 ± 0.0005"),
+        (-1e-9, 1.8, "+0.00 ± 1.80"),
+        (0.0214, np.nan, "+0.02"),
+        (np.nan, np.nan, "–"),
+    ],
+)
+def test_a_difference_has_the_digits_of_its_interval(value, half_width, text):
+    assert difference_text(value, half_width) == text
 
 
 def test_text_and_html_are_short_and_without_arrays_and_colours(results):

@@ -8,6 +8,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorSpec
+from omnimouse_model.display import difference_text
 from omnimouse_model.evaluation.results import BehaviorScore
 from omnimouse_model.evaluation.running_score import decode_scores
 from omnimouse_model.live.controller import OfController
@@ -140,10 +141,10 @@ class BehaviorView(OfController):
                 row += [_value_text(column.get(name)), _gain_text(now.get(name), column.get(name))]
             rows.append(tuple(row))
         evidence = evidence_of(self._results)
-        note = f"r {evidence}; intervals are paired over windows" if all(columns) else UNSCORED
+        note = f"r {evidence}; ± is half of the 95 % interval, paired over windows"
         return [
             record.Table("pins", PINS_LABEL, tuple(titles), tuple(rows)),
-            record.Text("pins_note", note),
+            record.Text("pins_note", note if all(columns) else UNSCORED),
         ]
 
     def _set_mode(self, mode: str) -> None:
@@ -175,14 +176,11 @@ def _value_text(score: BehaviorScore | None) -> str:
 
 
 def _gain_text(now: BehaviorScore | None, pinned: BehaviorScore | None) -> str:
-    """Return e.g. `+0.05 [0.02, 0.08]`."""
+    """Return e.g. `+0.051 ± 0.032`."""
     if now is None or pinned is None:
         return "–"
     gain = now.gain(pinned)
-    if not np.isfinite(gain.value):
-        return "–"
-    interval = f" [{gain.low:z.2f}, {gain.high:z.2f}]" if np.isfinite(gain.low) else ""
-    return f"{gain.value:+z.2f}{interval}"
+    return difference_text(gain.value, gain.half_width)
 
 
 def behavior_rows(state: LiveState, results: Results, pins: Pins) -> list[Trace]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import inputs_label
 from omnimouse_model.data.session import Window
+from omnimouse_model.display import difference_text
 from omnimouse_model.evaluation.results import POOLED
 from omnimouse_model.evaluation.tier_score import (
     TierScore,
@@ -19,7 +20,6 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET, Mask, scored_cells
 from omnimouse_model.metrics import Metric
-from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_model.predict.predictor import Needs, is_served
 from omnimouse_widgets.views.text.model import MEANINGS, model_name
 from omnimouse_widgets.views.text.units import channel_text
@@ -276,12 +276,4 @@ def _gain_text(found: TierScore, baseline: TierScore | None, name: str) -> str:
         return ""
     # The baseline may be some batches behind.
     windows = "" if n_windows == found.n_windows else f" ({n_windows} windows)"
-    return f"{_gain_number(gain)} over {name}{windows}"
-
-
-def _gain_number(gain: Estimate) -> str:
-    half = gain.half_width
-    # A small gain would be rounded away.
-    digits = 3 if half < 0.005 else 2
-    spread = f" ± {half:z.{digits}f}" if np.isfinite(half) else ""
-    return f"{gain.value:+z.{digits}f}{spread}"
+    return f"{difference_text(gain.value, gain.half_width)} over {name}{windows}"
