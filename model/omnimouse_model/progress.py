@@ -28,8 +28,13 @@ LEAST_REPORTS = 8
 """Reports from which a pace is taken; some contain a validation, and take longer."""
 DELAY_S = 1.0
 """Work that ends sooner shows no bar."""
+BEAT_S = 1.0
+"""Time after which a bar shows that the work goes on, also without a report: a model is loaded, or
+one piece of the work takes long."""
+LOADING = "preparing"
 SHARE_FORM = "{l_bar}{bar}| [{elapsed}<{remaining}]"
 STARTING = "finding start values"
+RESUMING = "loading the saved weights"
 TRAINING = "training"
 SAVING = "writing the result"
 """Descriptions of the steps of a training; only of `TRAINING`, steps are counted."""
@@ -162,7 +167,7 @@ class LimitedJob:
 
     def progress(self, done: int | float, total: int | float, step: str = "") -> None:
         """Count the steps from the first report on, and pass it on."""
-        if step not in (STARTING, SAVING):
+        if step not in (STARTING, RESUMING, SAVING):
             self._first = done if self._first is None else self._first
             self.is_reached = done - self._first >= self._steps
             # What is left is what this job does.
@@ -327,9 +332,22 @@ def _bar(unit: str) -> Iterator[Job]:
     # Without a delay, a widget shows itself at once.
     least_s = 1e-9 if is_widget else 0.0
     start_s = time.monotonic()
+    lock, is_over = threading.Lock(), threading.Event()
 
     def report(done: int | float, total: int | float, step: str) -> None:
-        nonlocal bar, shown
+        with lock:
+            draw(done, total, step)
+
+    def beat() -> None:
+        while not is_over.wait(BEAT_S):
+            with lock:
+                if bar is None:
+                    draw(0, 1, LOADING)
+                show()
+                bar.refresh()
+
+    def draw(done: int | float, total: int | float, step: str) -> None:
+        nonlocal bar
         # A notebook's bar keeps its total: a step with another one has another bar.
         if bar is None or bar.total != total:
             close()
@@ -343,7 +361,12 @@ def _bar(unit: str) -> Iterator[Job]:
             bar.displayed = True
         bar.set_description_str(step, refresh=False)
         bar.update(done - bar.n)
-        if shown is None and is_widget and time.monotonic() - start_s >= DELAY_S:
+        if time.monotonic() - start_s >= DELAY_S:
+            show()
+
+    def show() -> None:
+        nonlocal shown
+        if shown is None and is_widget:
             shown = import_module("IPython.display").display(bar.container, display_id=True)
 
     def close() -> None:
@@ -354,9 +377,13 @@ def _bar(unit: str) -> Iterator[Job]:
             shown.update({}, raw=True)
             shown = None
 
+    beats = threading.Thread(target=beat, name="progress", daemon=True)
+    beats.start()
     try:
         yield CallbackJob(report, tell=tqdm.write)
     finally:
+        is_over.set()
+        beats.join()
         close()
 
 

@@ -2,6 +2,8 @@
 
 import io
 import sys
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -49,6 +51,26 @@ def test_a_terminal_gets_a_bar_that_is_cleared(monkeypatch):
         job.progress(4, 4, "last")
     assert "window" in terminal.getvalue()
     assert not terminal.getvalue().split("\r")[-1].strip()
+
+
+def test_work_that_reports_nothing_shows_that_it_goes_on(monkeypatch):
+    terminal = bar_at_once(monkeypatch)
+    monkeypatch.setattr(progress, "BEAT_S", 0.01)
+
+    def wait_for(text):
+        until_s = time.monotonic() + 10
+        while text not in terminal.getvalue():
+            assert time.monotonic() < until_s, terminal.getvalue()
+            time.sleep(0.01)
+
+    with shown_job(None) as job:
+        wait_for("preparing:   0%")
+        job.progress(1, 4, "first")
+        n_drawn = terminal.getvalue().count("first")
+        while terminal.getvalue().count("first") <= n_drawn:  # one long piece
+            time.sleep(0.01)
+    assert not terminal.getvalue().split("\r")[-1].strip()
+    assert not [one for one in threading.enumerate() if one.name == "progress"]
 
 
 def test_a_share_is_a_percentage_without_digits_of_its_own(monkeypatch):

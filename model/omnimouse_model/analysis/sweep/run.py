@@ -42,7 +42,7 @@ from omnimouse_model.inference.registry import resolve_predictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
 from omnimouse_model.predict.predictor import Predictor, fits_of
-from omnimouse_model.progress import QUIET, CallbackJob, Job, shown_job
+from omnimouse_model.progress import QUIET, CallbackJob, Job, shows_progress
 
 
 # -- cells (planned rows) of a sweep, and their evaluation in one pass ----------------
@@ -176,6 +176,7 @@ CELLS_TOGETHER = 16
 """Rows per pass over many windows; bounds memory, and the loss on interruption."""
 
 
+@shows_progress
 def context_sweep(
     predictor: "Model",
     sessions: "Sessions",
@@ -197,7 +198,7 @@ def context_sweep(
     scheduler: str | None = None,
     device: str = "auto",
     connect: Collection[str] = (),
-    job: Job | None = None,
+    job: Job = QUIET,
     on_part: Callable[[ContextSweep], None] = lambda sweep: None,
 ) -> ContextSweep:
     """Score a predictor as a function of context, on the same targets.
@@ -321,32 +322,31 @@ def context_sweep(
     _check_names(recordings)
     for history in plan.history_samples:
         check_history(history, predictor.needs.spec)
-    with shown_job(job) as shown:
-        run = _Run(predictor, plan, recordings, shown)
-        # A file of an older version may have planned more: its other rows can be finished.
-        if results is None or not Path(results).exists():
-            _check_pool(run.cells.values())
-        file = None
-        if results is not None:
-            definition = _definition(predictor, plan, recordings)
-            unread = unread_inputs(predictor.needs)
-            notes = {**(about or {}), **({UNREAD: unread} if unread else {})}
-            file = ResultsFile(SWEEP, Path(results), definition, notes)
-            # Only rows whose key matches a planned cell: a recording may have changed.
-            run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
-        model = TaskPredictor.of(source, device, predictor, scheduler, connect)
-        for part in run.parts(model, scheduler):
-            if file is not None:
-                for key, row in part.items():
-                    file.add(key, row)
-            run.rows |= part
-            on_part(run.sweep)
+    run = _Run(predictor, plan, recordings, job)
+    # A file of an older version may have planned more: its other rows can be finished.
+    if results is None or not Path(results).exists():
+        _check_pool(run.cells.values())
+    file = None
+    if results is not None:
+        definition = _definition(predictor, plan, recordings)
+        unread = unread_inputs(predictor.needs)
+        notes = {**(about or {}), **({UNREAD: unread} if unread else {})}
+        file = ResultsFile(SWEEP, Path(results), definition, notes)
+        # Only rows whose key matches a planned cell: a recording may have changed.
+        run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
+    model = TaskPredictor.of(source, device, predictor, scheduler, connect)
+    for part in run.parts(model, scheduler):
+        if file is not None:
+            for key, row in part.items():
+                file.add(key, row)
+        run.rows |= part
+        on_part(run.sweep)
     reasons = {row.refusal for row in run.sweep.rows}
     if reasons and "" not in reasons:
         warnings.warn(
             f"{predictor.predictor_id} answers none of these contexts: "
             f"{'; '.join(sorted(reasons))}",
-            stacklevel=2,
+            stacklevel=3,
         )
     return run.sweep
 
