@@ -63,8 +63,9 @@ SELECTED, MASK, ALL, AREA, GROUP = "selected", "of the mask", "all", "area ", "g
 PAINTED: Final = "visible neurons"
 """Name of the source of the neurons that the mask shows, while they have no other."""
 WINDOWS: Final = 60
-"""Windows that are read by default."""
-DRAWS: Final = 3
+"""Windows that are read by default: few, so that the answer comes in seconds."""
+DRAWS: Final = 5
+"""Draws of areas, as in `om.area_matrix`."""
 SUFFIXES: Final[dict[Question, str]] = {
     "sources": ".sources.jsonl",
     "informants": ".informants.jsonl",

@@ -2,11 +2,13 @@
 
 import csv
 from dataclasses import replace
+from inspect import signature
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import omnimouse_model as om
 import omnimouse_model.analysis.sweep.live_sweep as live_sweep_module
 from omnimouse_model.analysis.sweep.contexts import Context, SweepPlan
 from omnimouse_model.analysis.sweep.live_sweep import asked_neurons
@@ -25,6 +27,7 @@ from tests.predictors import NoisyPredictor, open_controller
 
 SELECTED = [3, 11, 30]
 FORM = {"neurons": "0, 8", "history": "0, 10", "draws": "2", "windows": "2", "name": "mine"}
+FORM |= {"video": (True, False), "behavior": (True, False)}
 
 
 @pytest.fixture
@@ -187,6 +190,14 @@ def test_a_sweep_asks_what_the_mask_or_the_form_says(view, controller, session):
     assert "No neuron is selected" in items["start"].refusal
     fill(view, targets="all others", neurons=" ", history=" ")
     assert "needs neurons" in record.record(view)["estimate"].text
+
+
+def test_the_form_of_a_sweep_begins_with_the_defaults_of_the_library(view, controller):
+    defaults = {name: one.default for name, one in signature(om.context_sweep).parameters.items()}
+    plan = view.form.read().plan(controller.state)
+    assert plan.seeds == tuple(range(defaults["seeds"]))
+    for name in ("video", "behavior", "tier", "max_windows", "grid"):
+        assert getattr(plan, name) == defaults[name], name
 
 
 def test_a_mask_that_shows_nothing_or_its_targets_alone_gives_a_reason(view, controller):

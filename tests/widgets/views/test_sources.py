@@ -281,11 +281,11 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
 def test_a_matrix_of_some_draws_says_of_how_many(view, controller):
     sources, said = controller.sources, []
     sources.set(question="areas", windows=12)
-    assert record(view)["cost"].text.startswith("3 draws × 5 masks × 12 windows")
+    assert record(view)["cost"].text.startswith("5 draws × 5 masks × 12 windows")
     sources.measured.connect(lambda: said.append(record(view)["found"].text))
     sources.changed.connect(lambda: said.append(record(view)["cost"].text))
     press(view, "run")
-    assert any(text.startswith("So far, 1 of 3 draws: ") for text in said)
+    assert any(text.startswith("So far, 1 of 5 draws: ") for text in said)
     assert not record(view)["found"].text.startswith("So far")
     assert not any("%" in text for text in said if "target" in text)
 

@@ -1,5 +1,8 @@
 """Settings of a sweep over context in the background: defaults, ranges and choices.
 
+Inputs, draws, windows and part begin as those of `om.context_sweep` and `omnimouse sweep`, so that
+the same question has the same numbers.
+
 Functions of the settings receive the `LiveState`.
 """
 
@@ -28,7 +31,7 @@ ONLY_TARGETS: Final = (
 )
 MASK, OTHERS, SELECTED = "of the mask", "all others", "selected"
 """Targets or pools that are no areas."""
-_BOTH: Final = (True, False)
+_WITH: Final = (True,)
 
 
 def _usual_history(state: LiveState) -> tuple[int, ...]:
@@ -145,8 +148,8 @@ def _tiers(state: LiveState) -> Options:
 
 def _inputs(has_input: bool) -> Options:
     choices = (
-        (_BOTH, "both", "One curve with it and one without"),
-        ((True,), "with", "Visible to the model"),
+        (_WITH, "with", "Visible to the model"),
+        ((True, False), "both", "One curve with it and one without"),
         ((False,), "without", "Hidden from the model"),
     )
     return choices if has_input else choices[2:]
@@ -197,14 +200,14 @@ class SweepSettings:
     video: tuple[bool, ...] = setting(
         "Video",
         "Video as input",
-        _BOTH,
+        _WITH,
         options=lambda state: _inputs(_has_video(state)),
         refusal=lambda state: "" if _has_video(state) else "The recording has no video",
     )
     behavior: tuple[bool, ...] = setting(
         "Behaviour",
         "Behaviour as input",
-        _BOTH,
+        _WITH,
         options=lambda state: _inputs(_has_behavior(state)),
         refusal=lambda state: "" if _has_behavior(state) else "The recording has no behaviour",
     )
@@ -218,7 +221,7 @@ class SweepSettings:
     windows: int | None = setting(
         "Windows",
         "Maximum number of windows, spread over the part; empty for all",
-        32,
+        None,
         low=1,
         empty="all",
     )
