@@ -267,7 +267,7 @@ def _validation(facts: dict[str, float]) -> str:
     others = (
         *("validation", "loss", "step", "seconds", "lr", "session_lr", "waited_s"),
         *("response_loss", "behavior_loss", "windows", "tokens"),
-        *("windows_per_s", "tokens_per_s"),
+        *("windows_per_s", "tokens_per_s", "scored_windows", "scored_neurons"),
     )
     scores = {name: value for name, value in facts.items() if name not in others}
     text = "  ".join(f"{name} {value:z.3f}" for name, value in scores.items())

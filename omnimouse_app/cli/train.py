@@ -305,7 +305,7 @@ def _print_result(out: Path, session: str, options: str, as_json: bool) -> None:
             # Row 0 of the log was scored before the first training step.
             _scores(rows[0], best, about),
             as_json=as_json,
-            title=f"held-out windows, {about['unit']} before and after",
+            title=f"{_scored_text(about)}, {about['unit']} before and after",
             columns=("name", "before", "value"),
         )
     elif as_json:
@@ -318,6 +318,18 @@ def _print_result(out: Path, session: str, options: str, as_json: bool) -> None:
         f'to use it: omnimouse app {session}{options} --model {out}, or om.load_predictor("{out}")',
         err=True,
     )
+
+
+def _scored_text(about: Mapping[str, Any]) -> str:
+    """Return over what the held-out scores are; a result of an older version does not say."""
+    from omnimouse_model.display import count
+    from omnimouse_model.training.metrics_log import SCORED_NEURONS, SCORED_WINDOWS
+
+    if SCORED_WINDOWS not in about:
+        return "held-out windows"
+    neurons = about.get(SCORED_NEURONS)
+    text = count(about[SCORED_WINDOWS], "held-out window")
+    return text if neurons is None else f"{text} of {count(neurons, 'neuron')}"
 
 
 def _print_training(about: Mapping[str, Any]) -> None:
@@ -338,9 +350,11 @@ def _scores(
 ) -> "list[dict[str, Any]]":
     """Return one row per scored condition, the mean first."""
     from omnimouse_model.training.loop import SUMMARY
+    from omnimouse_model.training.metrics_log import SCORED_NEURONS, SCORED_WINDOWS
 
-    # The log also has times; only conditions have a score before and after.
-    names = [SUMMARY, *(c for c in before if c not in ("step", "seconds", SUMMARY))]
+    # The log also has times and counts; only conditions have a score before and after.
+    others = ("step", "seconds", SCORED_WINDOWS, SCORED_NEURONS, SUMMARY)
+    names = [SUMMARY, *(c for c in before if c not in others)]
     return [
         # The card holds the unit, and as "before" the mean alone.
         {**about, "name": name, "value": after[name], "before": before[name]}

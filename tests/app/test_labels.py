@@ -203,7 +203,10 @@ def test_a_sweep_that_waits_cuts_no_text_in_a_small_window(dock, tmp_path):
     assert not cut
 
 
-EXPECTED = "at least 12 min, as this processor is busy, for a recording like the demo's"
+EXPECTED = (
+    "at least 12 min for a recording like the demo's: other work on this processor can make it "
+    "ten times as long or more"
+)
 
 
 UNSAID = "where the recording 90009-1-1 of neurons_of is"
@@ -216,6 +219,7 @@ UNSAID = "where the recording 90009-1-1 of neurons_of is"
         (True, None, f"in all {EXPECTED}"),
         (False, None, "omnimouse finetune … --out my_mouse"),
         (False, None, "Weights in the folder my_mouse"),
+        (False, 1.0, "Use current weights makes no further step."),
     ],
 )
 def test_what_a_fine_tuning_says_is_whole_in_a_small_window(
@@ -223,7 +227,8 @@ def test_what_a_fine_tuning_says_is_whole_in_a_small_window(
 ):
     finetuning, session = dock.controller.finetuning, dock.controller.state.session
     bring_up_in_small_window(dock, "Fine-tuning")
-    more = {"expected": EXPECTED} if runs else {"unsaid": UNSAID}
+    is_unsaid = left_s is None
+    more = {"expected": EXPECTED} if runs else {"unsaid": UNSAID if is_unsaid else ""}
     finetuning._start_from(FinetuneRequest("demo", session, tmp_path / "my_mouse", **more))
     with monkeypatch.context() as patch:
         if runs:

@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -58,6 +59,8 @@ class Arguments:
     device: str = "auto"
     settings: Mapping[str, Any] | None = None
     is_fit: bool = False
+    is_reached: bool = False
+    """Only the result is written, from the last save: without a further step."""
 
 
 def spawn_finetune(
@@ -164,11 +167,18 @@ def _run(
     arguments: Arguments, send: Callable[[str, Any], None], stopped: Callable[[], bool]
 ) -> None:
     from omnimouse_model.analysis.fit import finetune, fit_on_record
+    from omnimouse_model.training.checkpoints import saved_step
     from omnimouse_model.training.metrics_log import FILE, log_rows
 
+    settings, last = dict(arguments.settings or {}), inf
+    # Of a fit, 0 steps are all.
+    is_reached = arguments.is_reached and not arguments.is_fit
+    if is_reached and (saved := saved_step(arguments.out)) >= 0:
+        # After a kill, the log has steps that no save has, and that would be trained again.
+        last = settings["steps"] = min(settings["steps"], saved)
     # A resumed run first sends what it already has, for the curve on screen.
     if (arguments.out / FILE).exists():
-        send("rows", list(log_rows(arguments.out / FILE)))
+        send("rows", [row for row in log_rows(arguments.out / FILE) if row["step"] <= last])
     call = fit_on_record if arguments.is_fit else finetune
     threads = ThreadsByLoad()
 
@@ -183,7 +193,7 @@ def _run(
         device=arguments.device,
         on_step=lambda step, row: send_now("rows", [row]),
         job=CallbackJob(lambda *progress: send_now("progress", progress), stopped),
-        **(arguments.settings or {}),
+        **settings,
     )
 
 

@@ -13,7 +13,7 @@ import platform
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, StoppedError
+from omnimouse_model.evaluation.results import BehaviorScore, Score
 from omnimouse_model.predict.checkpoint_file import (
     FINISHED,
     TRAINED,
@@ -37,14 +38,28 @@ from omnimouse_model.predict.checkpoint_file import (
 )
 from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import QUIET, SAVING, STARTING, TRAINING, Job, shows_progress
+from omnimouse_model.progress import (
+    QUIET,
+    RESUMING,
+    SAVING,
+    STARTING,
+    TRAINING,
+    Job,
+    shows_progress,
+)
 from omnimouse_model.storage.journal import check_own
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.storage.write import sole_writer, writing
-from omnimouse_model.training.checkpoints import BEST, MODEL, saved_state, write_state
+from omnimouse_model.training.checkpoints import BEST, MODEL, saved_state, saved_step, write_state
 from omnimouse_model.training.config import RunSettings, TransferOptions, run_record
 from omnimouse_model.training.distributed import Team, current_team, local_device
-from omnimouse_model.training.metrics_log import FILE, MetricsLog, log_rows
+from omnimouse_model.training.metrics_log import (
+    FILE,
+    SCORED_NEURONS,
+    SCORED_WINDOWS,
+    MetricsLog,
+    log_rows,
+)
 from omnimouse_model.training.sessions import (
     TrainingSession,
     check_unknown,
@@ -223,7 +238,7 @@ class TrainingRun(ABC):
         origin: Checkpoint = predictor.checkpoint()
         config, source = cls.of_transfer(origin, session, options)
         start, steps = cls.origin_of(origin, source, options, job)
-        job.progress(0.0, 1.0, STARTING)
+        job.progress(0.0, 1.0, STARTING if saved_step(out) < 0 else RESUMING)
         device = resolve_device(job.device)
         train(cls, config, [source], out, device=device, origin=start, job=steps)
         best = cls.checkpoint.read(checkpoint_file(out, TRAINED))
@@ -254,6 +269,7 @@ class TrainingRun(ABC):
             # Step 0 is the validation before training (`loop`).
             "before": rows[0].get(SUMMARY) if rows[0]["step"] == 0 else None,
             "validation": best.card.get("validation"),
+            **{k: int(rows[0][k]) for k in (SCORED_WINDOWS, SCORED_NEURONS) if k in rows[0]},
             "minutes": round(rows[-1]["seconds"] / 60, 1),
         }
         # Other sessions remain valid only with an unchanged core.
@@ -382,7 +398,10 @@ class TrainingRun(ABC):
 
     @abstractmethod
     def scores(self) -> dict[str, float]:
-        """Return the scores of validation; `SUMMARY` selects the best weights."""
+        """Return the scores of validation, of which `SUMMARY` selects the best weights.
+
+        With `scored_over`, or of what they are if not of windows.
+        """
 
     def model(self, folder: Path) -> Checkpoint:
         """Return the weights of this step; the states of all ranks are in `folder`."""
@@ -544,6 +563,21 @@ def _has_ended(training: TrainingRun) -> bool:
     has_score = run.best[0] > float("-inf")
     is_flat = patience is not None and has_score and run.step - run.best[1] >= patience
     return run.step >= settings.total_steps or is_flat
+
+
+def scored_over(scores: Iterable[Score | BehaviorScore]) -> dict[str, float]:
+    """Return over how many windows and neurons the scores of a validation are, for its row.
+
+    Conditions of one session have the same windows; those of several sessions add up.
+    """
+    windows: dict[str, int] = {}
+    neurons: dict[str, int] = {}
+    for one in scores:
+        windows[one.session] = max(one.n_windows, windows.get(one.session, 0))
+        if isinstance(one, Score):
+            neurons[one.session] = max(one.n_neurons, neurons.get(one.session, 0))
+    counts = {SCORED_WINDOWS: windows, SCORED_NEURONS: neurons}
+    return {name: float(sum(of.values())) for name, of in counts.items() if of}
 
 
 def _validate(training: TrainingRun, row: dict[str, float]) -> bool:

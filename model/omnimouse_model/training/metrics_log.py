@@ -12,6 +12,8 @@ from omnimouse_model.storage.journal import append_line, cut_lines, lines_after,
 OnStep = Callable[[int, dict[str, float]], None]
 FILE = "metrics.jsonl"
 EVENTS = "tensorboard"
+SCORED_WINDOWS, SCORED_NEURONS = "scored_windows", "scored_neurons"
+"""Keys of the windows (or trials) and neurons over which scores are; of a decoder, no neurons."""
 
 
 class MetricsLog:

@@ -19,6 +19,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError, StoppedError
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.families.omnimouse.context_part import STEP, fit_context
+from omnimouse_model.live.models.finetune import finetuned_in
 from omnimouse_model.predict.checkpoint_file import ABOUT, read_about, weights_hash
 from omnimouse_model.progress import SAVING, STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import last_state, saved_step
@@ -110,6 +111,15 @@ def test_the_frozen_core_is_unchanged_and_the_result_says_so(base, plain_run):
     assert card["frozen_hash"] == weights_hash(core)
     assert card["n_trained"] == (9 + 1 + 1) * E + 9
     assert not card["animal_was_known"]
+
+
+def test_the_log_and_the_result_say_over_what_the_held_out_score_is(mouse_folder, plain_run):
+    held_out = hold_out(om.open_session(mouse_folder / NEW), 0).held_out
+    scored = [row for row in log_rows(plain_run / FILE) if "validation" in row]
+    assert {(row["scored_windows"], row["scored_neurons"]) for row in scored} == {
+        (min(len(held_out), 48), 9)
+    }
+    assert finetuned_in(plain_run).scored == (min(len(held_out), 48), 9)
 
 
 def test_a_run_tells_the_number_of_steps_that_it_was_last_asked_for(mouse_folder, tmp_path):

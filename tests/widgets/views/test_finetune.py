@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from omnimouse_model.live.models.finetune import FinetuneRequest, Finetuning
+from omnimouse_model.live.models.finetune import FINISHING, FinetuneRequest, Finetuning
+from omnimouse_model.progress import RESUMING
 from omnimouse_widgets.jupyter.jobs import FineTune
 from omnimouse_widgets.views.finetune import (
     HELD_OUT,
@@ -23,6 +24,29 @@ def test_a_run_whose_steps_were_all_worse_says_so_at_its_end():
     assert gain_text(0.25, 0.3) == "held-out score 0.250 → 0.300"
     assert gain_text(0.25, 0.25).startswith("no step beat the start")
     assert gain_text(0.25, 0.25, is_over=False) == "held-out score 0.250 → 0.250"
+
+
+def test_a_held_out_score_says_over_how_many_windows_and_neurons_it_is():
+    assert gain_text(0.25, 0.3, (16, 400)).endswith("0.250 → 0.300 over 16 windows of 400 neurons")
+    assert gain_text(None, 0.3, (1, 0)) == "held-out score 0.300 over 1 window"  # of a decoder
+    assert gain_text(0.25, 0.2, (16, 1)).endswith("start, whose held-out score is 0.250 over "
+                                                  "16 windows of 1 neuron")  # fmt: skip
+
+
+def test_a_run_that_finishes_with_saved_weights_says_that_it_makes_no_step(
+    controller, tmp_path, monkeypatch
+):
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    name, session = controller.state.predictor_name, controller.state.session
+    finetuning.request = FinetuneRequest(name, session, tmp_path, steps=3, is_reached=True)
+    monkeypatch.setattr(Finetuning, "is_busy", True)
+    for stage, told in (
+        (RESUMING, ""),
+        ("step 3 of 3", ""),
+        ("fitting the context part", ": fitting the context part"),
+    ):
+        finetuning.stage = stage
+        assert record(view)["message"].text == f"◌ {FINISHING}{told}…"
 
 
 def test_small_differences_are_drawn_small():
@@ -66,7 +90,7 @@ def test_a_run_stopped_before_its_first_step_does_not_speak_of_saved_weights(con
     finetuning.validations = [(0, 0.25)]
     assert "current weights are saved" in record(view)["message"].text
     assert record(view)["use"].label == USE_CURRENT
-    assert "a context part is fitted first" in record(view)["use"].help
+    assert "makes no further step" in record(view)["finish"].text
 
 
 def test_a_run_tells_what_its_score_is_and_where_its_weights_are(controller, tmp_path):
@@ -80,9 +104,13 @@ def test_a_run_tells_what_its_score_is_and_where_its_weights_are(controller, tmp
     assert folder.tip == str(tmp_path)
     assert "score" not in record(view)
     finetuning.is_finished = True
-    assert "held-out score 0.250 → 0.300" in record(view)["message"].text
+    finetuning.scored = 16, 400
+    told = (
+        "held-out score 0.250 → 0.300 over 16 windows of 400 neurons. The score in the bar is over"
+    )
+    assert told in record(view)["message"].text
     assert record(view)["message"].tip == HELD_OUT
-    assert record(view)["score"].text.startswith("Preliminary: these few windows chose")
+    assert record(view)["score"].text.startswith("Preliminary: the held-out windows chose")
     finetuning.validations = [(0, 0.25), (3, 0.25)]
     assert "no step beat the start" in record(view)["message"].text
     assert "score" not in record(view)

@@ -7,6 +7,9 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from omnimouse_model.data.recording import cached
+from omnimouse_model.display import count
+from omnimouse_model.evaluation.tier_score import scored_tier
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.models.finetune import (
     STEPS,
@@ -39,19 +42,22 @@ TIPS: Final = {
     "start": "Train in a separate process; you can work on, or quit and resume later",
     "stop": "Stop within a second; the current weights are saved",
     "use": "Select the fine-tuned model",
-    "finish": "Finish with the current weights, and select the model. As at the end of a whole "
-    "run, a context part is fitted first: minutes, and longer on a busy machine",
+    "finish": "Finish with the current weights, and select the model",
     "loss": "Loss of each step with its running mean; points: correlation, or bits per "
     "spike, on held-out windows, which no step trains on",
     "dismiss": "Hide this run; its folder is not deleted",
 }
+FINISH: Final = (
+    "Use current weights makes no further step. A model with a context part has that fitted "
+    "first, as at the end of a whole run: minutes, and longer on a busy machine."
+)
 HELD_OUT: Final = (
     "Held-out windows: some of the train part, on which no step trains; a fit, and a model of "
     "spikes, take those of the validation part. The score is the mean correlation of the "
     "neurons (of a decoder, of the channels of behaviour), or bits per spike."
 )
 PRELIMINARY: Final = (
-    "Preliminary: these few windows chose the step, too. What the model gains shows in the "
+    "Preliminary: the held-out windows chose the step, too. What the model gains shows in the "
     "score over the test part, beside that of other models."
 )
 PARTS: Final = {"embeddings": " train the embeddings", "all": " train all weights"}
@@ -213,6 +219,7 @@ class FinetuneView(OfController):
             record.Text("message", self._offer_text()),
             record.Text("unused", self._unused, "warning"),
             *(self._problem() if finetuning.request is None else ()),  # else `ended` has it
+            record.Text("finish", FINISH if use == USE_CURRENT else "", "quiet"),
             record.Row(
                 "actions", self._buttons(start, use, self.form.refusal or finetuning.refusal)
             ),
@@ -239,7 +246,7 @@ class FinetuneView(OfController):
     def _offer_text(self) -> str:
         saved = self._saved
         if saved is not None and saved.is_finished:
-            gain = gain_text(saved.start_score, saved.best_score)
+            gain = gain_text(saved.start_score, saved.best_score, saved.scored)
             # A family that writes no card does not say how many.
             steps = f" of {saved.step} steps" if saved.step else ""
             return f"A finished run{steps} exists: {gain}."
@@ -284,8 +291,9 @@ class FinetuneView(OfController):
         if finetuning.validations:
             items.append(record.Row("curves", self._curves()))
         scores = finetuning.start_score, finetuning.best_score
+        gain = gain_text(*scores, finetuning.scored, is_over=False)
         if finetuning.is_busy and scores[0] is not None:
-            items.append(record.Text("score", gain_text(*scores, is_over=False), "quiet", HELD_OUT))
+            items.append(record.Text("score", gain, "quiet", HELD_OUT))
         elif finetuning.is_finished and is_gain(*scores):
             items.append(record.Text("score", PRELIMINARY, "quiet", HELD_OUT))
         if finetuning.replaced:
@@ -296,7 +304,12 @@ class FinetuneView(OfController):
         if finetuning.validations:
             text = f"Weights in the folder {request.path.name}"
             items.append(record.Text("folder", text, "quiet", str(request.path)))
-        return [*items, *self._problem(), record.Row("actions", self._buttons(start, use))]
+        return [
+            *items,
+            *self._problem(),
+            record.Text("finish", FINISH if use == USE_CURRENT else "", "quiet"),
+            record.Row("actions", self._buttons(start, use)),
+        ]
 
     def _run_text(self) -> str:
         finetuning = self._finetuning
@@ -304,11 +317,11 @@ class FinetuneView(OfController):
             return f"◌ {finetuning.message}…"
         if finetuning.is_finished:
             chosen = ", and the model is selected" if finetuning.is_chosen else ""
-            score = gain_text(finetuning.start_score, finetuning.best_score)
+            score = gain_text(finetuning.start_score, finetuning.best_score, finetuning.scored)
             assert finetuning.request is not None
             step, planned = finetuning.step, finetuning.request.planned
             at = f" at step {step} of {planned}" if step < planned else ""
-            return f"✓ Finished{at}{chosen}: {score}."
+            return f"✓ Finished{at}{chosen}: {score}.{self._of_bar}"
         if finetuning.error is not None:
             return ""
         if not finetuning.step and not finetuning.can_be_used:
@@ -316,6 +329,16 @@ class FinetuneView(OfController):
         # Of a fit of epochs, the number of steps is known once it runs; older folders lack it.
         at = f"{finetuning.step}" + (f" of {n_steps}" if (n_steps := finetuning.n_steps) else "")
         return f"Stopped at step {at}; the current weights are saved.{self._way_on}"
+
+    @property
+    def _of_bar(self) -> str:
+        """Of which part of the recording the score in the bar is: not of held-out windows."""
+        session, spec = self._state.session, self._state.spec
+        if session is None or not self._finetuning.is_of_screen:
+            return ""
+        # Each redraw asks, and lists the windows of a part.
+        tier = cached(session, ("scored_tier", spec), lambda: scored_tier(session, spec))
+        return f" The score in the bar is over the {tier} part." if tier else ""
 
     @property
     def _way_on(self) -> str:
@@ -449,12 +472,27 @@ def is_gain(start: float | None, best: float | None) -> bool:
     return start is not None and best is not None and best > start
 
 
-def gain_text(start: float | None, best: float | None, *, is_over: bool = True) -> str:
-    """Return e.g. "held-out score 0.238 → 0.262"; at the end, that no step was better."""
-    if start is None and best is not None:
-        return f"held-out score {best:z.3f}"  # of a fit, which begins at random
-    if start is None or best is None:
+def gain_text(
+    start: float | None,
+    best: float | None,
+    scored: tuple[int, int] = (0, 0),
+    *,
+    is_over: bool = True,
+) -> str:
+    """Return e.g. "held-out score 0.238 → 0.262"; at the end, that no step was better.
+
+    With the numbers of windows and neurons over which it is, where they are known: a decoder
+    has no neurons.
+    """
+    if start is None and best is None:
+        return "held-out score unknown"
+    n_windows, n_neurons = scored
+    of = f" of {count(n_neurons, 'neuron')}" if n_neurons else ""
+    over = f" over {count(n_windows, 'window')}{of}" if n_windows else ""
+    if start is None:
+        return f"held-out score {best:z.3f}{over}"  # of a fit, which begins at random
+    if best is None:
         return "held-out score unknown"
     if is_over and not is_gain(start, best):
-        return f"no step beat the start, whose held-out score is {start:z.3f}"
-    return f"held-out score {start:z.3f} → {best:z.3f}"
+        return f"no step beat the start, whose held-out score is {start:z.3f}{over}"
+    return f"held-out score {start:z.3f} → {best:z.3f}{over}"

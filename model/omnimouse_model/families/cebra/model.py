@@ -37,6 +37,7 @@ from omnimouse_model.progress import Cancelled, stop_if
 from omnimouse_model.storage.trees import Within
 from omnimouse_model.training.config import Count, TrainFields
 from omnimouse_model.training.loop import SUMMARY, TrainingRun, has_finite_gradients, seeded
+from omnimouse_model.training.metrics_log import SCORED_WINDOWS
 from omnimouse_model.training.sessions import TrainingSession, check_alone, without_windows
 
 FAMILY, TITLE = "cebra", "CEBRA"
@@ -641,6 +642,7 @@ class CebraTraining(TrainingRun):
         """Return the correlation of each channel, with the best number of neighbours."""
         spec, config = self.settings.model.spec, self.settings
         by_count: dict[int, list[np.ndarray]] = {count: [] for count in config.neighbours}
+        n_windows = 0.0
         for network, (key, source) in zip(self.net, self.by_key.items(), strict=True):
             starts = validation_starts(
                 source.session, source.held_out, spec, config.validation_windows
@@ -648,6 +650,7 @@ class CebraTraining(TrainingRun):
             if not len(starts):
                 continue
             windows = [source.session.window(start_s, spec) for start_s in starts.tolist()]
+            n_windows += len(windows)
             bank = self.banks[key]
             responses = np.concatenate([bank.filled(window.responses) for window in windows])
             piece = np.repeat(np.arange(len(windows)), spec.n_samples)
@@ -663,7 +666,7 @@ class CebraTraining(TrainingRun):
             return {}
         self.neighbours = max(found, key=lambda count: float(np.nanmean(found[count])))
         channels = zip(config.model.channels, found[self.neighbours].tolist(), strict=True)
-        summary = {SUMMARY: float(np.nanmean(found[self.neighbours]))}
+        summary = {SUMMARY: float(np.nanmean(found[self.neighbours])), SCORED_WINDOWS: n_windows}
         return dict(channels) | {"neighbours": float(self.neighbours)} | summary
 
     def model(self, folder: Path) -> CebraCheckpoint:

@@ -54,6 +54,7 @@ from omnimouse_model.storage.trees import Within, decode
 from omnimouse_model.training.checkpoints import rank_files, read_state
 from omnimouse_model.training.config import ADDED, Count, TrainFields, TransferOptions
 from omnimouse_model.training.loop import SUMMARY, TrainingRun, seeded, train
+from omnimouse_model.training.metrics_log import SCORED_NEURONS, SCORED_WINDOWS
 from omnimouse_model.training.sessions import (
     TrainingSession,
     check_distinct,
@@ -581,7 +582,13 @@ class NdtTraining(TrainingRun):
             values = [v for name, v in listed if name == scheme and isfinite(v)]
             if values:
                 scores[scheme] = float(np.mean(values))
-        return scores | ({SUMMARY: float(np.mean(list(scores.values())))} if scores else {})
+        if not scores:
+            return {}
+        scored = [trials.validation for trials in self.trials if len(trials.validation)]
+        sizes = sum(map(len, scored)), sum(one.shape[2] for one in scored)
+        n_trials, n_neurons = self.team.sums([float(size) for size in sizes])
+        summary = {SUMMARY: float(np.mean(list(scores.values())))}
+        return scores | summary | {SCORED_WINDOWS: n_trials, SCORED_NEURONS: n_neurons}
 
     @torch.inference_mode()
     def _bits(self, trials: Trials, scheme: str) -> float:

@@ -81,7 +81,8 @@ from omnimouse_model.training.checkpoints import (
 )
 from omnimouse_model.training.config import NeuronTransferOptions, RunSettings, run_record
 from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import SUMMARY, TrainingRun, seeded
+from omnimouse_model.training.loop import SUMMARY, TrainingRun, scored_over, seeded
+from omnimouse_model.training.metrics_log import SCORED_NEURONS, SCORED_WINDOWS
 from omnimouse_model.training.sessions import TrainingSession, check_name, hold_out
 
 # -- the run: start, steps, validation, saves ------------------------------------------
@@ -372,7 +373,8 @@ class OmniMouseTraining(TrainingRun):
         # have 0. Such conditions do not count, or one of them would make every comparison
         # with the best score False.
         scores = {name: value for name, value in scores.items() if np.isfinite(value)}
-        of_responses = [v for name, v in scores.items() if not name.startswith("decode")]
+        others = ("decode", SCORED_WINDOWS, SCORED_NEURONS)
+        of_responses = [v for name, v in scores.items() if not name.startswith(others)]
         if self.origin is not None and not self.state.step and not of_responses:
             # Without a score, no weights would ever be the best ones.
             source = self.sessions[0]
@@ -425,7 +427,8 @@ class OmniMouseTraining(TrainingRun):
         job = QUIET if self.origin is None else self.origin.course.validation(self.state.step)
         found = evaluate_predictors([predictor], [session], conditions, starts=some, job=job)
         behavior = {decoded(one.strategy, one.channel): one.value for one in found.behavior}
-        return {one.strategy: one.value for one in found.scores} | behavior
+        values = {one.strategy: one.value for one in found.scores} | behavior
+        return values | scored_over(found.scores)
 
     @property
     def saved(self) -> dict[str, Any]:
@@ -522,7 +525,7 @@ def _official_starts(session: Session) -> np.ndarray:
 
 
 def _mean(rows: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
-    """Return the mean of each score over sessions, weighted by number of neurons."""
+    """Return the mean of each score over sessions, weighted by neurons, and sums of counts."""
     means = {}
     for name in dict.fromkeys(name for _, scores in rows for name in scores):
         pairs = [(n, scores[name]) for n, scores in rows if name in scores]
@@ -530,7 +533,8 @@ def _mean(rows: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
         # in all sessions stays NaN.
         pairs = [pair for pair in pairs if np.isfinite(pair[1])] or pairs
         counts, values = zip(*pairs, strict=True)
-        means[name] = float(np.average(values, weights=counts))
+        is_count = name in (SCORED_WINDOWS, SCORED_NEURONS)
+        means[name] = sum(values) if is_count else float(np.average(values, weights=counts))
     return means
 
 

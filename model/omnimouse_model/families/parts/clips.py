@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WINDOW_S, BehaviorSpec, VideoSpec, WindowSpec
 from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.evaluation.results import Score
 from omnimouse_model.evaluation.shard import validation_results
 from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.families.parts.network_predictor import MaskedWindow, NetworkPredictor, Rates
@@ -30,7 +31,13 @@ from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.progress import Cancelled, stop_if
 from omnimouse_model.storage.trees import Within
 from omnimouse_model.training.config import Count, Targets, TrainFields
-from omnimouse_model.training.loop import SUMMARY, TrainingRun, has_finite_gradients, seeded
+from omnimouse_model.training.loop import (
+    SUMMARY,
+    TrainingRun,
+    has_finite_gradients,
+    scored_over,
+    seeded,
+)
 from omnimouse_model.training.sessions import TrainingSession, check_alone
 
 # -- windows and clips, for prediction and training -------------------------------------
@@ -505,10 +512,12 @@ class ClipTraining(TrainingRun):
         predictor = ClipPredictor("training", step, net, self.gray, self.device)
         sources = ((one.session, one.held_out) for one in self.sessions)
         most = self.settings.validation_windows
-        found = []
+        found: list[Score] = []
         for results in validation_results(predictor, sources, self.condition(), most):
-            found += [s.value for s in results.scores if math.isfinite(s.value)]
-        return {SUMMARY: float(np.mean(found))} if found else {}
+            found += [score for score in results.scores if math.isfinite(score.value)]
+        if not found:
+            return {}
+        return {SUMMARY: float(np.mean([score.value for score in found]))} | scored_over(found)
 
     def model(self, folder: Path) -> ClipCheckpoint:
         """Return the weights of this step."""

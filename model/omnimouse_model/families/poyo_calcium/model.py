@@ -24,6 +24,7 @@ from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import CheckpointError, FinetuneError, UnsupportedRequestError
 from omnimouse_model.evaluation.conditions import Condition
+from omnimouse_model.evaluation.results import BehaviorScore
 from omnimouse_model.evaluation.shard import validation_results
 from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.families.parts.network_predictor import MaskedWindow, NetworkPredictor
@@ -50,7 +51,13 @@ from omnimouse_model.predict.predictor import Needs, Request, check_request, che
 from omnimouse_model.progress import Cancelled, never, stop_if
 from omnimouse_model.storage.trees import Within, decode, refused_as
 from omnimouse_model.training.config import ADDED, Count, TrainFields, TransferOptions
-from omnimouse_model.training.loop import SUMMARY, TrainingRun, has_finite_gradients, seeded
+from omnimouse_model.training.loop import (
+    SUMMARY,
+    TrainingRun,
+    has_finite_gradients,
+    scored_over,
+    seeded,
+)
 from omnimouse_model.training.sessions import (
     TrainingSession,
     check_alone,
@@ -674,13 +681,17 @@ class PoyoTraining(TrainingRun):
         sources = ((one.session, one.held_out) for one in self.sessions)
         most = self.settings.validation_windows
         by_channel: dict[str, list[float]] = {}
+        scored: list[BehaviorScore] = []
         decoding = Condition("all responses", ask)
         for results in validation_results(predictor, sources, decoding, most, centred=False):
             for score in results.behavior:
                 if np.isfinite(score.value):
+                    scored.append(score)
                     by_channel.setdefault(score.channel, []).append(score.value)
         scores = {name: float(np.mean(found)) for name, found in by_channel.items()}
-        return scores | ({SUMMARY: float(np.mean([*scores.values()]))} if scores else {})
+        if not scores:
+            return {}
+        return scores | {SUMMARY: float(np.mean([*scores.values()]))} | scored_over(scored)
 
     def model(self, folder: Path) -> PoyoCheckpoint:
         """Return the network with the names of all neurons."""

@@ -44,7 +44,13 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.devices import on_device
 from omnimouse_model.training.checkpoints import rank_files, read_state
 from omnimouse_model.training.config import Count, Targets, TrainFields, TransferOptions
-from omnimouse_model.training.loop import SUMMARY, TrainingRun, has_finite_gradients, seeded
+from omnimouse_model.training.loop import (
+    SUMMARY,
+    TrainingRun,
+    has_finite_gradients,
+    scored_over,
+    seeded,
+)
 from omnimouse_model.training.sessions import TrainingSession, check_distinct, hold_out, key_number
 
 
@@ -531,7 +537,8 @@ class TwinTraining(TrainingRun):
         for results in validation_results(predictor, one, condition, most):
             (score,) = results.scores
             if isfinite(score.value):
-                return {"video_behavior": score.value, SUMMARY: score.value}
+                scores = {"video_behavior": score.value, SUMMARY: score.value}
+                return scores | scored_over([score])
         return {}
 
     @property

@@ -46,6 +46,7 @@ from omnimouse_model.live.models.choice import Loaded
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.progress import (
+    RESUMING,
     TRAINING,
     CallbackJob,
     TimeLeft,
@@ -55,7 +56,12 @@ from omnimouse_model.progress import (
 from omnimouse_model.storage.files import exists, newest_first
 from omnimouse_model.storage.trees import decode, read_json
 from omnimouse_model.storage.write import config_dir
-from omnimouse_model.training.metrics_log import FILE, log_rows
+from omnimouse_model.training.metrics_log import (
+    FILE,
+    SCORED_NEURONS,
+    SCORED_WINDOWS,
+    log_rows,
+)
 
 # -- fine-tunings on disk: model, session, progress and score of each folder ----------
 # Only small JSON files and the log are read, not the weights, so listing is fast.
@@ -84,6 +90,8 @@ class FinetunedModel:
         Whether the result exists, for `load_predictor(path)`.
     start_score, best_score
         Held-out score of the start values, and the best one so far.
+    scored
+        Numbers of windows and neurons over which these scores are; 0 if not known.
     minutes, other_minutes
         Duration of all steps, and of what precedes and follows them; None and 0 before the
         end.
@@ -103,6 +111,7 @@ class FinetunedModel:
     other_minutes: float = 0.0
     is_fit: bool = False
     n_steps: int = 0
+    scored: tuple[int, int] = (0, 0)
 
     @property
     def text(self) -> str:
@@ -134,6 +143,8 @@ class _Result:
     validation: float | None = None
     minutes: float | None = None
     other_minutes: float = 0.0
+    scored_windows: int = 0
+    scored_neurons: int = 0
 
 
 def finetuned_in(path: Path) -> FinetunedModel | None:
@@ -175,9 +186,11 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
                 best_score=result.validation,
                 minutes=result.minutes,
                 other_minutes=result.other_minutes,
+                scored=(result.scored_windows, result.scored_neurons),
             )
         return replace(
             found,
+            scored=next((scored_of(row) for row in rows if SCORED_WINDOWS in row), (0, 0)),
             step=int(rows[-1]["step"]) if rows else 0,
             start_score=scores.get(0),
             best_score=max(scores.values(), default=None),
@@ -187,6 +200,11 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
             return None
         logger.warning("%s is not read as a fine-tuning: %s", path, error)
         return None
+
+
+def scored_of(row: Mapping[str, float]) -> tuple[int, int]:
+    """Return over how many windows and neurons the score of a row is, 0 if it is older."""
+    return int(row.get(SCORED_WINDOWS, 0)), int(row.get(SCORED_NEURONS, 0))
 
 
 def finetuned_under(folder: Path) -> tuple[FinetunedModel, ...]:
@@ -239,11 +257,13 @@ Point = tuple[int, float]
 STEPS: Final = 300
 LOADING_S: Final = 5.0
 """Seconds in which the process starts and loads PyTorch, the model and the recording."""
+LIKE_DEMO: Final = " for a recording like the demo's"
 FREE: Final = "on this processor if nothing else runs"
-BUSY: Final = "as this processor is busy"
+BUSY: Final = "other work on this processor can make it ten times as long or more"
 BUSY_SHARE: Final = 0.5
 """Share of the cores that are busy from which a time is the least one."""
 BEGINNING: Final = "starting its process"
+FINISHING: Final = "finishing with the saved weights, without a further step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +281,10 @@ class FinetuneRequest:
     is_fit: bool = False
     expected: str = ""
     """How long it takes in all, as said before the start; "" if not known, or if it goes on."""
+    is_reached: bool = False
+    """Whether it only writes the result of the steps that are saved."""
     planned: int = 0
-    """Steps that it was to have, if it only writes the result of those it has; else 0."""
+    """Steps that it was to have, if `is_reached`; else 0."""
     unsaid: str = ""
     """What its folder, from which it was read, does not say for going on; "" if nothing."""
 
@@ -283,17 +305,21 @@ def _fit_plan(name: str) -> TrainingPlan:
     return training_plan(small_config(name) or name)
 
 
-def _roughly(seconds: float) -> str:
+def _roughly(seconds: float, recording: str = "") -> str:
     """Return a time that holds if nothing else runs; beside other work, it is the least one."""
-    # A low priority leaves a tenth of a core beside a busy program, and nobody knows for how
-    # long that runs; the time left is measured once the training has begun.
+    time = f"{duration_text(seconds)}{recording}"
+    return f"at least {time}: {BUSY}" if _is_busy() else f"roughly {time} {FREE}"
+
+
+def _is_busy() -> bool:
+    """Whether the processor does other work, beside which a training takes far longer."""
+    # A low priority leaves a tenth of a core beside a busy program, and less beside several;
+    # nobody knows for how long they run. The time left is measured once the training has begun.
     try:
         busy = os.getloadavg()[0]
     except (AttributeError, OSError):  # Windows does not count
-        busy = 0.0
-    if busy > BUSY_SHARE * (os.cpu_count() or 1):
-        return f"at least {duration_text(seconds)}, {BUSY}"
-    return f"roughly {duration_text(seconds)} {FREE}"
+        return False
+    return busy > BUSY_SHARE * (os.cpu_count() or 1)
 
 
 def _fit_estimate(name: str, steps: int) -> str:
@@ -304,7 +330,7 @@ def _fit_estimate(name: str, steps: int) -> str:
         return ""
     share = min(steps / n_steps, 1.0) if n_steps and steps else 1.0
     seconds = LOADING_S + 60 * float(minutes) * share / max(os.cpu_count() or 1, 1)
-    return f"{_roughly(seconds)}, for a recording like the demo's"
+    return _roughly(seconds, LIKE_DEMO)
 
 
 class Finetuning(HasBackgroundTask):
@@ -335,6 +361,8 @@ class Finetuning(HasBackgroundTask):
     losses, validations
         (step, loss) of every step, and (step, held-out score) of scored steps; with
         those before the interruption, if it was continued.
+    scored
+        Numbers of windows and neurons over which the held-out scores are; 0 if not known.
     is_finished
         Whether the result exists.
     """
@@ -502,10 +530,13 @@ class Finetuning(HasBackgroundTask):
         """
         if not self.is_busy:
             return ""
+        stage, expected = self.stage, "" if self.request is None else self.request.expected
+        if self.request is not None and self.request.is_reached:
+            of_steps = stage == RESUMING or stage.startswith("step ")
+            stage = FINISHING if of_steps else f"{FINISHING}: {stage}"
         if self._left_s is not None:
-            return f"{self.stage} · about {duration_text(self._left_s)} left"
-        expected = "" if self.request is None else self.request.expected
-        return f"{self.stage} · in all {expected}" if expected else self.stage
+            return f"{stage} · about {duration_text(self._left_s)} left"
+        return f"{stage} · in all {expected}" if expected else stage
 
     @property
     def can_resume(self) -> bool:
@@ -538,8 +569,9 @@ class Finetuning(HasBackgroundTask):
             if result.path.name.startswith(prefix) and result.minutes and result.step:
                 # Of a fit, 0 steps are all that its config has.
                 share = steps / result.step if steps else 1.0
-                minutes = result.other_minutes + result.minutes * share
-                return f"about {duration_text(60 * minutes)}, estimated from the last one"
+                seconds = 60 * (result.other_minutes + result.minutes * share)
+                but = f", but {BUSY}" if _is_busy() else ""
+                return f"about {duration_text(seconds)}, estimated from the last one{but}"
         if self.is_fit:
             return _fit_estimate(name, steps)
         family = family_of_name(name)
@@ -600,6 +632,7 @@ class Finetuning(HasBackgroundTask):
             others=others,
             is_fit=predictor_name in fit_names(),
             expected=self.estimate(steps) if is_known else "",
+            is_reached=is_reached,
             planned=saved.n_steps if saved is not None and is_reached else 0,
         )
         self._begin(request)
@@ -630,13 +663,12 @@ class Finetuning(HasBackgroundTask):
         if self.is_finished:
             self._choose(str(self.request.path))
         elif self.can_be_used:
-            # Continuing with as many steps as are finished only writes the result;
-            # after a crash, it first repeats the steps since the last save.
             reached = replace(
                 self.request,
                 steps=self.step,
                 stop=threading.Event(),
                 expected="",
+                is_reached=True,
                 planned=self.request.planned or self.n_steps,
             )
             self._begin(reached)
@@ -685,6 +717,7 @@ class Finetuning(HasBackgroundTask):
         self.step, self.n_steps = 0, 0 if request is None else request.steps
         self.losses: list[Point] = []
         self.validations: list[Point] = []
+        self.scored = (0, 0)
         self._left_s: float | None = None
         self._time_left = TimeLeft()
         self.is_finished = False
@@ -698,6 +731,8 @@ class Finetuning(HasBackgroundTask):
             return
         for row in rows:
             step = self.step = int(row["step"])
+            if SCORED_WINDOWS in row:
+                self.scored = scored_of(row)
             for points, value in (
                 (self.losses, row.get("loss")),
                 (self.validations, row.get(SCORE)),
@@ -777,6 +812,7 @@ class Finetuning(HasBackgroundTask):
             request.device,
             options,
             request.is_fit,
+            request.is_reached,
         )
         job = CallbackJob(partial(post, self._take_progress), request.stop.is_set)
         rows = partial(post, self._take_rows)

@@ -12,8 +12,9 @@ from multiprocessing.process import BaseProcess
 
 import pytest
 
+import omnimouse_model as om
 from omnimouse_model.analysis import fit as fits
-from omnimouse_model.analysis.finetune_process import spawn_finetune
+from omnimouse_model.analysis.finetune_process import Arguments, spawn_finetune
 from omnimouse_model.analysis.fit import fit_on_record
 from omnimouse_model.errors import FinetuneError, StoppedError, WorkerError
 from omnimouse_model.inference.families import small_config, training_plan
@@ -24,7 +25,7 @@ from omnimouse_model.live.models.finetune import Finetuning, finetuned_in
 from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.devices import process_bytes
-from omnimouse_model.progress import QUIET, SAVING, STARTING, CallbackJob
+from omnimouse_model.progress import QUIET, RESUMING, SAVING, STARTING, CallbackJob
 from omnimouse_model.training.checkpoints import saved_step
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_widgets.views.finetune import FinetuneView, open_label
@@ -157,6 +158,26 @@ def test_a_stop_ends_the_process_which_saves_first(mouse_folder, tmp_path, is_hu
     assert started
     assert not any(process.is_alive() for process in started)
     assert is_hurried or saved_step(tmp_path / "run") >= steps[-1]
+
+
+@pytest.mark.process
+def test_the_result_of_a_save_needs_no_step_that_a_kill_has_lost(mouse_folder, tmp_path):
+    out = run_finetune(mouse_folder, tmp_path / "run", steps=1)
+    for path in out.glob("finetuned.*"):
+        path.unlink()
+    with (out / FILE).open("a") as file:
+        file.write(json.dumps({"step": 2.0, "loss": 0.5}) + "\n")
+    assert finetuned_in(out).step == 2
+    settings = {"train": "embeddings", "steps": 2, "batch": 1}
+    model, session = str(mouse_folder / "base.safetensors"), om.open_session(mouse_folder / NEW)
+    run = Arguments(model, session, out, "cpu", settings, is_reached=True)
+    told, stages = [], []
+    spawn_finetune(run, CallbackJob(lambda done, total, text: stages.append(text)), told.extend)
+    assert max(row["step"] for row in told) == 1
+    assert stages[0] == RESUMING
+    assert STARTING not in stages
+    found = finetuned_in(out)
+    assert (found.step, found.is_finished, found.scored[1]) == (1, True, 9)
 
 
 @pytest.mark.process
@@ -550,9 +571,9 @@ def test_the_first_fit_of_a_family_has_an_estimate(name, monkeypatch, controller
     monkeypatch.setattr(os, "getloadavg", lambda: (load, load, load), raising=False)
     text = controller.finetuning.estimate(0)
     assert text.startswith("roughly")
-    assert text.endswith("if nothing else runs, for a recording like the demo's")
+    assert text.endswith("for a recording like the demo's on this processor if nothing else runs")
     # Beside work, its own or another's, nobody knows how long it takes.
     load = 2.0
     least = controller.finetuning.estimate(0)
     assert least.startswith(text.replace("roughly", "at least").partition(" on this")[0])
-    assert "as this processor is busy" in least
+    assert least.endswith("other work on this processor can make it ten times as long or more")
