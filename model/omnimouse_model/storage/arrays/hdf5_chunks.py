@@ -63,6 +63,7 @@ class _Layout:
         import h5py
 
         storage, kind = dataset.id.get_create_plist(), dataset.id.get_type()
+        self.dataset = dataset
         self.coders = [storage.get_filter(number)[:3] for number in range(storage.get_nfilters())]
         self.shape, self.chunk = dataset.shape, dataset.chunks
         size = _item_bytes(dataset)
@@ -102,7 +103,7 @@ class _Layout:
         axes = zip(self.steps, self._counts, self.chunk, strict=True)
         return tuple(number // step % count * size for step, count, size in axes)
 
-    def stored(self, dataset: "h5py.Dataset", number: int) -> "tuple[int, memoryview] | None":
+    def stored(self, number: int) -> tuple[int, memoryview] | None:
         """Return the filters that a chunk leaves out, and its bytes; None if never written.
 
         Raises
@@ -112,14 +113,15 @@ class _Layout:
         """
         if self._written is not None and not self._is_written(number):
             return None
+        chunks = self.dataset.id
         into = (np.empty if self.filters else np.zeros)(self.most, np.uint8)
         try:
-            mask, data = dataset.id.read_direct_chunk(self.place(number), out=into)
+            mask, data = chunks.read_direct_chunk(self.place(number), out=into)
         except RuntimeError:
             # HDF5 has the same error for all reasons, and looks a chunk up in a list of all.
             if self._written is None:
                 facts = array("q")
-                dataset.id.chunk_iter(lambda of: facts.extend(of.chunk_offset))
+                chunks.chunk_iter(lambda of: facts.extend(of.chunk_offset))
                 table = np.array(facts, np.int64).reshape(-1, len(self.chunk)) // self.chunk
                 self._written = np.sort(table @ np.array(self.steps, np.int64))
             if self._is_written(number):
@@ -132,11 +134,11 @@ class _Layout:
         row = int(np.searchsorted(self._written, number))
         return row < len(self._written) and bool(self._written[row] == number)
 
-    def check_whole(self, dataset: "h5py.Dataset") -> None:
+    def check_whole(self) -> None:
         """Raise ValueError if a chunk without filters is shorter than HDF5 believes."""
         if self._is_whole:
             return
-        if dataset.id.chunk_iter(lambda of: of.size < self.n_bytes or None):
+        if self.dataset.id.chunk_iter(lambda of: of.size < self.n_bytes or None):
             raise ValueError("a piece that is shorter than it must be")
         self._is_whole = True
 
@@ -229,13 +231,13 @@ class Chunks:
         what, larger = f"pieces of {dataset.name} in this part", "write it again in larger chunks"
         check_most(self._path, n_chunks, most, what, larger)
         if is_simple and layout.is_decoded_here(n_chunks):
-            values = self._decoded(dataset, layout, ranges)
+            values = self._decoded(layout, ranges)
             if values is not None:
                 return np.asarray(values[without])
         if layout.filters:
-            self._check_chunks(dataset, layout, touched)
+            self._check_chunks(layout, touched)
         else:
-            layout.check_whole(dataset)
+            layout.check_whole()
         if n_chunks <= _MOST_AT_ONCE:
             return np.asarray(dataset[part])
         values = np.empty([high - low for low, high in ranges], dataset.dtype)
@@ -261,7 +263,7 @@ class Chunks:
         layout = self._layout(dataset)
         if layout is not None:
             ranges = [(0, n) for n in layout.shape]
-            values = self._decoded(dataset, layout, ranges)
+            values = self._decoded(layout, ranges)
             if values is None:
                 raise ValueError("texts whose lengths are damaged")
             return np.asarray(values["length"])
@@ -285,26 +287,24 @@ class Chunks:
             layout = self._layouts[number] = _Layout(dataset) if dataset.chunks else None
         return layout
 
-    def _decoded(
-        self, dataset: "h5py.Dataset", layout: _Layout, ranges: list[tuple[int, int]]
-    ) -> np.ndarray | None:
+    def _decoded(self, layout: _Layout, ranges: list[tuple[int, int]]) -> np.ndarray | None:
         """Return a block that is decoded here; None if HDF5 must read it."""
         # Of each chunk on an axis: its part of the number, of the block, and of the chunk.
         spans = zip(ranges, layout.chunk, layout.steps, strict=True)
         axes = [[(k * step, *p) for k, *p in pieces_of(*span, n)] for span, n, step in spans]
         if all(len(pieces) == 1 for pieces in axes):
-            chunk = self._chunk(dataset, layout, sum(pieces[0][0] for pieces in axes))
+            chunk = self._chunk(layout, sum(pieces[0][0] for pieces in axes))
             return None if chunk is None else chunk[tuple(pieces[0][2] for pieces in axes)].copy()
         values = np.empty([high - low for low, high in ranges], layout.dtype)
         for parts in product(*axes):
             steps, into, out = zip(*parts, strict=True)
-            chunk = self._chunk(dataset, layout, sum(steps))
+            chunk = self._chunk(layout, sum(steps))
             if chunk is None:
                 return None
             values[into] = chunk[out]
         return values
 
-    def _chunk(self, dataset: "h5py.Dataset", layout: _Layout, number: int) -> np.ndarray | None:
+    def _chunk(self, layout: _Layout, number: int) -> np.ndarray | None:
         """Return the values of a chunk that is decoded here; None if HDF5 must read it."""
         key = layout, number
         with self._lock:
@@ -313,7 +313,7 @@ class Chunks:
                 return known
             if self._large is not None and self._large[0] == key:
                 return self._large[1]
-        stored = self._stored(dataset, layout, number)
+        stored = self._stored(layout, number)
         if stored is None:
             return np.broadcast_to(np.asarray(layout.fill, layout.dtype), layout.chunk)
         mask, data = stored
@@ -321,7 +321,7 @@ class Chunks:
         filters = [code for place, code in enumerate(layout.filters) if not mask >> place & 1]
         decoded: bytes | memoryview = data
         if not layout.is_gzip:
-            self._check_chunk(dataset, layout, number, stored)
+            self._check_chunk(layout, number, stored)
             decoded = _by_hdf5(layout, mask, data)
         elif _GZIP in filters:
             try:
@@ -329,7 +329,7 @@ class Chunks:
             except zlib.error:
                 # The message of HDF5 is known to users; it stops where this did.
                 return None
-        self._check_length(dataset, layout, number, len(decoded))
+        self._check_length(layout, number, len(decoded))
         read = np.frombuffer(decoded, np.uint8)
         if layout.is_gzip and _SHUFFLE in filters:
             planes = read.reshape(layout.dtype.itemsize, -1)
@@ -350,18 +350,16 @@ class Chunks:
                     self._recent_bytes -= self._recent.popitem(last=False)[1].nbytes
         return values
 
-    def _check_chunks(self, dataset: "h5py.Dataset", layout: _Layout, touched: list[range]) -> None:
+    def _check_chunks(self, layout: _Layout, touched: list[range]) -> None:
         """Raise if a chunk does not decode to its declared length: HDF5 reads beyond its end."""
         axes = zip(touched, layout.steps, strict=True)
         numbers = map(sum, product(*([k * step for k in places] for places, step in axes)))
         for number in set(numbers) - layout.checked:
-            if (stored := self._stored(dataset, layout, number)) is not None:
-                self._check_chunk(dataset, layout, number, stored)
+            if (stored := self._stored(layout, number)) is not None:
+                self._check_chunk(layout, number, stored)
             layout.checked.add(number)
 
-    def _check_chunk(
-        self, dataset: "h5py.Dataset", layout: _Layout, number: int, stored: tuple[int, memoryview]
-    ) -> None:
+    def _check_chunk(self, layout: _Layout, number: int, stored: tuple[int, memoryview]) -> None:
         mask, data = stored
         length = len(data)
         for place, code in enumerate(layout.filters):
@@ -373,29 +371,23 @@ class Chunks:
                 length = _LENGTHS[code](data, layout.n_bytes + _SLACK)
         if layout.is_packed:
             length = max(length, layout.n_bytes)
-        self._check_length(dataset, layout, number, length, _SLACK)
+        self._check_length(layout, number, length, _SLACK)
 
-    def _stored(
-        self, dataset: "h5py.Dataset", layout: _Layout, number: int
-    ) -> tuple[int, memoryview] | None:
+    def _stored(self, layout: _Layout, number: int) -> tuple[int, memoryview] | None:
         try:
-            return layout.stored(dataset, number)
+            return layout.stored(number)
         except ValueError as error:
-            raise self._wrong_length(dataset, layout, number, "more") from error
+            raise self._wrong_length(layout, number, "more") from error
 
-    def _check_length(
-        self, dataset: "h5py.Dataset", layout: _Layout, number: int, found: int, slack: int = 0
-    ) -> None:
+    def _check_length(self, layout: _Layout, number: int, found: int, slack: int = 0) -> None:
         if not layout.n_bytes <= found <= layout.n_bytes + slack:
             more = "more" if found > layout.n_bytes else "less"
-            raise self._wrong_length(dataset, layout, number, more)
+            raise self._wrong_length(layout, number, more)
 
-    def _wrong_length(
-        self, dataset: "h5py.Dataset", layout: _Layout, number: int, more: str
-    ) -> SessionFormatError:
+    def _wrong_length(self, layout: _Layout, number: int, more: str) -> SessionFormatError:
         code = "too_large" if more == "more" else "unreadable"
         problem = f"holds {more} than the {layout.n_bytes:,} bytes that it declares"
-        piece = f"the piece of {dataset.name} at {layout.place(number)}"
+        piece = f"the piece of {layout.dataset.name} at {layout.place(number)}"
         return bad_file(self._path, code, problem, WHOLE, piece)
 
 
