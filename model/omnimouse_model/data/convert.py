@@ -20,33 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data import store
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers.build.notes import ReadOptions
 from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.store import (
-    FORMAT,
-    FRAME_SHARD,
-    PYRAMID_SECONDS,
-    PYRAMID_SHARD,
-    RESPONSE_CHUNK,
-    SHARD_ROWS,
-    VERSION,
-    Codec,
-    RecordedRows,
-    compressors,
-    digest_of,
-    frame_rows,
-    group_attributes,
-    has_pauses,
-    identity,
-    is_storable,
-    plain,
-    read,
-    recorded_bins,
-    small_arrays,
-    table_digest,
-)
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, shows_progress
 from omnimouse_model.storage.arrays.zarr_arrays import (
@@ -112,7 +90,7 @@ class LevelWriter:
         self._bins.append(summarise(np.concatenate(self._rest)))
         self._rest = []
         # A whole shard at a time: zarr would rewrite the file for a part of it.
-        if len(self._bins) == PYRAMID_SHARD:
+        if len(self._bins) == store.PYRAMID_SHARD:
             self._write()
 
     def _write(self) -> None:
@@ -209,7 +187,7 @@ def _compare_all(session: Session) -> DistinctVideos:
         kinds.add(frames.dtype.newbyteorder("="))
         # By contents and not by stimulus id, which a session need not have or may use
         # for videos that differ.
-        key = f"{frames.dtype} {frames.shape} {digest_of(frames)}"
+        key = f"{frames.dtype} {frames.shape} {store.digest_of(frames)}"
         if key not in row_of:
             row_of[key] = row
             stored.append((trial, count))
@@ -238,7 +216,7 @@ def unstorable(session: Session, content: str, limit: str) -> SessionFormatError
 
 
 # A multiple of the chunk height, so that no chunk is decoded twice.
-_ROWS_AT_ONCE = 32 * RESPONSE_CHUNK[0]
+_ROWS_AT_ONCE = 32 * store.RESPONSE_CHUNK[0]
 # zarr leaves out chunks of zeros by default; the reader could not distinguish them from
 # missing ones. The setting is not stored, so it is needed at every opening.
 _WRITE_ALL: Any = {"write_empty_chunks": True}
@@ -248,7 +226,7 @@ _WRITE_ALL: Any = {"write_empty_chunks": True}
 def convert(
     session: Session,
     path: Path,
-    codec: Codec = "default",
+    codec: store.Codec = "default",
     job: Job = QUIET,
     *,
     compare: bool = False,
@@ -293,7 +271,7 @@ def convert(
     return path
 
 
-def _write_all(session: Session, path: Path, codec: Codec, job: Job, compare: bool) -> None:
+def _write_all(session: Session, path: Path, codec: store.Codec, job: Job, compare: bool) -> None:
     """Write the store under another name, and rename it at the end."""
     part = _part_of(path)
     conversion = _Conversion(session, part, codec)
@@ -315,7 +293,7 @@ def _write_all(session: Session, path: Path, codec: Codec, job: Job, compare: bo
     put_in_place(part, path)
 
 
-def finished_share(session: Session, path: Path, codec: Codec = "default") -> float:
+def finished_share(session: Session, path: Path, codec: store.Codec = "default") -> float:
     """Return the share of a store that is already written; 1 only if it is complete.
 
     See `convert`. All videos are read to find the distinct ones.
@@ -332,20 +310,20 @@ def _part_of(path: Path) -> Path:
 class _Conversion:
     """One conversion, with the finished pieces."""
 
-    def __init__(self, session: Session, part: Path, codec: Codec) -> None:
+    def __init__(self, session: Session, part: Path, codec: store.Codec) -> None:
         self._session, self.part, self._codec = session, part, codec
-        self._rows = RecordedRows(session.responses)
+        self._rows = store.RecordedRows(session.responses)
         # Identifies the source and the settings.
         self.header: dict[str, Any] = {
-            "format": FORMAT,
+            "format": store.FORMAT,
             # Earlier versions of this program read stores without pauses.
-            "version": VERSION if has_pauses(session.responses) else 1,
+            "version": store.VERSION if store.has_pauses(session.responses) else 1,
             "codec": codec,
             "source": {
                 "uri": os.fsencode(session.path).decode("utf-8", "replace"),
                 "format": session.format,
                 "fingerprint": session.fingerprint,
-                "options": plain(dict(session.options)),
+                "options": store.plain(dict(session.options)),
             },
         }
 
@@ -418,10 +396,10 @@ class _Conversion:
         ]
         pieces += [
             (name, values.dtype, values.nbytes, MAX_TABLE_BYTES)
-            for name, values in small_arrays(session).items()
+            for name, values in store.small_arrays(session).items()
         ]
         for name, dtype, n_bytes, most in pieces:
-            if not is_storable(dtype) or n_bytes > most:
+            if not store.is_storable(dtype) or n_bytes > most:
                 content = f"{name} of {n_bytes:,} bytes, {dtype}"
                 limit = f"numbers up to 64 bits, {most:,} bytes at most"
                 raise unstorable(session, content, limit)
@@ -435,31 +413,34 @@ class _Conversion:
 
     def _create(self) -> None:
         """Create the store with empty arrays."""
-        attributes = {"format": FORMAT, "version": self.header["version"]}
+        attributes = {"format": store.FORMAT, "version": self.header["version"]}
         root = create_group(self.part, attributes)
         session, videos = self._session, distinct_videos(self._session)
         n = session.n_neurons
         make = partial(
-            root.create_array, compressors=compressors(self._codec), fill_value=0, config=_WRITE_ALL
+            root.create_array,
+            compressors=store.compressors(self._codec),
+            fill_value=0,
+            config=_WRITE_ALL,
         )
         make(
             "responses/data",
             shape=self._rows.shape,
             dtype=session.responses.dtype.newbyteorder("="),
-            chunks=RESPONSE_CHUNK,
+            chunks=store.RESPONSE_CHUNK,
             # A shard spans all neurons, so that a window needs one or two files.
-            shards=(SHARD_ROWS, -(-n // RESPONSE_CHUNK[1]) * RESPONSE_CHUNK[1]),
+            shards=(store.SHARD_ROWS, -(-n // store.RESPONSE_CHUNK[1]) * store.RESPONSE_CHUNK[1]),
         )
-        for seconds in PYRAMID_SECONDS:
+        for seconds in store.PYRAMID_SECONDS:
             make(
                 f"responses/pyramid/{seconds}s",
-                shape=(len(recorded_bins(self._rows.runs, self._rows_of(seconds))), n, 3),
+                shape=(len(store.recorded_bins(self._rows.runs, self._rows_of(seconds))), n, 3),
                 dtype="float32",
                 chunks=(128, 256, 3),
-                shards=(PYRAMID_SHARD, -(-n // 256) * 256, 3),
+                shards=(store.PYRAMID_SHARD, -(-n // 256) * 256, 3),
             )
         if videos.trials:
-            chunk, shard = frame_rows(videos.frame_bytes, FRAME_SHARD)
+            chunk, shard = store.frame_rows(videos.frame_bytes, store.FRAME_SHARD)
             make(
                 "stimulus/frames",
                 shape=(videos.count, *videos.size),
@@ -476,18 +457,18 @@ class _Conversion:
         """Yield names, weight, and a function that writes and hashes each piece."""
         session = self._session
         rows, n = self._rows.shape
-        for first in range(0, rows, SHARD_ROWS):
-            stop = min(rows, first + SHARD_ROWS)
+        for first in range(0, rows, store.SHARD_ROWS):
+            stop = min(rows, first + store.SHARD_ROWS)
             yield (
                 (f"responses/data/{first}",),
                 float((stop - first) * n * session.responses.dtype.itemsize),
                 partial(self._responses, first, stop),
             )
-        levels = tuple(f"responses/pyramid/{seconds}s" for seconds in PYRAMID_SECONDS)
+        levels = tuple(f"responses/pyramid/{seconds}s" for seconds in store.PYRAMID_SECONDS)
         # The pyramid is one piece, since all its levels come from one reading.
         yield levels, float(2 * rows * n), self._pyramid
         videos = distinct_videos(session)
-        _, height = frame_rows(videos.frame_bytes, FRAME_SHARD)
+        _, height = store.frame_rows(videos.frame_bytes, store.FRAME_SHARD)
         for first in range(0, videos.count, height):
             stop = min(videos.count, first + height)
             yield (
@@ -503,14 +484,14 @@ class _Conversion:
     def _responses(self, first: int, stop: int) -> list[str]:
         values = self._rows.read(first, stop)
         self._open("responses/data")[first:stop] = values
-        return [digest_of(values)]
+        return [store.digest_of(values)]
 
     def _pyramid(self) -> list[str]:
         """Write all levels from one reading of the store, each chunk decoded once."""
         rows = ZarrArray(self.part / "responses" / "data", is_whole=True)
         levels = [
             LevelWriter(self._open(f"responses/pyramid/{s}s"), self._rows_of(s))
-            for s in PYRAMID_SECONDS
+            for s in store.PYRAMID_SECONDS
         ]
         for first in range(0, rows.shape[0], _ROWS_AT_ONCE):
             block = rows.read(first, min(rows.shape[0], first + _ROWS_AT_ONCE))
@@ -534,26 +515,26 @@ class _Conversion:
             begin += count
         values = np.concatenate(parts)
         self._open("stimulus/frames")[first:stop] = values
-        return [digest_of(values)]
+        return [store.digest_of(values)]
 
     def _tables(self) -> list[str]:
         """Write all small arrays and attributes; return their hash."""
         session = self._session
         root = group_to_write(self.part)
-        arrays = small_arrays(session)
+        arrays = store.small_arrays(session)
         if session.stimulus is not None:
             arrays["stimulus/first_row"] = distinct_videos(session).first
         for name, values in arrays.items():
             root.create_array(
                 name,
                 data=values,
-                compressors=compressors(self._codec),
+                compressors=store.compressors(self._codec),
                 overwrite=True,
                 config=_WRITE_ALL,
             )
-        for group, attributes in group_attributes(session).items():
+        for group, attributes in store.group_attributes(session).items():
             update_attributes(self.part / group, attributes)
-        return [table_digest(session)]
+        return [store.table_digest(session)]
 
     def _describe(self, hashes: dict[str, str]) -> None:
         """Write the attributes of the root, except the mark that it is complete."""
@@ -563,7 +544,7 @@ class _Conversion:
             self.part,
             {
                 **self.header,
-                **identity(session),
+                **store.identity(session),
                 "assumptions": [asdict(note) for note in session.assumptions],
                 "hashes": hashes,
                 "content_hash": content[:32],
@@ -608,21 +589,23 @@ def verify(
             raise _differs(path, problem)
 
     # `open_session` would refuse an unfinished store.
-    session = read(path, ReadOptions(), is_unfinished=True) if is_unfinished else open_session(path)
+    session = (
+        store.read(path, ReadOptions(), is_unfinished=True) if is_unfinished else open_session(path)
+    )
     # Reading has compared the tables with their hash.
     hashes = read_json_mapping(path / "zarr.json")["attributes"]["hashes"]
     if source is not None:
-        compare(f"it differs from {source.path}", table_digest(source), hashes["tables"])
+        compare(f"it differs from {source.path}", store.table_digest(source), hashes["tables"])
     # Piece by piece, as they were hashed at writing, so that a long session never lies
     # in memory as a whole.
     pieces = list(_pieces(path, hashes))
-    recorded = None if source is None else RecordedRows(source.responses)
+    recorded = None if source is None else store.RecordedRows(source.responses)
     for done, (name, rows, first, stop) in enumerate(pieces):
         advance(job, done, len(pieces), "comparing")
         digest = _digest(rows, first, stop)
         compare(f"{name} differs from what was written", digest, hashes[name])
         if source is not None and recorded is not None and name.startswith("responses/data/"):
-            digest = digest_of(recorded.read(first, stop))
+            digest = store.digest_of(recorded.read(first, stop))
             compare(f"it differs from {source.path}", digest, hashes[name])
     if source is not None:
         # Frames are compared through the reader, not by hash: a store holds each
@@ -649,8 +632,8 @@ def _pieces(path: Path, hashes: Mapping[str, str]) -> Iterator[tuple[str, ZarrAr
 def _digest(rows: ZarrArray, first: int, stop: int) -> str:
     """Return `digest_of` of a range of rows, read in blocks."""
     digest = blake2b()
-    for begin in range(first, stop, PYRAMID_SHARD):
-        digest.update(rows.read(begin, min(stop, begin + PYRAMID_SHARD)).tobytes())
+    for begin in range(first, stop, store.PYRAMID_SHARD):
+        digest.update(rows.read(begin, min(stop, begin + store.PYRAMID_SHARD)).tobytes())
     return digest.hexdigest()[:32]
 
 

@@ -15,15 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped, UInt8
 
-from omnimouse_model.data.clock import (
-    GRID_RATE_HZ,
-    frame_slot,
-    full_window_starts,
-    grid_points,
-    points_inside,
-    times_at,
-    window_times,
-)
+from omnimouse_model.data import clock
 from omnimouse_model.data.recording import (
     Overview,
     Recording,
@@ -141,10 +133,10 @@ was recorded from 0 to 94.5 s.
         if spec.align == "trial":
             return self._trial_window(start_s, spec)
         grid = self.start_grid
-        last = len(grid) - grid_points(spec.duration_s)
+        last = len(grid) - clock.grid_points(spec.duration_s)
         if last < 0:
             raise ValueError(
-                f"Session {self.id!r} has {len(grid) / GRID_RATE_HZ:.3g} s that all "
+                f"Session {self.id!r} has {len(grid) / clock.GRID_RATE_HZ:.3g} s that all "
                 f"streams cover, less than a window of {spec.duration_s:g} s."
             )
         starts, begins = None, grid[: last + 1]
@@ -156,18 +148,18 @@ was recorded from 0 to 94.5 s.
         if near:
             before = abs(float(begins[near - 1]) - self.t0 - start_s)
             after = abs(float(begins[near]) - self.t0 - start_s)
-            in_pause = after + before > 1.5 / GRID_RATE_HZ
+            in_pause = after + before > 1.5 / clock.GRID_RATE_HZ
             is_before = direction < 0 if direction and in_pause else before < after
             near -= int(is_before)
         return Window(self, near if starts is None else int(starts[near]), spec=spec)
 
     def _starts_without_pauses(self, spec: WindowSpec) -> tuple[np.ndarray, np.ndarray]:
         """Return grid indices and native times of windows that touch no pause."""
-        length = grid_points(spec.duration_s)
+        length = clock.grid_points(spec.duration_s)
 
         def find() -> tuple[np.ndarray, np.ndarray]:
-            recorded = points_inside(self.start_grid, self.without_pauses())
-            starts = full_window_starts(recorded, length)
+            recorded = clock.points_inside(self.start_grid, self.without_pauses())
+            starts = clock.full_window_starts(recorded, length)
             return starts, self.start_grid[starts]
 
         starts, begins = cached(self, ("without pauses", length), find)
@@ -245,11 +237,11 @@ was recorded from 0 to 94.5 s.
         """Return the starts on the grid as indices into `start_grid`, int64 (n,)."""
         spec = spec or default_spec()
         chosen = self._tier_names(tier, include_blanks)
-        length, reads_behavior = grid_points(spec.duration_s), spec.behavior is not None
+        length, reads_behavior = clock.grid_points(spec.duration_s), spec.behavior is not None
 
         def find() -> np.ndarray:
             allowed = allowed_times(self, chosen, reads_behavior)
-            return full_window_starts(allowed, length)
+            return clock.full_window_starts(allowed, length)
 
         starts = cached(self, ("starts", chosen, length, reads_behavior), find)
         return starts[::stride]
@@ -634,7 +626,7 @@ class Window(HasSummary):
         rate_hz, count = self._sampling(stream)
         if not count:
             return np.zeros(0)
-        read = partial(window_times, self.native_start, rate_hz, count)
+        read = partial(clock.window_times, self.native_start, rate_hz, count)
         # Streams of one rate share their times.
         return cached(self, f"times {rate_hz} {count}", read)
 
@@ -749,7 +741,7 @@ class Window(HasSummary):
             return np.zeros((count, *size), np.uint8), np.zeros(count, bool)
         times = self._times_at("screen", positions)
         inside = stimulus.valid_interval().contains(times)
-        slots = frame_slot(times[inside], stimulus.slot_t)
+        slots = clock.frame_slot(times[inside], stimulus.slot_t)
         valid = inside.copy()
         valid[inside] = stimulus.trials.readable[stimulus.slot_trial[slots]]
         recorded = stimulus.frames(slots, size)
@@ -774,7 +766,7 @@ class Window(HasSummary):
     def _times_at(self, stream: str, positions: np.ndarray) -> np.ndarray:
         rate_hz, count = self._sampling(stream)
         at = positions.astype(np.float64)
-        return times_at(at, self.native_start, rate_hz, count)
+        return clock.times_at(at, self.native_start, rate_hz, count)
 
 
 def require_events(session: Recording, spec: WindowSpec) -> None:

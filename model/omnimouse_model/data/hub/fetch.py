@@ -13,19 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from omnimouse_model.data.hub.exchange import (
-    CHECKPOINTS,
-    HubError,
-    HubPlace,
-    answer_to,
-    as_fetch_errors,
-    blocks_of,
-    endpoint,
-    folder_bytes,
-    hub_headers,
-    hub_place,
-    is_of_network,
-)
+from omnimouse_model.data.hub import exchange
+from omnimouse_model.data.hub.exchange import HubPlace
 from omnimouse_model.display import printable
 from omnimouse_model.errors import FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, part_of, shown_job
@@ -93,7 +82,7 @@ def list_files(place: HubPlace) -> Listing:
         The place does not exist, the user has no access, there is no connection, or
         the answer is no list of files.
     """
-    with as_fetch_errors(place):
+    with exchange.as_fetch_errors(place):
         info = _answer(place)
         siblings = info.get("siblings")
         if not isinstance(siblings, list):
@@ -118,9 +107,9 @@ def _answer(place: HubPlace) -> dict[str, Any]:
         )
     revision = quote(place.revision, safe="")
     # With sizes and checksums.
-    address = f"{endpoint()}/api/{place.kind}s/{place.repo}/revision/{revision}?blobs=true"
-    with answer_to(address, hub_headers()) as response:
-        body = b"".join(blocks_of(response, f"The list of files of {place}", _LONGEST))
+    address = f"{exchange.endpoint()}/api/{place.kind}s/{place.repo}/revision/{revision}?blobs=true"
+    with exchange.answer_to(address, exchange.hub_headers()) as response:
+        body = b"".join(exchange.blocks_of(response, f"The list of files of {place}", _LONGEST))
     info = decode_json(body, "its answer")
     if not isinstance(info, dict):
         raise _no_list(type(info).__name__)
@@ -130,7 +119,7 @@ def _answer(place: HubPlace) -> dict[str, Any]:
 def _no_list(found: str) -> FetchError:
     return FetchError(
         "refused",
-        f"The server at {endpoint()} sends no list of files ({found}); it is not the hub.",
+        f"The server at {exchange.endpoint()} sends no list of files ({found}); it is not the hub.",
     )
 
 
@@ -223,9 +212,9 @@ def require_place(name: str) -> HubPlace:
     FetchError
         The name is not known.
     """
-    place = hub_place(name)
+    place = exchange.hub_place(name)
     if place is None:
-        listed = ", ".join(CHECKPOINTS)
+        listed = ", ".join(exchange.CHECKPOINTS)
         if name.lower().startswith("omnimouse"):
             raise FetchError("not_found", f"There is no checkpoint {name!r}; there are {listed}.")
         raise FetchError(
@@ -249,7 +238,7 @@ def local_path(place: HubPlace, to: str | Path | None) -> Path:
 
 def saved_bytes(name: str, to: str | Path | None = None) -> int:
     """Return how many bytes an unfinished download has; the next call adds the rest."""
-    return folder_bytes(work_folder(local_path(require_place(name), to)))
+    return exchange.folder_bytes(work_folder(local_path(require_place(name), to)))
 
 
 # -- downloads from the model hub, file by file, with checksums and resumption
@@ -290,7 +279,7 @@ def fetch_files(listing: Listing, folder: Path, job: Job = QUIET) -> None:
                 share = (before + n_bytes) / max(1, listing.size)
                 advance(job, share, 1.0, f"fetching {name}")
 
-        with as_fetch_errors(listing.place, folder):
+        with exchange.as_fetch_errors(listing.place, folder):
             _fetch_file(listing, file, folder, report)
         done += file.size
 
@@ -338,16 +327,16 @@ def _fetch_file(
 def _download(listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]) -> None:
     """Append the missing bytes of one file; try again if the connection drops."""
     largest, n_tries = size_of(part), 0
-    fault: Exception = HubError(0, "", "it ends too early, again and again")
+    fault: Exception = exchange.HubError(0, "", "it ends too early, again and again")
     while n_tries < _TRIES:
         try:
             _append(listing, file, part, report)
-        except HubError as error:
+        except exchange.HubError as error:
             if error.status not in _BUSY:  # a refusal, which another try will not change
                 raise
             fault = error
         except AnswerError as error:
-            if not is_of_network(error):
+            if not exchange.is_of_network(error):
                 raise
             fault = error
         # A refused file of no bytes has no part.
@@ -363,19 +352,19 @@ def _download(listing: Listing, file: HubFile, part: Path, report: Callable[[int
 
 
 def _append(listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]) -> None:
-    place, headers = listing.place, hub_headers()
+    place, headers = listing.place, exchange.hub_headers()
     folder = "datasets/" if place.kind == "dataset" else ""
     name = quote(file.path)
-    address = f"{endpoint()}/{folder}{place.repo}/resolve/{listing.commit}/{name}"
+    address = f"{exchange.endpoint()}/{folder}{place.repo}/resolve/{listing.commit}/{name}"
     n_bytes = size_of(part)
     if n_bytes:
         headers["Range"] = f"bytes={n_bytes}-"
-    with open_without_links(part, "ab") as stream, answer_to(address, headers) as response:
+    with open_without_links(part, "ab") as stream, exchange.answer_to(address, headers) as response:
         if response.status != _PARTIAL:
             # The server ignored the range and sends everything.
             stream.seek(0)
             stream.truncate()
-        for block in blocks_of(response, file.path, file.size - stream.tell()):
+        for block in exchange.blocks_of(response, file.path, file.size - stream.tell()):
             stream.write(block)
             report(stream.tell())
 
@@ -429,7 +418,7 @@ def locked_target(place: HubPlace, target: Path, job: Job = QUIET) -> Iterator[P
             shutil.rmtree(work, ignore_errors=True)
         finally:
             # A failure before the first byte leaves no trace in the user's folders.
-            if not folder_bytes(work):
+            if not exchange.folder_bytes(work):
                 shutil.rmtree(work, ignore_errors=True)
                 for folder in new_folders:
                     with suppress(OSError):  # no longer empty

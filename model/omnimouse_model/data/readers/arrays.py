@@ -12,6 +12,7 @@ import numpy as np
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.neurons import Roi, Units, probe_numbers
 from omnimouse_model.data.readers.array_responses import PUPIL, NamedArrays, frame_responses
+from omnimouse_model.data.readers.build import spiking_units
 from omnimouse_model.data.readers.build.checked_values import (
     MAX_FRAMES,
     check_extent,
@@ -32,16 +33,6 @@ from omnimouse_model.data.readers.build.notes import (
     scale_to_seconds,
     span_text,
     unit_of_times,
-)
-from omnimouse_model.data.readers.build.spiking_units import (
-    LATE_S,
-    ROW_RATE_HZ,
-    SpikingUnits,
-    UnsortedSpikes,
-    recording_start,
-    refuse_milliseconds,
-    sound_spike_times,
-    spiking_responses,
 )
 from omnimouse_model.data.readers.build.trials import (
     COLOURS,
@@ -80,20 +71,20 @@ def spike_responses(arrays: NamedArrays) -> Signal:
     unit, n_units = _unit_rows(arrays, unit.astype(np.int64))
     refuse_quantised(times, arrays.path)
     refuse = partial(arrays.wrong, "spike_times")
-    times, unit = sound_spike_times(times, unit, "spike_times", refuse, arrays.notes)
+    times, unit = spiking_units.sound_spike_times(times, unit, "spike_times", refuse, arrays.notes)
     start, stop = _spike_span(arrays, times)
     inside = (times >= start) & (times <= stop)
     if not inside.all():
         times, unit = times[inside], unit[inside]
-    units = SpikingUnits(
+    units = spiking_units.SpikingUnits(
         np.arange(n_units),
         np.bincount(unit, minlength=n_units),
         np.full((n_units, 3), np.nan),
         quality=arrays.notes.attempt("quality", _unit_quality, arrays, n_units),
     )
-    spikes = UnsortedSpikes(arrays.path, times, unit)
+    spikes = spiking_units.UnsortedSpikes(arrays.path, times, unit)
     options, span = arrays.options, (start, stop)
-    responses, chosen = spiking_responses(units, spikes, span, options, arrays.notes)
+    responses, chosen = spiking_units.spiking_responses(units, spikes, span, options, arrays.notes)
     if len(chosen.unit_id) < n_units:
         arrays.n_units, arrays.chosen = n_units, chosen.unit_id
     return responses
@@ -145,7 +136,7 @@ def _spike_span(arrays: NamedArrays, times: np.ndarray) -> tuple[float, float]:
     spikes = Interval(0.0 if given is None else given, last)
     begin, end = _trial_reach(arrays, Interval(first, last))
     start = spikes.start
-    if given is None and (start := recording_start(min(first, begin))):
+    if given is None and (start := spiking_units.recording_start(min(first, begin))):
         arrays.notes.assume(
             "recording_start",
             f"the start of the recording is not given (start_s): {start:.10g} s, the "
@@ -157,7 +148,7 @@ def _spike_span(arrays: NamedArrays, times: np.ndarray) -> tuple[float, float]:
             "recording_end",
             f"the end of the recording is not given: {stop:.6g} s, the last spike or trial",
         )
-    if (stop - start) * ROW_RATE_HZ < 1:
+    if (stop - start) * spiking_units.ROW_RATE_HZ < 1:
         raise arrays.wrong("stop_s", f"is {stop:g}, not after the start {start:g} s")
     n_outside = int(((times < start) | (times > stop)).sum())
     if n_outside > 0.5 * len(times):
@@ -190,11 +181,11 @@ def _trial_reach(arrays: NamedArrays, spikes: Interval) -> tuple[float, float]:
     trials = Interval(float(times.min()), float(times.max()))
     if "stop_s" not in arrays.arrays:
         if len(ends):
-            refuse_milliseconds(arrays.path, spikes, trials, "trials")
+            spiking_units.refuse_milliseconds(arrays.path, spikes, trials, "trials")
         # Told where trials are read.
         if unit := unit_of_times(trials, spikes):
             starts, ends = starts * UNITS_OF_TIME[unit], ends * UNITS_OF_TIME[unit]
-    far = max(LATE_S, _FAR * (spikes.stop - spikes.start))
+    far = max(spiking_units.LATE_S, _FAR * (spikes.stop - spikes.start))
     begin = float(starts.min(initial=spikes.start))
     end = float(ends.max(initial=spikes.stop))
     is_early, is_late = begin < spikes.start - far, end > spikes.stop + far
