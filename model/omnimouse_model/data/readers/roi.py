@@ -32,8 +32,7 @@ from omnimouse_model.data.readers.build.trial_files import (
     Placed,
     PlacedRows,
     fitted_step,
-    note_gaps,
-    place_samples,
+    placed_on_grid,
     traces_signal,
 )
 from omnimouse_model.data.readers.roi_hdf5 import (
@@ -317,9 +316,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     check_extent(path, series, rows.shape[0], rate_hz)
     source = place = np.arange(rows.shape[0])
     if found.times is not None and rate_hz == found.rate_hz:
-        source, place, is_even = place_samples(found.times, rate_hz)
-        check_extent(path, series, int(place[-1]) + 1, rate_hz)
-        note_gaps(series, place, 0.0, rate_hz, is_even, notes)
+        source, place = placed_on_grid(path, series, found.times, rate_hz, notes)
     if not np.array_equal(source, place):
         rows = PlacedRows([Placed(rows, source, place)], int(place[-1]) + 1)
     responses = traces_signal(rows, rate_hz, 0.0, place, notes)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.checked_values import check_extent, require
+from omnimouse_model.data.readers.build.checked_values import by_number, check_extent, require
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, eye_signal
@@ -153,7 +153,7 @@ class _Tree:
             )
         return [
             trial
-            for clip in sorted(clips, key=_natural)
+            for clip in sorted(clips, key=by_number)
             for trial in self._trials(f"{clip}/", clip)
         ]
 
@@ -161,14 +161,14 @@ class _Tree:
         files_of = {kind: stamped_files(self.root / kind / clip) for kind in self.kinds}
         names = {name for files in files_of.values() for name in self._names(files)}
         for kind, files in files_of.items():
-            missing = sorted(names - files.keys(), key=_natural)
+            missing = sorted(names - files.keys(), key=by_number)
             # Behaviour that is missing in a trial is NaN there.
             if missing and kind not in _OPTIONAL:
                 problem = f"has no {listed(missing, 1)}, which other kinds of data have"
                 raise bad_file(self.root / kind / clip, "missing_trials", problem)
         return [
             self._trial(prefix, clip, name.removesuffix(_ENDING), files_of)
-            for name in sorted(names, key=_natural)
+            for name in sorted(names, key=by_number)
         ]
 
     def _names(self, files: Iterable[str]) -> set[str]:
@@ -243,12 +243,6 @@ def _named(root: Path, prefix: str) -> list[Path]:
 def _wrong(file: ArrayFile, expected: str) -> SessionFormatError:
     found = f"is {file.shape} {file.dtype}; {expected} expected"
     return bad_file(file.path, "wrong_shape", found)
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts `trial2` before `trial10`."""
-    parts = re.split(r"(\d{1,18})", name)
-    return [(int(p), "") if p.isdecimal() else (-1, p) for p in parts]
 
 
 # -- reader of trial trees of the digital twin (Wang et al. 2025)

@@ -4,6 +4,7 @@ Sizes are checked before memory is allocated. An error names the key.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +40,12 @@ def decode_texts(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind != "S":
         return values
     return np.char.decode(values, "utf-8", "replace")
+
+
+def by_number(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts `trial2` before `trial10`."""
+    parts = re.findall(r"\d{1,18}|\D+", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 Array = TypeVar("Array", bound=Any)  # an array, or a dataset of a library

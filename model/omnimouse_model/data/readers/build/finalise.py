@@ -122,7 +122,12 @@ def complete_statistics(signal: Signal, train: np.ndarray | None, notes: Notes) 
     if is_responses:
         _note_silent(signal, std, is_recorded, notes)
         return replace(signal, mean=mean, std=std)
-    return replace(signal, mean=mean, std=_without_zeros(signal, std, notes))
+    flat = np.flatnonzero(std == 0)
+    if len(flat):
+        names = [signal.names[i] if signal.names else str(i) for i in flat.tolist()]
+        notes.warn("zero_variance", f"{signal.name}: {', '.join(names)} never varies; centred only")
+    # Constant channels are centred to 0; division by 0 would make them NaN.
+    return replace(signal, mean=mean, std=np.where(std == 0, 1.0, std))
 
 
 def with_stored_statistics(
@@ -281,15 +286,6 @@ def _note_silent(signal: Signal, std: np.ndarray, is_recorded: np.ndarray, notes
         )
 
 
-def _without_zeros(signal: Signal, std: np.ndarray, notes: Notes) -> np.ndarray:
-    flat = np.flatnonzero(std == 0)
-    if len(flat):
-        names = [signal.names[i] if signal.names else str(i) for i in flat.tolist()]
-        notes.warn("zero_variance", f"{signal.name}: {', '.join(names)} never varies; centred only")
-    # Constant channels are centred to 0; division by 0 would make them NaN.
-    return np.where(std == 0, 1.0, std)
-
-
 # The format refuses shorter sessions, whatever the windows of other models.
 _WINDOW_POINTS = grid_points(WINDOW_S)
 _STREAMS = {
@@ -384,13 +380,10 @@ def _without_empty_streams(session: Session, notes: Notes) -> Session:
         is_empty = np.isnan(signal.data).all(axis=0)
         columns = signal.names or tuple(map(str, range(signal.n_columns)))
         empty = ", ".join(np.array(columns)[is_empty].tolist())
-        problem = f"{empty} is NaN in all" if empty else "a channel is NaN in each"
-        notes.warn(
-            "left_out_stream",
-            f"{_STREAMS[name][0]} is left out: {problem} of its "
-            f"{signal.n_samples:,} samples (leave out channels that were not recorded)",
-        )
-        session = replace(session, behavior={**session.behavior, name: None})
+        found = f"{empty} is NaN in all" if empty else "a channel is NaN in each"
+        hint = "leave out channels that were not recorded"
+        problem = f"{found} of its {signal.n_samples:,} samples ({hint})"
+        session = _without(session, name, problem, notes)
     return session
 
 
@@ -403,17 +396,18 @@ def _without_distant_streams(session: Session, notes: Notes) -> Session:
     for name, span in spans.items():
         if is_long_enough(common_time(whole, span)):
             continue
-        notes.warn(
-            "left_out_stream",
-            f"{_STREAMS[name][0]} is left out: it covers {span_text(span)}, and the "
-            f"responses {span_text(whole)}: no common 2-s window (bring all streams to "
-            "one clock, in seconds)",
-        )
-        if name == "screen":
-            session = replace(session, stimulus=None, trials=Trials.none())
-        else:
-            session = replace(session, behavior={**session.behavior, name: None})
+        found = f"it covers {span_text(span)}, and the responses {span_text(whole)}"
+        problem = f"{found}: no common 2-s window (bring all streams to one clock, in seconds)"
+        session = _without(session, name, problem, notes)
     return session
+
+
+def _without(session: Session, name: str, problem: str, notes: Notes) -> Session:
+    """Return the session without a stream, with a warning."""
+    notes.warn("left_out_stream", f"{_STREAMS[name][0]} is left out: {problem}")
+    if name == "screen":
+        return replace(session, stimulus=None, trials=Trials.none())
+    return replace(session, behavior={**session.behavior, name: None})
 
 
 def _note_absent(session: Session, notes: Notes) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.readers.build.checked_values import check_extent
 from omnimouse_model.data.readers.build.notes import Notes, note_interpolation
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import (
@@ -288,11 +289,16 @@ def place_samples(times: np.ndarray, rate_hz: float) -> tuple[np.ndarray, np.nda
     return source[is_near], rows[is_near].astype(np.int64), False
 
 
-def note_gaps(
-    name: str, place: np.ndarray, start: float, rate_hz: float, is_even: bool, notes: Notes
-) -> None:
-    """Note pauses and lost samples of a series, and a part at another rate."""
-    spans, n_missing = stretches(place, int(place[-1]) + 1, start, rate_hz)
+def placed_on_grid(
+    path: Path, name: str, times: np.ndarray, rate_hz: float, notes: Notes
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the samples of a series that are used, and their grid rows; see `place_samples`.
+
+    Notes tell of pauses and lost samples, and of a part at another rate.
+    """
+    check_extent(path, name, round((times[-1] - times[0]) * rate_hz) + 1, rate_hz)
+    source, place, is_even = place_samples(times, rate_hz)
+    spans, n_missing = stretches(place, int(place[-1]) + 1, float(times[0]), rate_hz)
     facts = []
     if spans is not None:
         paused = float((spans[1:, 0] - spans[:-1, 1]).sum()) - (len(spans) - 1) / rate_hz
@@ -310,13 +316,14 @@ def note_gaps(
             f"a part recorded at a lower rate, {rate_hz / step:.4g} Hz?",
         )
     if is_even and not facts:
-        return
+        return source, place
     what = f" with {' and '.join(facts)}, where responses are NaN" if facts else ""
     if is_even:
         how = "each sample is on its nearest row"
     else:
         how = "each row is the nearest sample, so that some are doubled or skipped"
     notes.assume("uneven_times", f"{name}: read on a clock of {rate_hz:.6g} Hz{what}: {how}")
+    return source, place
 
 
 HOLE_S = 2.5

@@ -24,8 +24,7 @@ from omnimouse_model.data.readers.build.trial_files import (
     Placed,
     PlacedRows,
     fitted_step,
-    note_gaps,
-    place_samples,
+    placed_on_grid,
     traces_signal,
 )
 from omnimouse_model.data.readers.nwb.file import (
@@ -461,14 +460,11 @@ def _plane(nwb: NwbFile, epochs: list[_Timed], units: PlaneUnits, name: str) -> 
     rate = clock.rate_hz
     if len({timed.clock.rate_hz for timed in epochs}) > 1:
         rate = 1 / fitted_step(times)[0]
-    n_rows = round((times[-1] - times[0]) * rate) + 1
-    check_extent(nwb.file.path, name, n_rows, rate)
-    source, place, is_even = place_samples(times, rate)
     if len(epochs) > 1:
         nwb.notes.assume(
             "epochs", f"{name} are epochs of the same regions: one recording, in their order"
         )
-    note_gaps(name, place, float(times[0]), rate, is_even, nwb.notes)
+    source, place = placed_on_grid(nwb.file.path, name, times, rate, nwb.notes)
     first = np.cumsum([0, *(timed.n_samples for timed in epochs)])
     cuts = np.searchsorted(source, first[1:-1])
     own = zip(parts, first, np.split(source, cuts), np.split(place, cuts), strict=False)

@@ -11,6 +11,7 @@ from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.build.checked_values import (
     MAX_FRAMES,
     as_float,
+    by_number,
     check_extent,
     texts_of,
 )
@@ -314,17 +315,11 @@ def _image_names(nwb: NwbFile, images: "h5py.Group") -> list[str]:
             f"{images.name} does not say in which order its images are numbered: in "
             "the order of their names, numbers by value",
         )
-        names = sorted(nwb.names(images), key=_by_number)
+        names = sorted(nwb.names(images), key=by_number)
         return [f"{images.name}/{name}" for name in names]
     # Object references to the images, in the order of their numbers.
     references = nwb.file.table(listed.name).reshape(-1)
     return [nwb.dereference(r, listed.name).name for r in references]
-
-
-def _by_number(name: str) -> list[tuple[int, str]]:
-    """Return a sort key that puts img2 before img10."""
-    parts = re.findall(r"\d+|\D+", name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _frame_size(nwb: NwbFile, part: Part) -> tuple[int, ...]:
