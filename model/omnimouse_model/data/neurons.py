@@ -147,13 +147,11 @@ class Units:
     def names(self) -> np.ndarray:
         """int64 (N,) names for display: the session's ids, or indices if ids repeat."""
         if "names" not in self._cache:
-            self._cache["names"] = self._unique_names()
+            # Ids of several planes can repeat; a name must identify one neuron.
+            ids = np.asarray(self.unit_id)
+            is_unique = len(np.unique(ids)) == len(ids)
+            self._cache["names"] = ids if is_unique else np.arange(len(ids))
         return self._cache["names"]
-
-    def _unique_names(self) -> np.ndarray:
-        # Ids of several planes can repeat; a name must identify one neuron.
-        ids = np.asarray(self.unit_id)
-        return ids if len(np.unique(ids)) == len(ids) else np.arange(len(ids))
 
     @property
     def region_of(self) -> tuple[str, ...]:

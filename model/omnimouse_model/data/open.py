@@ -260,7 +260,9 @@ def _reading(
     _check_is_place(path)
     if (address := web_address(path)) is not None:
         return "nwb", Path(display_address(address)), partial(_streamed, address)
-    folder = session_folder(_on_this_machine(path))
+    # Unlike that of `Path`, `is_there` raises nothing for a name that no system can hold.
+    is_here = is_there(path) or not _is_elsewhere(path)
+    folder = session_folder(Path(path) if is_here else fetch_session(str(path)))
     if (name := _reader_of(folder)) is not None:
         return name, folder, partial(readers()[name].read, folder)
     only = _only_recording(folder)
@@ -380,15 +382,6 @@ def _check_is_place(path: object) -> None:
 def _is_elsewhere(path: str | Path) -> bool:
     """Return whether a text names a recording of the hub or of IBL."""
     return hub_place(str(path)) is not None or ibl_session_name(str(path)) is not None
-
-
-def _on_this_machine(path: str | Path) -> Path:
-    """Return the local path, after a download from the hub or of IBL if necessary."""
-    name = str(path)
-    # Unlike that of `Path`, it raises nothing for a name that no system can hold.
-    if is_there(path) or not _is_elsewhere(path):
-        return Path(path)
-    return fetch_session(name)
 
 
 def _unknown(path: Path) -> SessionFormatError:

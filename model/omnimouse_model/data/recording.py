@@ -23,7 +23,7 @@ from omnimouse_model.data.clock import (
     start_grid,
 )
 from omnimouse_model.data.neurons import Units
-from omnimouse_model.data.signal import Level, Signal, is_interpolated
+from omnimouse_model.data.signal import Signal, is_interpolated
 from omnimouse_model.data.stimulus import (
     TRIAL_COLUMNS,
     Stimulus,
@@ -656,30 +656,19 @@ def _binned(signal: Signal, column: int, edges: np.ndarray) -> np.ndarray:
 
 def _population(session: Recording, edges: np.ndarray) -> np.ndarray:
     """Mean over neurons from stored summaries that are fine enough, or from samples."""
-    signal, width = session.responses, float(edges[1] - edges[0])
+    signal, n_bins, width = session.responses, len(edges) - 1, float(edges[1] - edges[0])
     # Coarser summaries would leave bins empty; the coarsest of the others is shortest.
     fine = [x for x in signal.levels if x.rows_per_bin <= width * signal.rate_hz]
     if fine:
-        return _from_level(session, fine[-1], edges)
-    return _from_samples(session, edges)
-
-
-def _from_level(session: Recording, level: Level, edges: np.ndarray) -> np.ndarray:
-    signal, n_bins = session.responses, len(edges) - 1
-    total, count = _sums(session, level.mean)
-    middle = (level.bins + 0.5) * level.rows_per_bin / signal.rate_hz
-    number = np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, n_bins - 1)
-    summed = np.bincount(number, total, n_bins)
-    return _ratio(summed, np.bincount(number, count, n_bins))
-
-
-def _from_samples(session: Recording, edges: np.ndarray) -> np.ndarray:
-    signal, n_bins = session.responses, len(edges) - 1
-    at = np.linspace(edges[0], edges[-1], n_bins * _ROWS_PER_BIN, endpoint=False)
-    rows = np.minimum((at * signal.rate_hz).astype(np.int64), signal.n_samples - 1)
-    total, count = _sums(session, partial(signal.file.pick, rows))
-    shape = (n_bins, _ROWS_PER_BIN)
-    return _ratio(total.reshape(shape).sum(axis=1), count.reshape(shape).sum(axis=1))
+        total, count = _sums(session, fine[-1].mean)
+        middle = (fine[-1].bins + 0.5) * fine[-1].rows_per_bin / signal.rate_hz
+        number = np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, n_bins - 1)
+    else:
+        at = np.linspace(edges[0], edges[-1], n_bins * _ROWS_PER_BIN, endpoint=False)
+        rows = np.minimum((at * signal.rate_hz).astype(np.int64), signal.n_samples - 1)
+        total, count = _sums(session, partial(signal.file.pick, rows))
+        number = np.repeat(np.arange(n_bins), _ROWS_PER_BIN)
+    return _ratio(np.bincount(number, total, n_bins), np.bincount(number, count, n_bins))
 
 
 def _sums(session: Recording, read: Callable[[slice], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

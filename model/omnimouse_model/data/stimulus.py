@@ -259,7 +259,10 @@ class Stimulus:
         ]
         if len({part.shape[1:] for part in parts}) > 1:
             parts = [self._at_size(part, size) for part in parts]
-        return self._at_size(_joined(parts), size)
+        # float32 only if needed: it takes four times the memory of uint8.
+        is_byte = all(part.dtype == np.uint8 for part in parts)
+        joined = np.concatenate(parts, dtype=np.uint8 if is_byte else np.float32)
+        return self._at_size(joined, size)
 
     def trial_frames(self, trial: int, first: int, stop: int) -> np.ndarray:
         """Frames `first` to `stop` of a trial with frames, at the session's size."""
@@ -282,13 +285,6 @@ class Stimulus:
         if last - first + 1 == len(frames) and (frames[1:] > frames[:-1]).all():
             return stored
         return stored[frames - first]
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    # float32 only if needed: it takes four times the memory of uint8.
-    if all(part.dtype == np.uint8 for part in parts):
-        return np.concatenate(parts)
-    return np.concatenate([part.astype(np.float32) for part in parts])
 
 
 ONE_SIZE = "all frames of a session must have one size"

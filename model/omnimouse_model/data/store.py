@@ -386,7 +386,7 @@ def _checked(path: Path, is_unfinished: bool) -> Mapping[str, Any]:
 
 
 def _session(path: Path, attributes: Mapping[str, Any], options: ReadOptions) -> Session:
-    store = _Store(path)
+    store, source = _Store(path), attributes["source"]
     responses = store.signal("responses", store.rows("responses/data"))
     n_rows = store.attributes("responses").get("rows")
     if n_rows is not None:
@@ -409,7 +409,7 @@ def _session(path: Path, attributes: Mapping[str, Any], options: ReadOptions) ->
         id=str(attributes["id"]),
         animal_id=None if attributes["animal_id"] is None else str(attributes["animal_id"]),
         path=path,
-        format=f"store ({attributes['source']['format']})",
+        format=f"store ({source['format']})",
         fingerprint=combine_options(folder_fingerprint(path), options.changed()),
         units=units_of(store.arrays("units"), store.attributes("units"), responses),
         responses=responses,
@@ -420,7 +420,10 @@ def _session(path: Path, attributes: Mapping[str, Any], options: ReadOptions) ->
         meta=dict(attributes["meta"]),
         options=options.changed(),
         warnings=_notes(attributes["warnings"]),
-        assumptions=(*_notes(attributes["assumptions"]), _origin(attributes["source"])),
+        assumptions=(
+            *_notes(attributes["assumptions"]),
+            Note("store", f"converted from {source['uri']} ({source['format']})"),
+        ),
     )
     # Checksums protect the arrays; this hash also protects the attributes, which are
     # plain JSON. Without it, tables that do not fit together would fail later.
@@ -428,10 +431,6 @@ def _session(path: Path, attributes: Mapping[str, Any], options: ReadOptions) ->
         raise ValueError("its tables are not those that were written")
     check_overlap(session)
     return session
-
-
-def _origin(source: Mapping[str, Any]) -> Note:
-    return Note("store", f"converted from {source['uri']} ({source['format']})")
 
 
 def _spikes(store: "_Store", responses: Signal) -> SpikeTrains:

@@ -16,7 +16,6 @@ from omnimouse_model.data.readers.alf_probe import (
     Probe,
     behavior_files,
     choose_sortings,
-    has_spikes,
     parquet_columns,
     read_probe,
     sorters,
@@ -71,7 +70,7 @@ _SAME_LENGTH = 0.98
 
 def recognises(path: Path) -> bool:
     """Return whether a folder holds spikes in the ALF layout."""
-    return has_spikes(path)
+    return bool(sorters(path))
 
 
 def read(path: Path, options: ReadOptions) -> Session:

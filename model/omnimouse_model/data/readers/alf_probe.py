@@ -94,11 +94,6 @@ def dataset_name(file: str) -> str:
     return f"{match[1]}.{match[2]}" if match else ""
 
 
-def has_spikes(root: Path) -> bool:
-    """Return whether a folder holds a session of ALF files with spikes."""
-    return any(True for _ in _sortings(root))
-
-
 def choose_sortings(root: Path, sorter: str | None, notes: Notes) -> list[Sorting]:
     """Return the sorting of each probe that is read.
 

@@ -528,7 +528,11 @@ def read_spikes(root: Path, name: str, notes: Notes) -> tuple[Signal, Mapping[st
         raise wrong(path, "end_time", f"a sample or more after start_time {start}", end)
     offsets = _offsets(meta, path)
     file = _times(folder, meta, int(offsets[-1]))
-    _check_times(file, offsets)
+    # Blocks overlap by one spike, so that the order is also checked between them.
+    for first in range(0, file.shape[0], _CHECKED):
+        part = file.read(max(0, first - 1), first + _CHECKED)
+        _check_order(file, part, max(0, first - 1), offsets)
+        refuse_quantised(part, file.path)
     return spike_signal(file, offsets, start, end, notes), meta
 
 
@@ -561,17 +565,8 @@ def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
     return require(file, file.path, expected, (n_spikes,), kinds="f", hint=hint)
 
 
-def _check_times(file: ArrayFile, offsets: np.ndarray) -> None:
-    """Raise unless times are precise, finite and ascending within each unit."""
-    # Blocks overlap by one spike, so that the order is also checked between them.
-    for first in range(0, file.shape[0], _CHECKED):
-        part = file.read(max(0, first - 1), first + _CHECKED)
-        _check_order(file, part, max(0, first - 1), offsets)
-        refuse_quantised(part, file.path)
-
-
 def _check_order(file: ArrayFile, times: np.ndarray, first: int, offsets: np.ndarray) -> None:
-    """Check the order of a block of times that begins at index `first`."""
+    """Raise unless a block of times from index `first` on ascends within each unit."""
     falls = np.flatnonzero(~(np.diff(times) >= 0)) + 1 + first
     # Times may fall where the next unit begins.
     falls = falls[~np.isin(falls, offsets)]

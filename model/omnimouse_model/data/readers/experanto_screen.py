@@ -251,7 +251,12 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
     if meta.get("modality") != "screen":
         raise wrong(folder / "meta.yml", "modality", "'screen'", meta.get("modality"))
     named = bool(flag(meta, "use_stimuli_names", folder / "meta.yml"))
-    slot_t = _slot_times(folder / "timestamps.npy", root)
+    path = folder / "timestamps.npy"
+    times = require(load_small_array(path, root), path, "a list of times", (None,))
+    check_some(path, len(times), "times")
+    refuse_quantised(times, path)
+    slot_t = times.astype(np.float64)
+    check_times(slot_t, "times", partial(bad_file, path))
     stored = read_trials(folder, named, notes)
     slot_t = _fitting_slots(slot_t, stored, folder, notes)
     # As in the reference package, the first trial gives the frame size.
@@ -270,15 +275,6 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
         source=TrialFiles(files),
         trials=trials,
     )
-
-
-def _slot_times(path: Path, root: Path) -> np.ndarray:
-    stored = require(load_small_array(path, root), path, "a list of times", (None,))
-    check_some(path, len(stored), "times")
-    times = stored.astype(np.float64)
-    refuse_quantised(stored, path)
-    check_times(times, "times", partial(bad_file, path))
-    return times
 
 
 def _fitting_slots(

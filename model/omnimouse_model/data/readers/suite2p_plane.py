@@ -125,7 +125,19 @@ def read_plane(
     size = settings.size() or (None if mean is None else mean.shape)
     roi, centre = _places(tables, regions, chosen, size)
     numbers = _numbers_of(tables, regions, chosen, number)
-    n_frames, scan = _frames(tables, files, chosen, numbers, is_combined=number is None)
+    padding = _padding(files, chosen, numbers) if number is None else 0
+    n_frames = n_stored - padding
+    scan = settings.scan(n_frames, n_stored)
+    if padding:
+        _note_padding(tables, padding, len(scan.folder_frames))
+    rate, stated = settings.number("fs"), settings.count("nframes")
+    if stated and abs(stated - n_frames) > _SAME_LENGTH * stated:
+        seconds = "" if rate is None else f" ({n_frames / rate:.4g} and {stated / rate:.4g} s)"
+        notes.warn(
+            "length_disagrees",
+            f"{tables.where}: traces have {n_frames:,} frames, the settings say "
+            f"nframes {stated:,}{seconds}: was the recording cut or joined?",
+        )
     return Plane(
         folder=folder,
         files=files,
@@ -136,7 +148,7 @@ def read_plane(
         number=numbers,
         bad_frames=settings.bad_frames(n_frames, n_stored),
         scan=scan,
-        rate_hz=settings.number("fs"),
+        rate_hz=rate,
         problems=settings.problems,
         tau_s=settings.number("tau"),
         neucoeff=settings.neucoeff(),
@@ -301,32 +313,6 @@ def _numbers_of(
         every = range(int(plane.max()) + len(left_out) + 1)
         plane = np.array([k for k in every if k not in left_out], np.int64)[plane]
     return np.asarray(plane[chosen])
-
-
-def _frames(
-    tables: Tables,
-    files: Mapping[str, StoredArray],
-    chosen: np.ndarray,
-    numbers: np.ndarray,
-    *,
-    is_combined: bool,
-) -> tuple[int, Scan]:
-    """Return how many frames all planes have, and how they were scanned, with notes."""
-    settings, n_stored = tables.settings, next(iter(files.values())).shape[1]
-    padding = _padding(files, chosen, numbers) if is_combined else 0
-    n_frames = n_stored - padding
-    scan = settings.scan(n_frames, n_stored)
-    if padding:
-        _note_padding(tables, padding, len(scan.folder_frames))
-    rate, stated = settings.number("fs"), settings.count("nframes")
-    if stated and abs(stated - n_frames) > _SAME_LENGTH * stated:
-        seconds = "" if rate is None else f" ({n_frames / rate:.4g} and {stated / rate:.4g} s)"
-        tables.notes.warn(
-            "length_disagrees",
-            f"{tables.where}: traces have {n_frames:,} frames, the settings say "
-            f"nframes {stated:,}{seconds}: was the recording cut or joined?",
-        )
-    return n_frames, scan
 
 
 def _padding(files: Mapping[str, StoredArray], chosen: np.ndarray, numbers: np.ndarray) -> int:

@@ -277,7 +277,8 @@ class ZarrFile:
             if part != ".." and self.group.has(below.strip("/")):
                 place = below
                 continue
-            links = ZarrFolder(self, place, self._attributes(place)).links()
+            folder = self._member(place)
+            links = folder.links() if isinstance(folder, ZarrFolder) else {}
             if part not in links:
                 return None
             n_links += 1
@@ -305,10 +306,6 @@ class ZarrFile:
             self.objects_left_out[place] = None
             return None
         return ZarrDataset(self, place, node.attributes)
-
-    def _attributes(self, place: str) -> Mapping[str, Any]:
-        inner = place.strip("/")
-        return self.group.attributes_of(inner) if inner else self.group.attributes
 
     def inside(self, name: str, reference: Mapping[str, Any]) -> str:
         """Return the full name that a link or reference leads to, in this file only."""

@@ -26,6 +26,7 @@ from omnimouse_model.storage.arrays.npy import npy_file
 from omnimouse_model.storage.files import (
     FileStamp,
     bad_file,
+    check_length,
     check_most,
     folders_in,
     is_file,
@@ -276,7 +277,13 @@ def with_unit_tables(session: Session, path: str | Path) -> Session:
     origin: dict[str, str] = {}
     # Trial trees have no ids: the neurons are the rows of a complete table in order.
     if session.format == "trial-tree":
-        units = replace(units, unit_id=_ids_in_order(session, tables))
+        n = session.n_neurons
+        complete = next((table for table in tables if len(table.row) == n), tables[0])
+        hint = (
+            "the recording has no unit ids, so that one table must have all neurons in their order"
+        )
+        check_length(complete.path, len(complete.row), "rows", n, "neurons", hint)
+        units = replace(units, unit_id=complete.unit_id)
         message = "the recording has no unit ids: its neurons are the rows of a table in order"
         notes.assume("unit_order", message)
     for table in tables:
@@ -391,21 +398,6 @@ def _own_rows(
             + (f", whose name ends with none of {names}, …" if names else ""),
         )
     return rows
-
-
-def _ids_in_order(session: Session, tables: Sequence[_Table]) -> np.ndarray:
-    """Return the unit ids of a recording without ids, from a complete table."""
-    n = session.n_neurons
-    complete = [table for table in tables if len(table.row) == n]
-    if complete:
-        return complete[0].unit_id
-    first = tables[0]
-    raise bad_file(
-        first.path,
-        "wrong_length",
-        f"has {len(first.row)} rows for {n} neurons",
-        "the recording has no unit ids, so that one table must have all neurons in their order",
-    )
 
 
 def _with_table(units: Units, table: _Table, origin: dict[str, str], notes: Notes) -> Units:

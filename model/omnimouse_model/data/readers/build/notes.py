@@ -342,21 +342,17 @@ def _note_gaps(signal: Signal, notes: Notes) -> None:
         if missing.any():
             named.setdefault(np.packbits(missing).tobytes(), []).append(name)
     for packed, names in named.items():
-        bits = np.unpackbits(np.frombuffer(packed, np.uint8))[: signal.n_samples]
-        message = _gap_message(", ".join(names), bits, signal.rate_hz)
-        notes.warn("missing_samples", message)
-
-
-def _gap_message(names: str, missing: np.ndarray, rate_hz: float) -> str:
-    # Padding makes every gap start and end with an edge, also at the stream's ends.
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.view(np.int8), [0]])))
-    lengths = (edges[1::2] - edges[::2]) / rate_hz
-    gaps = "1 gap" if len(lengths) == 1 else f"{len(lengths)} gaps"
-    longest = f"{lengths.max():.2g}" if lengths.max() < 10 else f"{lengths.max():.0f}"
-    return (
-        f"{names}: {100 * missing.mean():.2g} % missing in {gaps}, longest "
-        f"{longest} s; windows that touch them are left out"
-    )
+        missing = np.unpackbits(np.frombuffer(packed, np.uint8))[: signal.n_samples]
+        # Padding makes every gap start and end with an edge, also at the stream's ends.
+        edges = np.flatnonzero(np.diff(missing.view(np.int8), prepend=0, append=0))
+        lengths = (edges[1::2] - edges[::2]) / signal.rate_hz
+        gaps = "1 gap" if len(lengths) == 1 else f"{len(lengths)} gaps"
+        longest = f"{lengths.max():.2g}" if lengths.max() < 10 else f"{lengths.max():.0f}"
+        notes.warn(
+            "missing_samples",
+            f"{', '.join(names)}: {100 * missing.mean():.2g} % missing in {gaps}, longest "
+            f"{longest} s; windows that touch them are left out",
+        )
 
 
 def check_order(eye: Signal | None, notes: Notes) -> None:

@@ -229,7 +229,29 @@ def build_stimulus(
     if details is not None:
         own = [details.at(float(part.times[0])) if part.name else {} for part in parts]
         fields = [{**more, **one} for more, one in zip(own, fields, strict=True)]
-    table = _table(parts, fields, slot_t, first, count, t0)
+    on = slot_t[first] - t0
+    named = np.array([bool(part.name) for part in parts])
+    is_known = named | np.array([part.kind == "blank" for part in parts])
+    # A hole inside a trial of some tier is not part of that tier; known gray is.
+    tier = [
+        a.get("tier", BLANK_TIER) if known else BLANK_TIER
+        for a, known in zip(fields, is_known.tolist(), strict=True)
+    ]
+    table = Trials.of(
+        kind=[part.kind for part in parts],
+        tier=tier,
+        first_slot=first,
+        n_slots=count,
+        t_on=on,
+        t_off=np.append(on[1:], slot_t[-1] - t0),
+        # No window may touch a hole. It is drawn in mean gray.
+        readable=is_known,
+        blank_value=np.where(named, np.nan, MEAN_GRAY),
+        stim_id=[part.stim_id for part in parts],
+        trial_idx=[str(a.get("id", "")) for a in fields],
+        valid_trial=np.where(named, "True", "blank"),
+        extra=_without_tier(fields),
+    )
     return Stimulus(slot_t, trial, frame, size, source_of(parts), table)
 
 
@@ -248,39 +270,6 @@ def _note_unseen(parts: Sequence[Part], intervals: PresentationIntervals, notes:
             f"stimulus, the first at {intervals.on[unseen[0]]:.6g} s: they are not in "
             "the trial table, in which trials last from frame to frame",
         )
-
-
-def _table(
-    parts: list[Part],
-    fields: list[dict[str, Any]],
-    slot_t: np.ndarray,
-    first: np.ndarray,
-    count: np.ndarray,
-    t0: float,
-) -> Trials:
-    on = slot_t[first] - t0
-    named = np.array([bool(part.name) for part in parts])
-    is_known = named | np.array([part.kind == "blank" for part in parts])
-    # A hole inside a trial of some tier is not part of that tier; known gray is.
-    tier = [
-        a.get("tier", BLANK_TIER) if known else BLANK_TIER
-        for a, known in zip(fields, is_known.tolist(), strict=True)
-    ]
-    return Trials.of(
-        kind=[part.kind for part in parts],
-        tier=tier,
-        first_slot=first,
-        n_slots=count,
-        t_on=on,
-        t_off=np.append(on[1:], slot_t[-1] - t0),
-        # No window may touch a hole. It is drawn in mean gray.
-        readable=is_known,
-        blank_value=np.where(named, np.nan, MEAN_GRAY),
-        stim_id=[part.stim_id for part in parts],
-        trial_idx=[str(a.get("id", "")) for a in fields],
-        valid_trial=np.where(named, "True", "blank"),
-        extra=_without_tier(fields),
-    )
 
 
 def trials_without_screen(intervals: PresentationIntervals, t0: float) -> Trials:

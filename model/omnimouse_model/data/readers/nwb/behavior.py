@@ -229,22 +229,17 @@ def _running(nwb: NwbFile, series: Sequence[_Series], recording: Interval) -> Si
     """Return the speed of the animal, or that of its wheel."""
     ranks = {s.name: _rank_of_running(nwb, s) for s in series}
     candidates = [s for s in series if ranks[s.name] is not None]
-    if not candidates:
-        _note_no_speed(nwb, series)
-    # The sort is stable: equal candidates stay in the stored order.
-    candidates.sort(key=lambda s: ranks[s.name] or ())
-    found = _first(nwb, "running", candidates, recording)
-    return None if found is None else _running_signal(nwb, *found)
-
-
-def _note_no_speed(nwb: NwbFile, series: Sequence[_Series]) -> None:
-    """Note what may tell of running, and is no speed, such as counts of an encoder."""
+    # What may tell of running, and is no speed, such as counts of an encoder.
     moving = [s for s in series if s.words & (_MOVED | _SPEED | {"encoder"})]
-    if moving:
+    if moving and not candidates:
         listed = ", ".join(
             f"{s.name} ({_stored_unit(nwb, s.group) or 'no unit'})" for s in moving[:4]
         )
         nwb.notes.assume("no_speed", f"no running: by name and unit, no speed is {listed}")
+    # The sort is stable: equal candidates stay in the stored order.
+    candidates.sort(key=lambda s: ranks[s.name] or ())
+    found = _first(nwb, "running", candidates, recording)
+    return None if found is None else _running_signal(nwb, *found)
 
 
 def _rank_of_running(nwb: NwbFile, series: _Series) -> tuple[int, ...] | None:

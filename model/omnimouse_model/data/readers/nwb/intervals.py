@@ -315,7 +315,10 @@ def read_observed(
     spans = nwb.notes.attempt(f"{table.name}/obs_intervals", _stored_spans, nwb, table, spikes, n)
     sources = [] if spans is None else ["obs_intervals"]
     if spans is None:
-        span = _span_of_spikes(spikes, nwb.notes)
+        last = float(spikes.times.max())
+        span = recording_start(float(spikes.times.min())), last
+        text = f"the recording lasts from {span[0]:.10g} to {last:.10g} s, the last spike"
+        nwb.notes.assume("recording_end", text)
         spans = [np.array([span])] * n
     else:
         bounds = np.concatenate(spans)
@@ -513,13 +516,3 @@ def _without(spans: np.ndarray, holes: np.ndarray) -> np.ndarray:
         axis=1,
     )
     return left[left[:, 1] > left[:, 0]]
-
-
-def _span_of_spikes(spikes: UnsortedSpikes, notes: Notes) -> tuple[float, float]:
-    """Return the native time of a recording that does not state it."""
-    first, last = float(spikes.times.min()), float(spikes.times.max())
-    start = recording_start(first)
-    notes.assume(
-        "recording_end", f"the recording lasts from {start:.10g} to {last:.10g} s, the last spike"
-    )
-    return start, last

@@ -11,19 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
+from omnimouse_model.data.readers.build import spiking_units
 from omnimouse_model.data.readers.build.checked_values import text_of, texts_of
 from omnimouse_model.data.readers.build.neurons import is_property_name
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
-from omnimouse_model.data.readers.build.spiking_units import (
-    MAX_SPIKES,
-    MAX_UNITS,
-    SpikingUnits,
-    UnsortedSpikes,
-    quality_labels,
-    refuse_milliseconds,
-    sound_spike_times,
-    spiking_responses,
-)
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.intervals import read_observed, read_spans
 from omnimouse_model.data.readers.nwb.units import NO_AREA, areas_of_rows
@@ -348,7 +339,7 @@ def note_unread_units(nwb: NwbFile, tables: Sequence["h5py.Group"]) -> None:
 
 def read_spikes(
     nwb: NwbFile, table: "h5py.Group", options: ReadOptions
-) -> tuple[Signal, SpikingUnits]:
+) -> tuple[Signal, spiking_units.SpikingUnits]:
     """Return the spikes of a table of units, and the units that meet the options.
 
     Raises
@@ -357,31 +348,38 @@ def read_spikes(
         A column is damaged, or no unit meets the options.
     """
     spikes, ids = _spikes(nwb, table)
-    _check_unit_of_times(nwb, spikes)
+    # Times in milliseconds are refused where those of trials show it.
+    own = Interval(float(spikes.times.min()), float(spikes.times.max()))
+    for other in nwb.groups_of("TimeIntervals"):
+        spans = Notes().attempt(str(other.name), _extent_of, nwb, other)
+        if spans is not None:
+            spiking_units.refuse_milliseconds(nwb.file.path, own, spans, str(other.name))
     units = _units(nwb, table, spikes, ids)
     span, observed = read_observed(nwb, table, spikes, units)
-    return spiking_responses(units, spikes, span, options, nwb.notes, observed=observed)
+    return spiking_units.spiking_responses(
+        units, spikes, span, options, nwb.notes, observed=observed
+    )
 
 
-def _spikes(nwb: NwbFile, table: "h5py.Group") -> tuple[UnsortedSpikes, np.ndarray]:
+def _spikes(nwb: NwbFile, table: "h5py.Group") -> tuple[spiking_units.UnsortedSpikes, np.ndarray]:
     """Return the spikes of all units and the ids of the units."""
     n_spikes = nwb.shape(table, "spike_times")[0]
     ids = nwb.column(table, "id", kinds="iu")
     if ids is None or not len(ids):
         raise nwb.wrong(table, "has no id for each unit")
-    if len(ids) > MAX_UNITS or n_spikes > MAX_SPIKES:
+    if len(ids) > spiking_units.MAX_UNITS or n_spikes > spiking_units.MAX_SPIKES:
         found = f"{len(ids):,} units with {n_spikes:,} spikes"
         raise nwb.wrong(table, f"has {found}, too many")
     if not n_spikes:
         problem = f"has {len(ids):,} units, and none of them has a spike"
         raise nwb.wrong(table, problem, "were the spike times written to the file?")
     counts = np.diff(nwb.ends(table, "spike_times", len(ids), n_spikes, is_whole=True), prepend=0)
-    times = nwb.file.table(f"{table.name}/spike_times", 8 * MAX_SPIKES)
+    times = nwb.file.table(f"{table.name}/spike_times", 8 * spiking_units.MAX_SPIKES)
     if times.dtype.kind not in "fiu":
         raise nwb.wrong(table, f"has {n_spikes:,} spike_times of {times.dtype}")
     unit = np.repeat(np.arange(len(ids)), counts)
     refuse = partial(nwb.wrong, table)
-    times, unit = sound_spike_times(times, unit, str(table.name), refuse, nwb.notes)
+    times, unit = spiking_units.sound_spike_times(times, unit, str(table.name), refuse, nwb.notes)
     if len(np.unique(ids)) < len(ids):
         nwb.notes.warn("duplicate_ids", f"{table.name}: ids of units occur more than once")
     same_unit = unit[1:] == unit[:-1]
@@ -397,16 +395,7 @@ def _spikes(nwb: NwbFile, table: "h5py.Group") -> tuple[UnsortedSpikes, np.ndarr
             "spike before them in the same unit; all are counted",
         )
     path, stamps = nwb.file.path, (nwb.file.source,)
-    return UnsortedSpikes(path, times, unit, stamps), ids.astype(np.int64)
-
-
-def _check_unit_of_times(nwb: NwbFile, spikes: UnsortedSpikes) -> None:
-    """Refuse spike times in milliseconds, where the times of trials show it."""
-    own = Interval(float(spikes.times.min()), float(spikes.times.max()))
-    for table in nwb.groups_of("TimeIntervals"):
-        spans = Notes().attempt(str(table.name), _extent_of, nwb, table)
-        if spans is not None:
-            refuse_milliseconds(nwb.file.path, own, spans, str(table.name))
+    return spiking_units.UnsortedSpikes(path, times, unit, stamps), ids.astype(np.int64)
 
 
 def _extent_of(nwb: NwbFile, table: "h5py.Group") -> Interval | None:
@@ -418,11 +407,11 @@ def _extent_of(nwb: NwbFile, table: "h5py.Group") -> Interval | None:
 
 # -- units ---------------------------------------------------------------------------
 def _units(
-    nwb: NwbFile, table: "h5py.Group", spikes: UnsortedSpikes, ids: np.ndarray
-) -> SpikingUnits:
+    nwb: NwbFile, table: "h5py.Group", spikes: spiking_units.UnsortedSpikes, ids: np.ndarray
+) -> spiking_units.SpikingUnits:
     n = len(ids)
     columns = _properties(nwb, table, n)
-    quality = quality_labels(columns, _QUALITY, str(table.name), nwb.notes)
+    quality = spiking_units.quality_labels(columns, _QUALITY, str(table.name), nwb.notes)
     places = nwb.notes.attempt("the position of units", read_places, nwb, table, n)
     xyz_um, probe, area = places or (np.full((n, 3), np.nan), None, None)
     depth = nwb.notes.attempt(f"{table.name}/depth", _property, nwb, table, "depth")
@@ -435,7 +424,7 @@ def _units(
         nwb.notes.assume("unit_depths", "depths of units are the column depth, in µm")
     if area is None:
         area = areas_of_rows(nwb, table, n)
-    return SpikingUnits(
+    return spiking_units.SpikingUnits(
         unit_id=ids,
         n_spikes=np.bincount(spikes.unit, minlength=n),
         xyz_um=xyz_um,
