@@ -275,9 +275,8 @@ def fetch_files(listing: Listing, folder: Path, job: Job = QUIET) -> None:
         name = printable(PurePosixPath(file.path).name)
 
         def report(n_bytes: int, before: int = done, name: str = name) -> None:
-            if job is not None:
-                share = (before + n_bytes) / max(1, listing.size)
-                advance(job, share, 1.0, f"fetching {name}")
+            share = (before + n_bytes) / max(1, listing.size)
+            advance(job, share, 1.0, f"fetching {name}")
 
         with exchange.as_fetch_errors(listing.place, folder):
             _fetch_file(listing, file, folder, report)

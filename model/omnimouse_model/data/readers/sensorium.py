@@ -26,8 +26,8 @@ from omnimouse_model.data.readers.build.trial_files import (
     HOLE_S,
     FileTrial,
     TimeLine,
+    TrialRows,
     note_trial_clock,
-    responses_of_trials,
     stimulus_of_trials,
 )
 from omnimouse_model.data.readers.build.trials import note_unknown_tiers
@@ -484,7 +484,8 @@ def read(path: Path, options: ReadOptions) -> Session:
     end = None if folder.is_video else line.time(line.first) + _IMAGE_S
     frames = video_frames if folder.is_video else image_frames
     stimulus = stimulus_of_trials(line, folder.frame_size, frames, trials, end)
-    responses = responses_of_trials(folder.data("responses"), line, trials, folder.n_units)
+    rows = TrialRows(folder.data("responses"), trials, line, folder.n_units)
+    responses = line.signal("responses", rows)
     # `all`: statistics over all frames; other folders select kinds of stimuli.
     statistics = path / "meta" / "statistics" / "responses" / "all"
     files = (statistics / "mean.npy", statistics / "std.npy")
@@ -520,8 +521,7 @@ def _behavior(
             continue
         # In memory: the derivative is computed, and the files are small.
         rows = MemoryRows(folder.data("behavior"), values)
-        signal = Signal(name, rows, line.rate_hz, line.start, line.stop)
-        behavior[name] = replace(signal, names=names, units=units)
+        behavior[name] = line.signal(name, rows, names=names, units=units)
     if behavior["eye_tracker"] is not None and folder.is_video:
         notes.assume(
             "pupil_derivative",

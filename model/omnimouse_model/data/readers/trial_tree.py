@@ -18,8 +18,8 @@ from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, eye_sig
 from omnimouse_model.data.readers.build.trial_files import (
     FileTrial,
     TimeLine,
+    TrialRows,
     note_trial_clock,
-    responses_of_trials,
     stimulus_of_trials,
 )
 from omnimouse_model.data.session import Session
@@ -282,7 +282,8 @@ def read(path: Path, options: ReadOptions) -> Session:
     assert first.responses is not None
     size = npy_file(first.frames.path).shape
     n_units = npy_file(first.responses.path).shape[1]
-    responses = responses_of_trials(path, line, trials, n_units, has_time_first=True)
+    rows = TrialRows(path, trials, line, n_units, has_time_first=True)
+    responses = line.signal("responses", rows)
     stimulus = stimulus_of_trials(line, size[1:3], tree_frames, trials)
     session_id, animal_id = _identity(path, notes)
     session = Session(

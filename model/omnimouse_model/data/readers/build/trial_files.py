@@ -372,6 +372,10 @@ class TimeLine:
         """Return the native times at which rows begin, float64."""
         return self.start + rows / self.rate_hz
 
+    def signal(self, name: str, rows: Rows, **fields: Any) -> Signal:
+        """Return the stream of rows of the line; `fields` are further ones of `Signal`."""
+        return Signal(name, rows, self.rate_hz, self.start, self.stop, **fields)
+
     def spread(self, trials: Sequence[np.ndarray | None]) -> np.ndarray | None:
         """Join values of trials, each (length, columns), to (n_rows, columns); None without any.
 
@@ -401,9 +405,8 @@ class TrialRows:
     ----------
     path
         Folder of the files, for messages.
-    files
-        One per trial, (columns, time) or, for a trial of one row, (columns,); None
-        for withheld trials.
+    trials
+        Their files of responses are (columns, time) or, for a trial of one row, (columns,).
     has_time_first
         Whether files are (time, columns) instead.
     """
@@ -411,7 +414,7 @@ class TrialRows:
     def __init__(
         self,
         path: Path,
-        files: tuple[FileStamp | None, ...],
+        trials: "Sequence[FileTrial]",
         line: TimeLine,
         n_columns: int,
         *,
@@ -420,7 +423,7 @@ class TrialRows:
         self.path = path
         self.shape = (line.n_rows, n_columns)
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
-        self._files = files
+        self._files = [trial.responses for trial in trials]
         self._line = line
         self._has_time_first = has_time_first
 
@@ -492,20 +495,6 @@ class FileTrial:
     stim_id: str = ""
     trial_idx: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
-
-
-def responses_of_trials(
-    path: Path,
-    line: TimeLine,
-    trials: Sequence[FileTrial],
-    n_columns: int,
-    *,
-    has_time_first: bool = False,
-) -> Signal:
-    """Return the responses of trials on their time line; see `TrialRows`."""
-    files = tuple(trial.responses for trial in trials)
-    rows = TrialRows(path, files, line, n_columns, has_time_first=has_time_first)
-    return Signal("responses", rows, line.rate_hz, line.start, line.stop)
 
 
 _HOLE: dict[str, Any] = {
