@@ -26,12 +26,7 @@ from omnimouse_model.data.hub.servers import dandi_file, fetch_ibl_session, ibl_
 from omnimouse_model.data.readers.build.notes import OPTION_NOTES, ReadOptions
 from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import (
-    UNEXPECTED,
-    FetchError,
-    SessionFormatError,
-    StoppedError,
-)
+from omnimouse_model.errors import UNEXPECTED, FetchError, SessionFormatError, StoppedError
 from omnimouse_model.progress import QUIET, Job
 from omnimouse_model.storage.archives import is_archive, unpack
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE

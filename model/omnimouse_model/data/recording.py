@@ -24,13 +24,7 @@ from omnimouse_model.data.clock import (
 )
 from omnimouse_model.data.neurons import Units
 from omnimouse_model.data.signal import Signal, is_interpolated
-from omnimouse_model.data.stimulus import (
-    TRIAL_COLUMNS,
-    Stimulus,
-    Trials,
-    early_and_late,
-    has_tiers,
-)
+from omnimouse_model.data.stimulus import TRIAL_COLUMNS, Stimulus, Trials, early_and_late, has_tiers
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec
 from omnimouse_model.display import HasSummary
 from omnimouse_model.errors import SessionFormatError, bounded

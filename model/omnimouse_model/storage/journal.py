@@ -18,13 +18,7 @@ from typing import Any, BinaryIO
 
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.storage.trees import MAX_JSON_BYTES, decode_json
-from omnimouse_model.storage.write import (
-    LockedError,
-    is_own,
-    json_text,
-    lock,
-    open_without_links,
-)
+from omnimouse_model.storage.write import LockedError, is_own, json_text, lock, open_without_links
 
 JOURNAL = "journal.jsonl"
 JsonObject = dict[str, Any]  # Any: whatever JSON holds

@@ -37,13 +37,7 @@ import numpy as np
 import yaml
 
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.storage.files import (
-    bad_file,
-    name_of,
-    plain_text,
-    read_bytes,
-    read_text,
-)
+from omnimouse_model.storage.files import bad_file, name_of, plain_text, read_bytes, read_text
 from omnimouse_model.storage.write import write_json
 
 MAX_JSON_BYTES = 256 * 2**20

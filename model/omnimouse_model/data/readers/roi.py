@@ -22,12 +22,7 @@ from omnimouse_model.data.readers.build.checked_values import (
 )
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import image_masks, make_units, note_no_cells
-from omnimouse_model.data.readers.build.notes import (
-    ALL_ROIS,
-    Notes,
-    ReadOptions,
-    choose_series,
-)
+from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes, ReadOptions, choose_series
 from omnimouse_model.data.readers.build.trial_files import (
     Placed,
     PlacedRows,
@@ -50,10 +45,7 @@ from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows, is_hdf5
 from omnimouse_model.storage.arrays.rows import MemoryRows
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
-from omnimouse_model.storage.byte_source import (
-    BlockFile,
-    fingerprint_of,
-)
+from omnimouse_model.storage.byte_source import BlockFile, fingerprint_of
 from omnimouse_model.storage.files import bad_file, is_file, is_folder, open_binary
 from omnimouse_model.storage.processes import Answer, LibraryError, Report, call_library
 from omnimouse_model.storage.tables import csv_rows

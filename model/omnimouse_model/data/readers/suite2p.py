@@ -18,12 +18,7 @@ from omnimouse_model.data.neurons import Roi, Units
 from omnimouse_model.data.readers.build.checked_values import check_scan_rate
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
-from omnimouse_model.data.readers.build.notes import (
-    ALL_ROIS,
-    Notes,
-    ReadOptions,
-    choose_series,
-)
+from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes, ReadOptions, choose_series
 from omnimouse_model.data.readers.build.trial_files import Placed, PlacedRows, traces_signal
 from omnimouse_model.data.readers.suite2p_files import (
     MATLAB,

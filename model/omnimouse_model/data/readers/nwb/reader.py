@@ -39,10 +39,7 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE, Hdf5
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 from omnimouse_model.storage.arrays.zarr_metadata import read_node
-from omnimouse_model.storage.byte_source import (
-    BlockFile,
-    fingerprint_of,
-)
+from omnimouse_model.storage.byte_source import BlockFile, fingerprint_of
 from omnimouse_model.storage.files import OWN_FILE, bad_file, begins_with, is_folder
 from omnimouse_model.storage.web import RemoteFile
 

@@ -15,11 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from omnimouse_model.data.readers.build.checked_values import MAX_COLUMNS, check_extent
-from omnimouse_model.data.readers.build.notes import (
-    ALL_ROIS,
-    Notes,
-    ReadOptions,
-)
+from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes, ReadOptions
 from omnimouse_model.data.readers.build.trial_files import (
     Placed,
     PlacedRows,
@@ -27,13 +23,7 @@ from omnimouse_model.data.readers.build.trial_files import (
     placed_on_grid,
     traces_signal,
 )
-from omnimouse_model.data.readers.nwb.file import (
-    Chosen,
-    Clock,
-    NwbFile,
-    Series,
-    region_rows,
-)
+from omnimouse_model.data.readers.nwb.file import Chosen, Clock, NwbFile, Series, region_rows
 from omnimouse_model.data.readers.nwb.intervals import valid_rows
 from omnimouse_model.data.readers.nwb.units import PlaneUnits, read_units
 from omnimouse_model.data.signal import Signal
