@@ -7,7 +7,6 @@ that an `eyecam` is no eye and the speed of a grating no running.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,14 +22,11 @@ from omnimouse_model.data.readers.build.notes import (
     scale_to_seconds,
 )
 from omnimouse_model.data.readers.build.trial_files import place_samples
-from omnimouse_model.data.readers.nwb.file import Clock, NwbFile, last_name
+from omnimouse_model.data.readers.nwb.file import Clock, Group, NwbFile, last_name
 from omnimouse_model.data.readers.nwb.intervals import clock_origins
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.storage.arrays.rows import MemoryRows
-
-if TYPE_CHECKING:
-    import h5py
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _JOINED = re.compile(
@@ -116,7 +112,7 @@ class _Series:
         Lower-case words of its name, and of the names of its containers.
     """
 
-    group: "h5py.Group"
+    group: Group
     words: frozenset[str]
     around: frozenset[str]
     data: str = "data"
@@ -210,7 +206,7 @@ def _values(
     return grid, Clock(clock.start, clock.rate_hz, n_rows)
 
 
-def _clock(nwb: NwbFile, group: "h5py.Group", n: int, recording: Interval) -> Clock:
+def _clock(nwb: NwbFile, group: Group, n: int, recording: Interval) -> Clock:
     """Return the clock of a series that lies in the recording."""
     clock = nwb.stored_clock(group, n)
     ends = clock.at(np.array([0, n - 1]))
@@ -264,7 +260,7 @@ def _rank_of_running(nwb: NwbFile, series: _Series) -> tuple[int, ...] | None:
     return order, int(bool(words & _SECOND_CHOICE)), rank
 
 
-def _stored_unit(nwb: NwbFile, group: "h5py.Group") -> str:
+def _stored_unit(nwb: NwbFile, group: Group) -> str:
     """Return the unit of a series, "" for data that cannot be read (told later)."""
     return Notes().attempt(str(group.name), nwb.unit, group) or ""
 
@@ -412,7 +408,7 @@ def _rank(series: _Series) -> tuple[bool, bool, bool]:
     return not here, not around, bool(series.words & _SECOND_CHOICE)
 
 
-def _unit(nwb: NwbFile, group: "h5py.Group") -> str:
+def _unit(nwb: NwbFile, group: Group) -> str:
     """Return the stored unit, pixels if it is missing."""
     stored = nwb.unit(group)
     return EYE_UNITS[0] if stored.lower() in _NO_UNITS else stored

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,8 @@ from omnimouse_model.storage.arrays.hdf5 import SCALAR_BYTES, Hdf5
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
 from omnimouse_model.storage.files import bad_file
 
-if TYPE_CHECKING:
-    import h5py
-
+Group = Any  # h5py has no types
+"""A group or dataset of an HDF5 file, or one of a zarr folder."""
 _CLOCK_HINT = "times are increasing seconds, one for each sample"
 _COARSEST_S = 1e-3
 """Spacing of stored times above which samples may share one."""
@@ -88,21 +87,21 @@ class NwbFile:
     """
 
     file: Hdf5 | ZarrFile
-    groups: dict[str, list["h5py.Group"]]
+    groups: dict[str, list[Group]]
     notes: Notes = field(default_factory=Notes)
 
     @classmethod
     def scan(cls, file: Hdf5 | ZarrFile) -> "NwbFile":
         """Return the file with its objects by type, after one walk through it."""
         # By type, not by path: laboratories and extensions use their own paths.
-        groups: dict[str, list[h5py.Group]] = {}
+        groups: dict[str, list[Group]] = {}
         for item in file.objects():
             kind = text_of(file.attribute(item, "neurodata_type", ""))
             if kind:
                 groups.setdefault(kind, []).append(item)
         return cls(file, groups)
 
-    def groups_of(self, *kinds: str) -> Iterator["h5py.Group"]:
+    def groups_of(self, *kinds: str) -> Iterator[Group]:
         """Yield the groups of the given types, in the order of the types."""
         for kind in kinds:
             yield from self.groups.get(kind, [])
@@ -127,14 +126,14 @@ class NwbFile:
         found = re.search(r"neuroconv|suite2p", " ".join(texts), re.IGNORECASE)
         return found[0].lower() if found else ""
 
-    def names(self, group: "h5py.Group") -> list[str]:
+    def names(self, group: Group) -> list[str]:
         """Return the names of the members of a group, sorted."""
         if not hasattr(group, "keys"):
             raise self.wrong(group, "is not a group")
         with self.file.typed_errors(group.name):
             return sorted(group)
 
-    def part(self, group: "h5py.Group", name: str) -> Any:
+    def part(self, group: Group, name: str) -> Any:
         """Return an optional object of a group, None if missing or in another file."""
         try:
             return self.file.find(name, group)
@@ -151,7 +150,7 @@ class NwbFile:
                 raise KeyError("it refers to a deleted object")
         return target
 
-    def stored_clock(self, group: "h5py.Group", n: int, *, instead_hz: float = np.nan) -> Clock:
+    def stored_clock(self, group: Group, n: int, *, instead_hz: float = np.nan) -> Clock:
         """Return the clock of the n samples in its stored unit, of any duration.
 
         Parameters
@@ -182,7 +181,7 @@ class NwbFile:
             return Clock(float(times[0]), rate, n, times)
         return Clock(float(times[0]), rate, n, jitter=deviation / step)
 
-    def onsets(self, group: "h5py.Group", n: int) -> np.ndarray:
+    def onsets(self, group: Group, n: int) -> np.ndarray:
         """Return native times float64 (n,) of the frames of a presentation.
 
         Unlike samples, frames need not be evenly spaced.
@@ -195,14 +194,14 @@ class NwbFile:
             return clock.all_times()
         return self._timestamps(group, n).astype(np.float64)
 
-    def is_even(self, group: "h5py.Group") -> bool:
+    def is_even(self, group: Group) -> bool:
         """Return whether a series has a rate, and no timestamps."""
         # Of a series with both, the times of the samples are the more exact ones.
         times = self.file.find("timestamps", group)
         has_times = times is not None and self.shape(group, "timestamps") != (0,)
         return self.file.find("starting_time", group) is not None and not has_times
 
-    def _timestamps(self, group: "h5py.Group", n: int) -> np.ndarray:
+    def _timestamps(self, group: Group, n: int) -> np.ndarray:
         """Return the stored times of n samples, checked: finite and increasing."""
         if self.file.find("timestamps", group) is None:
             raise self.wrong(group, "has neither starting_time nor timestamps")
@@ -236,16 +235,16 @@ class NwbFile:
         check_times(times, "timestamps", refuse)
         return stored
 
-    def rate_fault(self, group: "h5py.Group") -> str:
+    def rate_fault(self, group: Group) -> str:
         """Return what is wrong with a series' rate, "" if it is right or unused."""
         return "" if not self.is_even(group) else self._rate(group)[1]
 
-    def other_rate(self, group: "h5py.Group") -> float:
+    def other_rate(self, group: Group) -> float:
         """Return the rate that is stored beside timestamps and not used, or NaN."""
         has_rate = self.file.find("starting_time", group) is not None
         return self._rate(group)[0] if has_rate and not self.is_even(group) else np.nan
 
-    def _rate(self, group: "h5py.Group") -> tuple[float, str]:
+    def _rate(self, group: Group) -> tuple[float, str]:
         """Return the stored rate, or NaN and what is wrong with it."""
         start = self.file.find("starting_time", group)
         stored = np.asarray(self.file.attribute(start, "rate", ()))
@@ -261,7 +260,7 @@ class NwbFile:
             return np.nan, f"has {text_of(value)!r} as its rate"
         return rate, ""
 
-    def _even(self, group: "h5py.Group", n: int, instead_hz: float = np.nan) -> Clock:
+    def _even(self, group: Group, n: int, instead_hz: float = np.nan) -> Clock:
         hint = "store one time in seconds and one rate in samples per second"
         stored = self.file.table(f"{group.name}/starting_time", SCALAR_BYTES)
         if stored.size != 1:
@@ -277,14 +276,14 @@ class NwbFile:
             raise self.wrong(group, fault, hint)
         return Clock(first, instead_hz if fault else rate, n)
 
-    def shape(self, group: "h5py.Group", name: str = "data") -> tuple[int, ...]:
+    def shape(self, group: Group, name: str = "data") -> tuple[int, ...]:
         """Return the shape of a series' data, () if missing."""
         data = self.file.find(name, group)
         shape = getattr(data, "shape", ())
         return tuple(int(n) for n in shape or ())
 
     def column(
-        self, group: "h5py.Group", name: str, n: int | None = None, kinds: str = "fiu"
+        self, group: Group, name: str, n: int | None = None, kinds: str = "fiu"
     ) -> np.ndarray | None:
         """Return one value for each of n rows; None if there are others, or of other types."""
         shape, path = self.shape(group, name), f"{group.name}/{name}"
@@ -294,7 +293,7 @@ class NwbFile:
         return self.file.table(path)
 
     def ends(
-        self, group: "h5py.Group", name: str, n: int, n_values: int, *, is_whole: bool = False
+        self, group: Group, name: str, n: int, n_values: int, *, is_whole: bool = False
     ) -> np.ndarray:
         """Return the end of each of n rows among the values of a ragged column, int64 (n,).
 
@@ -318,14 +317,14 @@ class NwbFile:
             )
         return ends
 
-    def texts(self, group: "h5py.Group", name: str, n: int | None = None) -> list[str] | None:
+    def texts(self, group: Group, name: str, n: int | None = None) -> list[str] | None:
         """Return one text for each of n rows; None if there are others, or no texts."""
         values = self.column(group, name, n, "OSU")
         if values is None or not all(isinstance(value, str | bytes) for value in values.tolist()):
             return None
         return texts_of(values)
 
-    def gain(self, group: "h5py.Group") -> tuple[float, float]:
+    def gain(self, group: Group) -> tuple[float, float]:
         """Return `conversion` and `offset`: value = data · conversion + offset."""
         data = self.file.find("data", group)
         values = []
@@ -339,14 +338,14 @@ class NwbFile:
             values.append(value)
         return values[0], values[1]
 
-    def unit(self, group: "h5py.Group") -> str:
+    def unit(self, group: Group) -> str:
         """Return the unit of a series' data, "" if missing."""
         data = self.file.find("data", group)
         return "" if data is None else text_of(self.file.attribute(data, "unit", ""))
 
     def wrong(
         self,
-        group: "h5py.Group",
+        group: Group,
         problem: str,
         hint: str = "was the file written to its end, and validated?",
         code: str = "bad_series",
@@ -376,7 +375,7 @@ class Series:
     """
 
     name: str
-    group: "h5py.Group"
+    group: Group
     kind: str
     table: str
 
@@ -404,7 +403,7 @@ class Chosen:
     choices: dict[str, str]
 
 
-def region_table(nwb: NwbFile, series: "h5py.Group") -> "h5py.Group | None":
+def region_table(nwb: NwbFile, series: Group) -> Group | None:
     """Return the table of a series' regions, None if it has no `rois`.
 
     Raises
@@ -422,7 +421,7 @@ def region_table(nwb: NwbFile, series: "h5py.Group") -> "h5py.Group | None":
     return table
 
 
-def region_rows(nwb: NwbFile, series: "h5py.Group") -> np.ndarray:
+def region_rows(nwb: NwbFile, series: Group) -> np.ndarray:
     """Return the rows int64 of a series' regions in its table, as stored."""
     region = nwb.file.find("rois", series)
     if region is None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,14 +27,11 @@ from omnimouse_model.data.readers.build.trials import (
     TrialClock,
     trial_intervals,
 )
-from omnimouse_model.data.readers.nwb.file import NwbFile, last_name
+from omnimouse_model.data.readers.nwb.file import Group, NwbFile, last_name
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import Observed, indices
 from omnimouse_model.display import listed
 from omnimouse_model.storage.files import bad_file
-
-if TYPE_CHECKING:
-    import h5py
 
 INVALID_TIMES = "invalid_times"
 _TRIALS = "trials"
@@ -132,7 +129,7 @@ def clock_origins(nwb: NwbFile) -> dict[str, float]:
     return origins
 
 
-def read_spans(nwb: NwbFile, table: "h5py.Group", *, is_open: bool = False) -> np.ndarray:
+def read_spans(nwb: NwbFile, table: Group, *, is_open: bool = False) -> np.ndarray:
     """Return the starts and stops of a table of intervals, float64 (n, 2).
 
     Where they are open, the column of stops may be missing: its values are NaN.
@@ -158,7 +155,7 @@ def read_spans(nwb: NwbFile, table: "h5py.Group", *, is_open: bool = False) -> n
     return np.stack([on, off], axis=1)
 
 
-def ragged_texts(nwb: NwbFile, table: "h5py.Group", name: str) -> list[str] | None:
+def ragged_texts(nwb: NwbFile, table: Group, name: str) -> list[str] | None:
     """Return the texts of a ragged column, joined by commas; None for other values."""
     words = nwb.texts(table, name)
     ends = nwb.column(table, f"{name}_index", kinds="iu")
@@ -170,7 +167,7 @@ def ragged_texts(nwb: NwbFile, table: "h5py.Group", name: str) -> list[str] | No
 
 
 # -- tables --------------------------------------------------------------------------
-def _all_tables(nwb: NwbFile) -> list["h5py.Group"]:
+def _all_tables(nwb: NwbFile) -> list[Group]:
     """Return the tables of intervals, those of the file itself first."""
     # A dataset of this type is damaged, and no table.
     tables = [t for t in nwb.groups_of("TimeIntervals") if hasattr(t, "keys")]
@@ -178,7 +175,7 @@ def _all_tables(nwb: NwbFile) -> list["h5py.Group"]:
     return tables
 
 
-def _tables(nwb: NwbFile) -> tuple[list["h5py.Group"], list["h5py.Group"]]:
+def _tables(nwb: NwbFile) -> tuple[list[Group], list[Group]]:
     """Return the tables of trials, and those whose rows are shown stimuli."""
     tables = _all_tables(nwb)
     trials = [t for t in tables if last_name(t) == _TRIALS]
@@ -189,17 +186,17 @@ def _tables(nwb: NwbFile) -> tuple[list["h5py.Group"], list["h5py.Group"]]:
     return trials, shown or [t for t in others if t.name.startswith("/intervals/")]
 
 
-def _has_word(table: "h5py.Group", words: re.Pattern[str]) -> bool:
+def _has_word(table: Group, words: re.Pattern[str]) -> bool:
     return any(words.fullmatch(w) for w in re.split(r"[\W_]+", last_name(table).lower()))
 
 
-def _read(nwb: NwbFile, tables: Sequence["h5py.Group"]) -> list[_Table]:
+def _read(nwb: NwbFile, tables: Sequence[Group]) -> list[_Table]:
     """Return the tables that can be read."""
     found = [nwb.notes.attempt(str(table.name), _table, nwb, table) for table in tables]
     return [table for table in found if table is not None and len(table.on)]
 
 
-def _table(nwb: NwbFile, table: "h5py.Group") -> _Table:
+def _table(nwb: NwbFile, table: Group) -> _Table:
     spans = read_spans(nwb, table, is_open=True)
     n = len(spans)
     if n > _MAX_TRIALS:
@@ -223,7 +220,7 @@ def _table(nwb: NwbFile, table: "h5py.Group") -> _Table:
     return _Table(str(table.name), spans[:, 0], spans[:, 1], columns)
 
 
-def _column(nwb: NwbFile, table: "h5py.Group", name: str, n: int) -> list[Any] | None:
+def _column(nwb: NwbFile, table: Group, name: str, n: int) -> list[Any] | None:
     """Return a column of one value per row, None for other shapes and references."""
     if nwb.shape(table, f"{name}_index") == (n,):
         return ragged_texts(nwb, table, name)
@@ -231,7 +228,7 @@ def _column(nwb: NwbFile, table: "h5py.Group", name: str, n: int) -> list[Any] |
     return nwb.texts(table, name, n) if values is None else list(values.tolist())
 
 
-def _listed(tables: Sequence["h5py.Group | _Table"]) -> str:
+def _listed(tables: Sequence[Group]) -> str:
     return listed(str(table.name) for table in tables)
 
 
@@ -305,7 +302,7 @@ _ROUNDED = 1e-6
 
 
 def read_observed(
-    nwb: NwbFile, table: "h5py.Group", spikes: UnsortedSpikes, units: SpikingUnits
+    nwb: NwbFile, table: Group, spikes: UnsortedSpikes, units: SpikingUnits
 ) -> tuple[tuple[float, float], Observed | None]:
     """Return the native time of the recording, and when each unit was observed.
 
@@ -384,7 +381,7 @@ def valid_rows(
 
 
 def _stored_spans(
-    nwb: NwbFile, table: "h5py.Group", spikes: UnsortedSpikes, n: int
+    nwb: NwbFile, table: Group, spikes: UnsortedSpikes, n: int
 ) -> list[np.ndarray] | None:
     """Return the obs_intervals float64 (k, 2) of each unit, None if none are stored.
 
@@ -485,7 +482,7 @@ def _all_invalid_times(
 
 
 def _invalid_times(
-    nwb: NwbFile, table: "h5py.Group", probes: set[str]
+    nwb: NwbFile, table: Group, probes: set[str]
 ) -> list[tuple[np.ndarray, frozenset[str]]]:
     times = read_spans(nwb, table)
     tags = None

@@ -8,7 +8,6 @@ regions are further neurons. Which of the two, their clocks decide (`responses`)
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from omnimouse_model.data.readers.build.checked_values import text_of
 from omnimouse_model.data.readers.build.finalise import finalise
@@ -21,7 +20,14 @@ from omnimouse_model.data.readers.build.trials import (
     with_tiers,
 )
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
-from omnimouse_model.data.readers.nwb.file import Chosen, NwbFile, Series, region_rows, region_table
+from omnimouse_model.data.readers.nwb.file import (
+    Chosen,
+    Group,
+    NwbFile,
+    Series,
+    region_rows,
+    region_table,
+)
 from omnimouse_model.data.readers.nwb.intervals import read_intervals
 from omnimouse_model.data.readers.nwb.responses import read_responses
 from omnimouse_model.data.readers.nwb.spikes import (
@@ -42,9 +48,6 @@ from omnimouse_model.storage.arrays.zarr_metadata import read_node
 from omnimouse_model.storage.byte_source import BlockFile, fingerprint_of
 from omnimouse_model.storage.files import OWN_FILE, bad_file, begins_with, is_folder
 from omnimouse_model.storage.web import RemoteFile
-
-if TYPE_CHECKING:
-    import h5py
 
 LOOKED_FOR = ("*.nwb", "*.nwb.zarr")
 _MARKS = frozenset({"nwb_version", "neurodata_type"})
@@ -297,7 +300,7 @@ def _choices(kinds: dict[str, list[Series]]) -> dict[str, str]:
     return choices
 
 
-def _groups(nwb: NwbFile) -> list["h5py.Group"]:
+def _groups(nwb: NwbFile) -> list[Group]:
     """Return series of responses: also those of extensions, such as detected events."""
     known = [*nwb.groups_of("RoiResponseSeries")]
     for kind in nwb.groups:
@@ -349,11 +352,11 @@ def _unique_names(paths: list[str]) -> list[str]:
     return names
 
 
-def _holder(nwb: NwbFile, group: "h5py.Group") -> str:
+def _holder(nwb: NwbFile, group: Group) -> str:
     return text_of(nwb.file.attribute(group.parent, "neurodata_type", ""))
 
 
-def _kind_of(nwb: NwbFile, group: "h5py.Group", table: "h5py.Group | None") -> str:
+def _kind_of(nwb: NwbFile, group: Group, table: Group | None) -> str:
     name = _in_words("/".join(str(group.name).split("/")[-2:]))
     regions = "" if table is None else _in_words(table.name.split("/")[-1])
     plane = None if table is None else nwb.part(table, "imaging_plane")

@@ -10,7 +10,6 @@ module is long.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from omnimouse_model.data.readers.build.trial_files import (
     placed_on_grid,
     traces_signal,
 )
-from omnimouse_model.data.readers.nwb.file import Chosen, Clock, NwbFile, Series, region_rows
+from omnimouse_model.data.readers.nwb.file import Chosen, Clock, Group, NwbFile, Series, region_rows
 from omnimouse_model.data.readers.nwb.intervals import valid_rows
 from omnimouse_model.data.readers.nwb.units import PlaneUnits, read_units
 from omnimouse_model.data.signal import Signal
@@ -32,9 +31,6 @@ from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5Rows
 from omnimouse_model.storage.arrays.rows import Rows
 from omnimouse_model.storage.files import bad_file
-
-if TYPE_CHECKING:
-    import h5py
 
 _DRIFT = 0.1
 """Largest drift, in samples over the recording, between planes joined into one."""
@@ -292,7 +288,7 @@ def _longest_span(nwb: NwbFile) -> tuple[float, str]:
     return found
 
 
-def _duration(nwb: NwbFile, group: "h5py.Group") -> float:
+def _duration(nwb: NwbFile, group: Group) -> float:
     n = (nwb.shape(group) or (0,))[0]
     return n / nwb.stored_clock(group, n).rate_hz if n > 1 else 0.0
 

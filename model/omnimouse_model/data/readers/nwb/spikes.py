@@ -6,7 +6,6 @@ The file is long because a table of units, its spikes and its electrodes have ma
 import re
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,13 +14,10 @@ from omnimouse_model.data.readers.build import spiking_units
 from omnimouse_model.data.readers.build.checked_values import text_of, texts_of
 from omnimouse_model.data.readers.build.neurons import is_property_name
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
-from omnimouse_model.data.readers.nwb.file import NwbFile
+from omnimouse_model.data.readers.nwb.file import Group, NwbFile
 from omnimouse_model.data.readers.nwb.intervals import read_observed, read_spans
 from omnimouse_model.data.readers.nwb.units import NO_AREA, areas_of_rows
 from omnimouse_model.data.signal import Signal
-
-if TYPE_CHECKING:
-    import h5py
 
 _ELECTRODES = "/general/extracellular_ephys/electrodes"
 _ACROSS = ("rel_x", "probe_horizontal_position")
@@ -43,7 +39,7 @@ Places = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
 where unknown; probe and area, str (n,), or None if no electrode states it."""
 
 
-def read_places(nwb: NwbFile, units: "h5py.Group", n: int) -> Places:
+def read_places(nwb: NwbFile, units: Group, n: int) -> Places:
     """Return the places of the n units: those of the electrode with the largest signal.
 
     It is the peak channel of a unit, otherwise the electrode of its largest waveform,
@@ -103,7 +99,7 @@ def _names(
     return names if (names != "").any() else None
 
 
-def _positions(nwb: NwbFile, table: "h5py.Group", n: int, group: np.ndarray | None) -> np.ndarray:
+def _positions(nwb: NwbFile, table: Group, n: int, group: np.ndarray | None) -> np.ndarray:
     """Return the positions of the electrodes, float64 (n, 3), NaN where unknown."""
     across = _numbers(nwb, table, _ACROSS, n)
     along = _numbers(nwb, table, _ALONG, n)
@@ -114,7 +110,7 @@ def _positions(nwb: NwbFile, table: "h5py.Group", n: int, group: np.ndarray | No
     return places
 
 
-def _listed(nwb: NwbFile, units: "h5py.Group", n: int, n_electrodes: int) -> list[np.ndarray]:
+def _listed(nwb: NwbFile, units: Group, n: int, n_electrodes: int) -> list[np.ndarray]:
     """Return the rows of the electrodes of each unit, empty where none is stored."""
     rows = _whole(nwb, units, "electrodes")
     ends = _whole(nwb, units, "electrodes_index")
@@ -134,11 +130,7 @@ def _listed(nwb: NwbFile, units: "h5py.Group", n: int, n_electrodes: int) -> lis
 
 # -- the electrode with the largest signal -------------------------------------------
 def _peak_rows(
-    nwb: NwbFile,
-    units: "h5py.Group",
-    ids: np.ndarray,
-    group: np.ndarray | None,
-    listed: list[np.ndarray],
+    nwb: NwbFile, units: Group, ids: np.ndarray, group: np.ndarray | None, listed: list[np.ndarray]
 ) -> np.ndarray | None:
     """Return the rows of the stored peak channels, -1 if unknown; None without any.
 
@@ -190,7 +182,7 @@ def _is_listed(rows: np.ndarray, listed: list[np.ndarray]) -> bool:
 
 
 def _loudest_rows(
-    nwb: NwbFile, units: "h5py.Group", n: int, n_electrodes: int, listed: list[np.ndarray]
+    nwb: NwbFile, units: Group, n: int, n_electrodes: int, listed: list[np.ndarray]
 ) -> np.ndarray | None:
     """Return the row of the electrode with the largest waveform of each unit.
 
@@ -212,7 +204,7 @@ def _loudest_rows(
 
 
 def _mean_sizes(
-    nwb: NwbFile, units: "h5py.Group", n: int, channels: list[np.ndarray]
+    nwb: NwbFile, units: Group, n: int, channels: list[np.ndarray]
 ) -> list[np.ndarray] | None:
     """Return the sizes of the mean waveforms of each unit on its electrodes."""
     shape = nwb.shape(units, "waveform_mean")
@@ -232,9 +224,7 @@ def _mean_sizes(
     return None
 
 
-def _spike_sizes(
-    nwb: NwbFile, units: "h5py.Group", channels: list[np.ndarray]
-) -> list[np.ndarray] | None:
+def _spike_sizes(nwb: NwbFile, units: Group, channels: list[np.ndarray]) -> list[np.ndarray] | None:
     """Return the mean sizes of the waveforms of some spikes of each unit."""
     of_spike = _whole(nwb, units, "waveforms_index")
     of_unit = _whole(nwb, units, "waveforms_index_index")
@@ -266,7 +256,7 @@ def _extent(waveforms: np.ndarray, axis: int) -> np.ndarray:
     return np.asarray(values.max(axis=axis) - values.min(axis=axis))
 
 
-def _whole(nwb: NwbFile, group: "h5py.Group", name: str) -> np.ndarray | None:
+def _whole(nwb: NwbFile, group: Group, name: str) -> np.ndarray | None:
     """Return a column of whole numbers, -1 where missing; None if it is none."""
     values = nwb.column(group, name)
     if values is not None and values.dtype.kind == "f":
@@ -275,7 +265,7 @@ def _whole(nwb: NwbFile, group: "h5py.Group", name: str) -> np.ndarray | None:
     return values.astype(np.int64) if values is not None and is_whole else None
 
 
-def _texts(nwb: NwbFile, table: "h5py.Group", name: str, n: int) -> np.ndarray | None:
+def _texts(nwb: NwbFile, table: Group, name: str, n: int) -> np.ndarray | None:
     """Return a column of texts, or of whole numbers as names; None if all are empty."""
     stored = nwb.texts(table, name, n)
     if stored is None and (numbers := nwb.column(table, name, n, "iu")) is not None:
@@ -285,9 +275,7 @@ def _texts(nwb: NwbFile, table: "h5py.Group", name: str, n: int) -> np.ndarray |
     return np.array(words, np.str_) if any(words) else None
 
 
-def _numbers(
-    nwb: NwbFile, table: "h5py.Group", names: tuple[str, ...], n: int
-) -> np.ndarray | None:
+def _numbers(nwb: NwbFile, table: Group, names: tuple[str, ...], n: int) -> np.ndarray | None:
     """Return the first of some columns of numbers, None if there is none."""
     for name in names:
         values = nwb.column(table, name, n)
@@ -320,7 +308,7 @@ _HELD_OUT = "heldout"
 """Column of the Neural Latents Benchmark."""
 
 
-def units_tables(nwb: NwbFile) -> list["h5py.Group"]:
+def units_tables(nwb: NwbFile) -> list[Group]:
     """Return the tables of units with spike times, the one that is read first."""
     tables = [
         table for table in nwb.groups_of("Units") if len(nwb.shape(table, "spike_times")) == 1
@@ -329,7 +317,7 @@ def units_tables(nwb: NwbFile) -> list["h5py.Group"]:
     return sorted(tables, key=lambda table: str(table.name).count("/"))
 
 
-def note_unread_units(nwb: NwbFile, tables: Sequence["h5py.Group"]) -> None:
+def note_unread_units(nwb: NwbFile, tables: Sequence[Group]) -> None:
     """Note tables of units beside the responses that are read."""
     if tables:
         listed = ", ".join(f"{t.name} ({nwb.shape(t, 'id')[0]:,})" for t in tables[:6])
@@ -338,7 +326,7 @@ def note_unread_units(nwb: NwbFile, tables: Sequence["h5py.Group"]) -> None:
 
 
 def read_spikes(
-    nwb: NwbFile, table: "h5py.Group", options: ReadOptions
+    nwb: NwbFile, table: Group, options: ReadOptions
 ) -> tuple[Signal, spiking_units.SpikingUnits]:
     """Return the spikes of a table of units, and the units that meet the options.
 
@@ -361,7 +349,7 @@ def read_spikes(
     )
 
 
-def _spikes(nwb: NwbFile, table: "h5py.Group") -> tuple[spiking_units.UnsortedSpikes, np.ndarray]:
+def _spikes(nwb: NwbFile, table: Group) -> tuple[spiking_units.UnsortedSpikes, np.ndarray]:
     """Return the spikes of all units and the ids of the units."""
     n_spikes = nwb.shape(table, "spike_times")[0]
     ids = nwb.column(table, "id", kinds="iu")
@@ -398,7 +386,7 @@ def _spikes(nwb: NwbFile, table: "h5py.Group") -> tuple[spiking_units.UnsortedSp
     return spiking_units.UnsortedSpikes(path, times, unit, stamps), ids.astype(np.int64)
 
 
-def _extent_of(nwb: NwbFile, table: "h5py.Group") -> Interval | None:
+def _extent_of(nwb: NwbFile, table: Group) -> Interval | None:
     """Return the time from the first to the last start of a table of intervals."""
     starts = read_spans(nwb, table)[:, 0]
     starts = starts[np.isfinite(starts)]
@@ -407,7 +395,7 @@ def _extent_of(nwb: NwbFile, table: "h5py.Group") -> Interval | None:
 
 # -- units ---------------------------------------------------------------------------
 def _units(
-    nwb: NwbFile, table: "h5py.Group", spikes: spiking_units.UnsortedSpikes, ids: np.ndarray
+    nwb: NwbFile, table: Group, spikes: spiking_units.UnsortedSpikes, ids: np.ndarray
 ) -> spiking_units.SpikingUnits:
     n = len(ids)
     columns = _properties(nwb, table, n)
@@ -435,7 +423,7 @@ def _units(
     )
 
 
-def _properties(nwb: NwbFile, table: "h5py.Group", n: int) -> dict[str, np.ndarray]:
+def _properties(nwb: NwbFile, table: Group, n: int) -> dict[str, np.ndarray]:
     """Return the columns of numbers and short texts by lower-case name."""
     found: dict[str, np.ndarray] = {}
     left_out = []
@@ -464,7 +452,7 @@ def _properties(nwb: NwbFile, table: "h5py.Group", n: int) -> dict[str, np.ndarr
     return found
 
 
-def _property(nwb: NwbFile, table: "h5py.Group", name: str) -> np.ndarray | None:
+def _property(nwb: NwbFile, table: Group, name: str) -> np.ndarray | None:
     """Return a column as numbers or texts; None for references and long texts."""
     if len(shape := nwb.shape(table, name)) != 1:
         # Only the shape of arrays is of interest.

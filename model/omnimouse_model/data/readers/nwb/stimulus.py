@@ -3,7 +3,7 @@
 import re
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -33,16 +33,13 @@ from omnimouse_model.data.readers.build.trials import (
     shown_size,
     video_parts,
 )
-from omnimouse_model.data.readers.nwb.file import NwbFile, last_name
+from omnimouse_model.data.readers.nwb.file import Group, NwbFile, last_name
 from omnimouse_model.data.readers.nwb.intervals import clock_origins, read_presentations
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.display import listed
 from omnimouse_model.storage.arrays.hdf5 import Hdf5
 from omnimouse_model.storage.arrays.zarr_file import ZarrFile
-
-if TYPE_CHECKING:
-    import h5py
 
 _EXPECTED = "(height, width[, 3])"
 _FRAMES = ("ImageSeries", "IndexSeries", "OpticalSeries", "StimulusTemplate")
@@ -80,7 +77,7 @@ def read_stimulus(
     parts: list[Part] = []
     sizes: dict[tuple[int, ...], None] = {}
 
-    def read(group: "h5py.Group") -> tuple[list[Part], list[tuple[int, ...]]]:
+    def read(group: Group) -> tuple[list[Part], list[tuple[int, ...]]]:
         if not presented:
             return _with_sizes(nwb, _shown_template(nwb, group, shown))
         return _with_sizes(nwb, _presentation(nwb, group, intervals, shown, recording))
@@ -154,7 +151,7 @@ def _with_sizes(nwb: NwbFile, parts: list[Part]) -> tuple[list[Part], list[tuple
 
 def _presentation(
     nwb: NwbFile,
-    group: "h5py.Group",
+    group: Group,
     intervals: PresentationIntervals,
     shown: PresentationIntervals,
     recording: Interval,
@@ -178,13 +175,13 @@ def _presentation(
     return video_parts(f"{group.name}/data", times, intervals, name)
 
 
-def _is_elsewhere(nwb: NwbFile, group: "h5py.Group") -> bool:
+def _is_elsewhere(nwb: NwbFile, group: Group) -> bool:
     """Return whether the frames of a series are in other files."""
     has_files = nwb.file.find("external_file", group) is not None
     return has_files and 0 in (nwb.shape(group) or (0,))
 
 
-def _note_elsewhere(nwb: NwbFile, group: "h5py.Group") -> None:
+def _note_elsewhere(nwb: NwbFile, group: Group) -> None:
     files = texts_of(nwb.file.table(f"{group.name}/external_file"))
     nwb.notes.warn(
         "external_stimulus",
@@ -193,7 +190,7 @@ def _note_elsewhere(nwb: NwbFile, group: "h5py.Group") -> None:
 
 
 def _stills(
-    nwb: NwbFile, group: "h5py.Group", times: np.ndarray, shown: PresentationIntervals
+    nwb: NwbFile, group: Group, times: np.ndarray, shown: PresentationIntervals
 ) -> list[Part]:
     """Return the parts of images shown by number, each until its end or the next one."""
     stored = nwb.file.table(f"{group.name}/data")
@@ -266,7 +263,7 @@ def _ended(name: str, parts: list[Part], shown: PresentationIntervals, notes: No
     return found
 
 
-def _shown_template(nwb: NwbFile, group: "h5py.Group", shown: PresentationIntervals) -> list[Part]:
+def _shown_template(nwb: NwbFile, group: Group, shown: PresentationIntervals) -> list[Part]:
     """Return the parts of a template whose frames a table of presentations numbers."""
     label = last_name(group)
     count, key = (nwb.shape(group) or (0,))[0], _plain(label)
@@ -307,7 +304,7 @@ def _plain(name: object) -> str:
     return re.sub(r"[\W_]+", "", text)
 
 
-def _image_names(nwb: NwbFile, images: "h5py.Group") -> list[str]:
+def _image_names(nwb: NwbFile, images: Group) -> list[str]:
     listed = nwb.file.find("order_of_images", images)
     if listed is None:
         nwb.notes.assume(

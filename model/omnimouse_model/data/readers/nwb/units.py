@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,13 +16,16 @@ from omnimouse_model.data.readers.build.neurons import (
     note_no_cells,
 )
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.nwb.file import NwbFile, last_name, region_rows, region_table
+from omnimouse_model.data.readers.nwb.file import (
+    Group,
+    NwbFile,
+    last_name,
+    region_rows,
+    region_table,
+)
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.storage.arrays.hdf5 import SCALAR_BYTES
 from omnimouse_model.storage.files import check_most
-
-if TYPE_CHECKING:
-    import h5py
 
 AREAS = {"VISp": "V1", "VISl": "LM", "VISal": "AL", "VISrl": "RL", "VISam": "AM", "VISpm": "PM"}
 """Area names of the Allen atlas -> area names used here."""
@@ -86,9 +89,7 @@ class PlaneUnits:
     area: np.ndarray | None = None
 
 
-def read_units(
-    nwb: NwbFile, series: "h5py.Group", n: int, name: str, *, cells_only: bool
-) -> PlaneUnits:
+def read_units(nwb: NwbFile, series: Group, n: int, name: str, *, cells_only: bool) -> PlaneUnits:
     """Read the regions of the n columns of a series, or of those that are cells.
 
     Raises
@@ -141,7 +142,7 @@ def read_units(
     )
 
 
-def areas_of_rows(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray | None:
+def areas_of_rows(nwb: NwbFile, table: Group, n: int) -> np.ndarray | None:
     """Return the areas str (n,) of the n rows of a table, "" if unknown; None without them."""
     stored = {name.lower(): name for name in nwb.names(table)}
     for column in _AREA_COLUMNS:
@@ -153,9 +154,7 @@ def areas_of_rows(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray | Non
     return None
 
 
-def _table_rows(
-    nwb: NwbFile, series: "h5py.Group", table: "h5py.Group", ids: np.ndarray, n: int
-) -> np.ndarray:
+def _table_rows(nwb: NwbFile, series: Group, table: Group, ids: np.ndarray, n: int) -> np.ndarray:
     """Return the rows of the table that are the n columns of a series."""
     rows = region_rows(nwb, series)
     if len(rows) != n:
@@ -176,7 +175,7 @@ def _table_rows(
     return rows
 
 
-def _ids(nwb: NwbFile, table: "h5py.Group") -> np.ndarray:
+def _ids(nwb: NwbFile, table: Group) -> np.ndarray:
     """Return the ids of a table's rows, int64; row numbers if they are no numbers."""
     stored = nwb.file.table(f"{table.name}/id").reshape(-1)
     if stored.dtype.kind not in "iuf":
@@ -190,12 +189,12 @@ def _ids(nwb: NwbFile, table: "h5py.Group") -> np.ndarray:
     return ids
 
 
-def _row_numbers(table: "h5py.Group", n: int, found: str, notes: Notes) -> np.ndarray:
+def _row_numbers(table: Group, n: int, found: str, notes: Notes) -> np.ndarray:
     notes.assume("unit_ids", f"ids of {table.name} are {found}: neurons have their row numbers")
     return np.arange(n)
 
 
-def _quality(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray:
+def _quality(nwb: NwbFile, table: Group, n: int) -> np.ndarray:
     """Return which rows of a table are cells, bool (n,); all without such a column.
 
     Where none marks a cell, regions that another column does not reject are read.
@@ -229,7 +228,7 @@ def _quality(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray:
 
 # -- masks ---------------------------------------------------------------------------
 def _masks(
-    nwb: NwbFile, table: "h5py.Group", rows: np.ndarray, n: int
+    nwb: NwbFile, table: Group, rows: np.ndarray, n: int
 ) -> tuple[Roi, np.ndarray, tuple[int, int] | None] | None:
     """Return the masks of rows of a table of n rows, of any of the three kinds in NWB.
 
@@ -293,7 +292,7 @@ def _images(nwb: NwbFile, images: Any, rows: np.ndarray) -> Iterator[np.ndarray]
             yield from stored[block - block[0]]
 
 
-def _image_size(nwb: NwbFile, table: "h5py.Group") -> tuple[int, int, str] | None:
+def _image_size(nwb: NwbFile, table: Group) -> tuple[int, int, str] | None:
     """Return height and width of the imaged field and their source, None if unknown.
 
     They come from images beside the table, or from the raw series. By the schema the
@@ -328,14 +327,14 @@ def _image_size(nwb: NwbFile, table: "h5py.Group") -> tuple[int, int, str] | Non
     return (second, first, source) if is_mirrored else (first, second, source)
 
 
-def _stored_shape(nwb: NwbFile, group: "h5py.Group", name: str) -> tuple[int, ...]:
+def _stored_shape(nwb: NwbFile, group: Group, name: str) -> tuple[int, ...]:
     """Return the shape of a dataset, () if its values lie in another file."""
     # Not of the object of the walk: the shape of a virtual dataset opens other files.
     found = nwb.part(group, name)
     return tuple(getattr(found, "shape", None) or ())
 
 
-def _checked_images(nwb: NwbFile, table: "h5py.Group", n: int) -> Any:
+def _checked_images(nwb: NwbFile, table: Group, n: int) -> Any:
     """Return the image masks of n regions, None if they are too large."""
     images = nwb.file.dataset(f"{table.name}/image_mask")
     if len(images.shape) != 3 or images.shape[0] != n:
@@ -349,7 +348,7 @@ def _checked_images(nwb: NwbFile, table: "h5py.Group", n: int) -> Any:
     return images
 
 
-def _are_images_mirrored(nwb: NwbFile, table: "h5py.Group", first: int, second: int) -> bool:
+def _are_images_mirrored(nwb: NwbFile, table: Group, first: int, second: int) -> bool:
     """Return whether image masks are (width, height), and state why.
 
     Programs differ; the schema says (x, y), that is (width, height).
@@ -368,7 +367,7 @@ def _are_images_mirrored(nwb: NwbFile, table: "h5py.Group", first: int, second: 
     return axes == "(width, height)"
 
 
-def _are_pixels_mirrored(nwb: NwbFile, table: "h5py.Group", values: np.ndarray) -> bool:
+def _are_pixels_mirrored(nwb: NwbFile, table: Group, values: np.ndarray) -> bool:
     """Return whether x of the pixels is the row, and state why.
 
     By the schema x is the column; suite2p and neuroconv store (row, column).
@@ -396,7 +395,7 @@ def _are_pixels_mirrored(nwb: NwbFile, table: "h5py.Group", values: np.ndarray) 
     return is_mirrored
 
 
-def _place(nwb: NwbFile, plane: "h5py.Group | None", centre: np.ndarray) -> tuple[str, np.ndarray]:
+def _place(nwb: NwbFile, plane: Group | None, centre: np.ndarray) -> tuple[str, np.ndarray]:
     """Return the location of an imaging plane and positions in µm (n, 3).
 
     Positions are origin + grid spacing · centre, NaN if the plane lacks either.
@@ -428,7 +427,7 @@ def _place(nwb: NwbFile, plane: "h5py.Group | None", centre: np.ndarray) -> tupl
     return location, (corner + step * centre).astype(np.float32)
 
 
-def _microns(nwb: NwbFile, plane: "h5py.Group", name: str) -> np.ndarray | None:
+def _microns(nwb: NwbFile, plane: Group, name: str) -> np.ndarray | None:
     if nwb.part(plane, name) is None:
         return None
     values = nwb.file.table(f"{plane.name}/{name}")
