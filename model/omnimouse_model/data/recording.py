@@ -273,7 +273,8 @@ class Recording(HasSummary):
         grid, trials = self.start_grid, self.trials
         recorded = points_inside(grid, self.without_pauses())
         if tiers is not None and not tiers.isdisjoint(self.split):
-            within: np.ndarray = points_inside(grid, self.split_spans(tiers))
+            named = [s for tier, s in self.split.items() if tier in tiers]
+            within: np.ndarray = points_inside(grid, np.concatenate(named))
             within &= self.inside_trials(None)
             return within
         if self.stimulus is None:
@@ -289,11 +290,6 @@ class Recording(HasSummary):
             chosen &= np.isin(trials.tier, sorted(tiers))
         recorded &= points_inside(grid, spans[chosen])
         return recorded
-
-    def split_spans(self, tiers: frozenset[str]) -> np.ndarray:
-        """Native spans (n, 2) of some tiers of a session's split."""
-        spans = [s for tier, s in self.split.items() if tier in tiers]
-        return np.concatenate([np.zeros((0, 2)), *spans])
 
     def without_pauses(self) -> np.ndarray:
         """Native spans (n, 2) in which windows may lie, away from pauses of responses."""

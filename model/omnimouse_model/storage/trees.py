@@ -534,7 +534,10 @@ def read_or_set_aside(
     """
     try:
         tree = read_json(path, limit=_MAX_BYTES)
-        _check_own(path, kind, tree)
+        # An object of other fields alone: another program wrote it.
+        names = [one.name for one in fields(kind)] if is_dataclass(kind) else []
+        if names and isinstance(tree, dict) and tree and tree.keys().isdisjoint(names):
+            raise SessionFormatError(path, "bad_field", f"{path.name} has none of our fields")
         found = decode(kind, tree, path, is_open=True)
         if check is not None:
             check(found)
@@ -546,14 +549,6 @@ def read_or_set_aside(
     except ValueError as error:
         _set_aside(path, error)
     return None
-
-
-def _check_own(path: Path, kind: Any, tree: object) -> None:
-    """Raise an error for an object of other fields alone: another program wrote it."""
-    if is_dataclass(kind) and isinstance(tree, dict) and tree:
-        names = [field.name for field in fields(kind)]
-        if tree.keys().isdisjoint(names):
-            raise SessionFormatError(path, "bad_field", f"{path.name} has none of our fields")
 
 
 def _set_aside(path: Path, error: ValueError) -> None:

@@ -319,8 +319,10 @@ def read(path: Path, options: ReadOptions) -> Session:
         images["mean"] = np.nan_to_num(image, posinf=0.0, neginf=0.0)
     notes.assume("no_positions", "positions are pixels: no file gives their size")
     masks = found.masks
+    # The recording is the folder around one called minian.
+    folder = path.parent if path.name.lower() == "minian" else path
     session = Session(
-        id=_name(path),
+        id=path.stem if is_file(path) else folder.name,
         path=path,
         format=found.format,
         fingerprint=fingerprint_of(path),
@@ -337,13 +339,6 @@ def read(path: Path, options: ReadOptions) -> Session:
         series_choices=found.series,
     )
     return finalise(session, options, notes)
-
-
-def _name(path: Path) -> str:
-    """Return the name of the recording: that of the folder around one called minian."""
-    if is_file(path):
-        return path.stem
-    return path.parent.name if path.name.lower() == "minian" else path.name
 
 
 def _chosen(found: Extraction, options: ReadOptions, notes: Notes) -> np.ndarray:

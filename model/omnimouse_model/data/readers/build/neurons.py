@@ -350,7 +350,14 @@ def _read(path: Path, session_id: str) -> _Table:
         for k, name in enumerate(header)
         if name not in _SCAN_KEYS
     }
-    unit_id = _integers(path, [n for n, _ in own], texts.pop("unit_id"))
+    ids = texts.pop("unit_id").tolist()
+    # Tools also write them as 412.0.
+    whole = [_WHOLE.fullmatch(text) for text in ids]
+    for (number, _), text, match in zip(own, ids, whole, strict=True):
+        if match is None:
+            problem = f"row {number}: unit_id is {text!r}, no whole number"
+            raise bad_file(path, "bad_table", problem)
+    unit_id = np.array([int(match[1]) for match in whole if match], np.int64)
     if len(np.unique(unit_id)) != len(unit_id):
         raise bad_file(path, "bad_table", "has a unit_id of one session twice")
     chosen = np.array([number - 1 for number, _ in own])
@@ -494,16 +501,6 @@ def _values(table: _Table, name: str) -> np.ndarray:
         return np.where(is_unknown, "nan", texts).astype(np.float64)
     except ValueError:
         return np.where(is_unknown, "", texts)
-
-
-def _integers(path: Path, numbers: Sequence[int], texts: np.ndarray) -> np.ndarray:
-    """Return the ids of units; tools also write them as 412.0."""
-    found = [_WHOLE.fullmatch(text) for text in texts.tolist()]
-    for number, text, match in zip(numbers, texts.tolist(), found, strict=True):
-        if match is None:
-            problem = f"row {number}: unit_id is {text!r}, no whole number"
-            raise bad_file(path, "bad_table", problem)
-    return np.array([int(match[1]) for match in found if match], np.int64)
 
 
 def _some(values: np.ndarray) -> str:

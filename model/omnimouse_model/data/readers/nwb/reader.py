@@ -156,8 +156,11 @@ def read(place: Path | RemoteFile, options: ReadOptions) -> Session:
         intervals = with_tiers(intervals, options, notes)
         event = options.trial_event
         intervals = aligned_to_event(intervals, event, TRIAL_START, file.path, notes)
+    session_id = nwb.text("/general/session_id") or nwb.text("/identifier")
+    if not session_id:
+        notes.assume("no_identity", "nothing names the session: the file's name is used")
     session = Session(
-        id=_identity(nwb),
+        id=session_id or file.path.stem,
         animal_id=nwb.text("/general/subject/subject_id") or None,
         path=file.path,
         format="nwb",
@@ -210,14 +213,6 @@ def _check_version(nwb: NwbFile) -> None:
     raise bad_file(nwb.file.path, "old_version", f"{problem} and later", hint)
 
 
-def _identity(nwb: NwbFile) -> str:
-    for name in ("/general/session_id", "/identifier"):
-        if text := nwb.text(name):
-            return text
-    nwb.notes.assume("no_identity", "nothing names the session: the file's name is used")
-    return nwb.file.path.stem
-
-
 # -- choice of the series of responses -----------------------------------------------
 def _has_series(nwb: NwbFile, name: str | None) -> bool:
     """Return whether a file has responses of regions, without a name by themselves."""
@@ -240,7 +235,11 @@ def choose_series(nwb: NwbFile, name: str | None) -> Chosen:
     kinds: dict[str, list[Series]] = {}
     for one in series:
         kinds.setdefault(one.kind, []).append(one)
-    choices = _choices(kinds)
+    choices = {kind: _listed(members) for kind, members in kinds.items()}
+    # All kinds, then the single series of kinds with several.
+    for kind, members in kinds.items():
+        if len(members) > 1:
+            choices |= {one.name: f"one of {kind}" for one in members}
     if name is not None:
         found = kinds.get(name) or _named(series, name)
         if not found:
@@ -289,15 +288,6 @@ def _named(series: list[Series], name: str) -> list[Series]:
     ends = [one for one in series if one.group.name.endswith(f"/{name}")]
     found = exact or ends
     return found if len(found) == 1 else []
-
-
-def _choices(kinds: dict[str, list[Series]]) -> dict[str, str]:
-    """Return all kinds, then the single series of kinds with several."""
-    choices = {kind: _listed(members) for kind, members in kinds.items()}
-    for kind, members in kinds.items():
-        if len(members) > 1:
-            choices |= {one.name: f"one of {kind}" for one in members}
-    return choices
 
 
 def _groups(nwb: NwbFile) -> list[Group]:
