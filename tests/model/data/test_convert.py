@@ -142,8 +142,8 @@ def stop_after(calls: int, step: str = "writing") -> CallbackJob:
 
 @pytest.fixture
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(conversion, "SHARD_ROWS", 64)
-    monkeypatch.setattr(conversion, "FRAME_SHARD", 64)
+    monkeypatch.setattr("omnimouse_model.data.store.SHARD_ROWS", 64)
+    monkeypatch.setattr("omnimouse_model.data.store.FRAME_SHARD", 64)
 
 
 @pytest.mark.slow
