@@ -141,10 +141,11 @@ def text_layer(field: Field, layer: Points | None = None) -> Points:
 
 
 def outline_layer(field: Field) -> Shapes:
-    """Return the outlines of the probes."""
+    """Return the probes: dark, as a mean image is, so that white rims are seen on any canvas."""
     return Shapes(
         list(field.outlines),
-        shape_type="path",
+        shape_type="polygon",
+        face_color="black",
         edge_width=0.003 * max(field.labels.shape),
         edge_color=palette.EDGE,
         opacity=1.0,

@@ -55,6 +55,9 @@ def test_a_spiking_session_is_explored(dock, spiking):
     choose_model(dock, "toy-counts")
     field = dock.instrument.layers.field
     assert field.without_pixels.tolist() == [LOST]
+    # dark under the white rims of selected units, also on the canvas of a light theme
+    probes = dock.instrument.layers.by_role["outlines of probes"]
+    np.testing.assert_array_equal(probes.face_color, [[0, 0, 0, 1]] * len(field.outlines))
     # a region of the menu is predicted from the others, and painted over
     task, areas = dock.control.task, state.session.units.area
     choose(dock, task.preset, "Between regions")
