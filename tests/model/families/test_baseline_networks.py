@@ -1,7 +1,6 @@
 """Networks, losses and parts of the paper's baselines."""
 
 import dataclasses
-from itertools import permutations
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from omnimouse_model.families.dwiseneuro.network import (
     DwiseNetwork,
     Sliding,
     cut_mix,
-    distillation_weights,
 )
 from omnimouse_model.families.latent_zig import network as density
 from omnimouse_model.families.latent_zig.network import (
@@ -42,32 +40,6 @@ def test_outputs_are_those_of_the_public_code() -> None:
 
 
 # -- density ---------------------------------------------------------------------------
-@pytest.mark.parametrize("theta", [0.1, 1.0, 5.0, 20.0])
-@pytest.mark.parametrize(("k", "q"), [(0.6, 0.1), (1.0, 0.2), (2.0, 0.5), (4.0, 0.9), (8.0, 0.99)])
-def test_density_integrates_to_one(theta: float, k: float, q: float) -> None:
-    rho = density.THRESHOLD
-    # Steps that are small where the gamma part is steep; midpoints avoid rho itself.
-    edges = rho + torch.linspace(0, (60 * theta * (1 + k)) ** 0.25, 400_001).double() ** 4
-    middle, width = (edges[1:] + edges[:-1]) / 2, edges.diff()
-    values = [torch.tensor(x, dtype=torch.float64) for x in (theta, k, q)]
-    upper = (density.log_likelihood(middle, *values).exp() * width).sum()
-    lower = density.log_likelihood(torch.tensor([rho / 2]).double(), *values).exp() * rho
-    assert float(upper + lower) == pytest.approx(1, abs=1e-4)
-
-
-def test_moments_are_those_of_draws() -> None:
-    torch.manual_seed(0)
-    theta, k, q = (torch.tensor(x) for x in (0.7, 1.6, 0.6))
-    gamma = torch.distributions.Gamma(k, 1 / theta).sample((1_000_000,)) + density.THRESHOLD
-    draws = torch.where(torch.rand(1_000_000) < q, gamma, torch.rand(1_000_000) * density.THRESHOLD)
-    assert float(density.mean(theta, k, q)) == pytest.approx(float(draws.mean()), rel=0.01)
-    assert float(density.variance(theta, k, q)) == pytest.approx(float(draws.var()), rel=0.01)
-
-
-def test_a_response_of_the_threshold_belongs_to_the_uniform_part_alone() -> None:
-    y = torch.tensor([density.THRESHOLD])
-    found = density.log_likelihood(y, torch.tensor(2.0), torch.tensor(3.0), torch.tensor(0.3))
-    assert float(found.exp()) == pytest.approx(0.7 / density.THRESHOLD, rel=1e-5)
 
 
 def test_shape_is_recovered_from_responses() -> None:
@@ -79,14 +51,6 @@ def test_shape_is_recovered_from_responses() -> None:
     found = density.fit_shape(responses)
     assert float(((found - k)[1:].abs() / k[1:]).median()) < 0.05
     assert float(found[0]) == 1
-
-
-def test_divergence_is_never_negative_and_zero_for_the_prior() -> None:
-    torch.manual_seed(0)
-    for variance in (0.1, 1.0, 4.0):
-        value = density.divergence(torch.randn(3, 5, 2), torch.tensor([variance]))
-        assert float(value) >= 0
-    assert float(density.divergence(torch.zeros(2, 4, 3), torch.ones(1))) == 0
 
 
 def test_latents_without_weights_change_nothing() -> None:
@@ -108,18 +72,6 @@ def test_published_core_has_the_published_sizes() -> None:
     assert FactorisedCore(SMALL)(torch.zeros(1, 1, 60, 36, 64)).shape[2:] == (42, 18, 46)
     weights = [p for name, p in core.named_parameters() if name.endswith("weight")]
     assert sum(p.numel() for p in weights if p.ndim == 5) == 381_280
-
-
-def test_an_output_depends_on_nineteen_frames_that_end_with_its_own() -> None:
-    core = FactorisedCore(SMALL).eval()
-    video = torch.randn(1, 1, 26, 20, 24)
-    maps, frame = core(video), 4
-    assert maps.shape[2] == 26 - 18
-    for changed in range(26):
-        other = video.clone()
-        other[:, :, changed] += 1
-        is_same = torch.allclose(core(other)[:, :, frame], maps[:, :, frame], atol=1e-6)
-        assert is_same == (not frame <= changed <= frame + 18)
 
 
 def test_a_readout_finds_a_planted_place() -> None:
@@ -153,18 +105,6 @@ def _poyo() -> PoyoNetwork:
         turned=4,
     )
     return PoyoNetwork(config, ["NA", "u", "v", "w"], ["NA", "s"]).eval()
-
-
-def test_decoding_does_not_depend_on_the_order_of_neurons() -> None:
-    net, times = _poyo(), np.arange(20) / 20
-    names, traces = ["u", "v", "w"], np.random.default_rng(0).normal(size=(20, 3))
-    found = []
-    for order in permutations(range(3)):
-        units = [names[k] for k in order]
-        item = Item("s", units, traces[:, order], times, {"running": times})
-        found.append(net(net.tokens([item]))["running"].detach())
-    assert max(float((x - found[0]).abs().max()) for x in found) < 1e-5
-    assert float(found[0].std()) > 0
 
 
 @pytest.mark.parametrize(
@@ -204,8 +144,3 @@ def test_mixed_pixels_weigh_as_their_target(row: int, column: int) -> None:
     mixed, target = cut_mix(clips, targets, 0.4, row, column)
     assert float(target) == pytest.approx(float(mixed.mean()))
     assert 0 < float(target) < 1
-
-
-def test_distillation_has_its_share_of_the_weights() -> None:
-    found = distillation_weights(torch.eye(3)[[0, 1, 2, 0]], 0.36)
-    assert float(found[found < 1].sum() / found.sum()) == pytest.approx(0.36)

@@ -3,12 +3,13 @@
 Not here: CEBRA, which predicts no responses, and families without weights.
 """
 
+import json
 from dataclasses import replace
 
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from tests.model.contract import check_contract, half_mask
 from tests.model.data.readers.test_arrays import session_arrays
@@ -49,6 +50,33 @@ def test_a_small_model_keeps_the_contract(name, session, spiking, tmp_path):
         UnsupportedRequestError, match=r"nobody.*(omnimouse (fit|finetune)|transfer)"
     ):
         predictor.prepare(replace(here, id="nobody"))
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("ndt", "spec", {"duration_s": 6.0, "response_rate_hz": 50.0}),
+        ("ndt", "spec", {"width": 3}),
+        ("ndt", "spec", []),
+        ("ndt", "sessions", {"other": 9, "spiking-0": True}),
+        ("ndt", "config", {"n_heads": 3}),
+        ("ndt", "config", {"has_prompt": 1}),
+        ("ndt", "assumed", 3),
+        ("ndt", "format", 2),
+        ("twin", "frame_size", [18]),
+        ("twin", "frame_size", ["a" * 5000, 32]),
+        ("twin", "sessions", {"x": -1}),
+        ("twin", "config", {"streams": "4"}),
+        ("twin", "format", 2),
+    ],
+)
+def test_a_wrong_field_is_named(name, field, value, session, spiking, tmp_path):
+    FAMILIES[name](spiking if name == "ndt" else session, tmp_path)
+    (about,) = tmp_path.glob("*.json")
+    about.write_text(json.dumps({**json.loads(about.read_text()), field: value}))
+    with pytest.raises(CheckpointError, match=field) as caught:
+        om.load_predictor(about.with_suffix(".safetensors"))
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.slow

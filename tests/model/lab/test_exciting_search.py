@@ -19,7 +19,6 @@ from omnimouse_model.lab.exciting_search import (
     ExcitingStimulus,
     blur,
     exciting_loss,
-    gaussian_kernel,
     respond_with,
     search_exciting,
     search_starts,
@@ -176,13 +175,6 @@ def test_a_neuron_that_never_responds_is_told():
     stimulus = ExcitingStimulus(start(), SETTINGS)
     with pytest.raises(ValueError, match="do not respond"):
         list(search_exciting(stimulus, lambda x: x.sum((1, 2))[:, None] * 0, 2))
-
-
-def test_kernels_sum_to_one_and_end_at_the_cutoff():
-    for sd in (0.0, 0.6, 2.0):
-        kernel = gaussian_kernel(sd, 4.0)
-        assert float(kernel.sum()) == pytest.approx(1)
-        assert len(kernel) == 2 * int(np.ceil(4 * sd)) + 1
 
 
 # -- files of found inputs: arrays, images, and films with their frames and rate -----

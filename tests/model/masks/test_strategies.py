@@ -104,30 +104,6 @@ def test_a_seed_draws_order_and_subset():
     assert not drawn.cells[:, left_out].any()
 
 
-def test_inverse_population_keeps_its_cut():
-    strategy = Strategy(
-        n_visible_neurons=10,
-        prefix_start_idx=10,
-        prefix_len=50,
-        full_population_prefix_len=15,
-        response_context_start_idx=10,
-        max_response_context_samples=50,
-        max_n_reconstructed_neurons=20,
-        suffix_start_idx=30,
-        suffix_len=30,
-    )
-    mask = Mask(**strategy.mask_fields(32))
-    assert mask.attachment.cuts == (25,)
-    assert mask.visible[10:25].all()
-    assert mask.visible[25:60, :10].all()
-    assert not mask.visible[25:60, 10:].any()
-    layout = layout_from_mask(mask)
-    starts = layout.token_samples.tolist()
-    assert starts == sorted(starts)
-    assert {10, 15, 25, 30} <= set(starts)
-    assert 20 not in starts  # it would cross the cut
-
-
 def test_contradictions_are_refused_with_the_rule():
     with pytest.raises(MaskError, match="both visible and a target"):
         Strategy(behavior_encoded=True, behavior_reconstructed=True)

@@ -126,14 +126,6 @@ def test_bits_of_what_never_spikes(generator):
         metrics.bits_per_spike(spikes[..., :1] - 5, spikes[..., :1])
 
 
-def test_bits_of_two_states_are_known(generator):
-    states = np.repeat([0.1, 0.3], 50)[None, :, None]
-    spikes = generator.poisson(np.broadcast_to(states, (4000, 100, 1)))
-    found = metrics.bits_per_spike(states, spikes)
-    assert found.value == pytest.approx(0.1887, abs=0.006)
-    assert metrics.bits_per_spike(states * 50, spikes).value < -10
-
-
 def test_poisson_loss_leaves_out_what_is_missing():
     target = np.array([[1.0, np.nan], [2.0, 0.0]])
     rate = np.array([[1.0, np.nan], [2.0, 0.5]])
@@ -162,18 +154,6 @@ def test_gamma_likelihood_refuses_what_it_cannot_be(change, words):
     assert missing.status.tolist() == ["nan_input"] * 2
     with pytest.raises(ValueError, match=words):
         metrics.zig_log_likelihood(**good | {k: v * np.ones(2) for k, v in change.items()})
-
-
-def test_gamma_density_integrates_to_its_moments(generator):
-    theta, k, q, rho = *map(np.array, (0.3, 1.7, 0.6)), 0.05
-    step = 1e-4
-    y = np.arange(step / 2, 12, step)
-    density = np.exp(metrics.zig_log_likelihood(y, theta, k, q, rho).value)
-    assert density.sum() * step == pytest.approx(1, abs=1e-3)
-    mean = (y * density).sum() * step
-    assert metrics.zig_mean(theta, k, q, rho) == pytest.approx(mean, rel=1e-3)
-    variance = (y**2 * density).sum() * step - mean**2
-    assert metrics.zig_variance(theta, k, q, rho) == pytest.approx(variance, rel=1e-3)
 
 
 def test_decoding_of_a_still_channel_is_undefined(generator):

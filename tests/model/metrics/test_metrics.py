@@ -92,13 +92,6 @@ def test_a_prediction_that_is_not_finite_is_an_error(generator):
         StreamingCorrelation(len(target), 6).update(prediction, target)
 
 
-def test_epsilon_is_visible_on_tiny_traces(generator):
-    trace = generator.normal(size=(5000, 1))
-    trace = 1e-3 * trace / trace.std()
-    value = metrics.single_trial(trace, trace)[0]
-    assert value[0] == pytest.approx(1 / (1 + 1e-5) ** 2, rel=1e-9)
-
-
 def test_scores_weigh_neurons_and_keep_the_weight_of_undefined_ones():
     values, counts = np.array([0.5, np.nan, 0.2]), np.array([10, 10, 0])
     assert metrics.session_score(values, counts) == pytest.approx(0.25)
@@ -124,42 +117,3 @@ def test_bootstrap_is_the_same_for_the_same_seed_and_weighted(generator):
     assert np.isnan(metrics.bootstrap_interval(np.array([]))).all()
     weighted = metrics.bootstrap_interval(np.full(5, 2.0), np.array([1.0, 2, 3, 4, 5]))
     assert weighted == (2.0, 2.0)
-
-
-def test_cc_norm_obeys_its_identity(generator):
-    signal = generator.normal(size=(4, 1, 500))
-    target = signal + generator.normal(0, 1.5, (4, 8, 500))
-    noisy = signal + generator.normal(0, 0.5, signal.shape)
-    prediction = np.broadcast_to(noisy, target.shape)
-    scores = metrics.cc_scores(prediction, target)
-    mean_p, mean_t = prediction.mean(1), target.mean(1)
-    covariance = ((mean_p - mean_p.mean(1, keepdims=True)) * mean_t).mean(1)
-    identity = covariance / np.sqrt(mean_p.var(1) * scores.signal_power)
-    np.testing.assert_allclose(scores.cc_norm, identity, rtol=1e-10)
-
-
-def test_missing_repeats_give_the_effective_number(generator):
-    target = generator.normal(size=(1, 5, 100))
-    whole = metrics.cc_scores(target, target)
-    assert whole.n_effective[0] == pytest.approx(5)
-    target[:, 3:, :50] = np.nan
-    assert 3 < metrics.cc_scores(target, target).n_effective[0] < 5
-
-
-def test_behavior_groups_follow_the_names():
-    pupil = {"pupil_x": 0.2, "pupil_y": 0.4, "pupil_size": 0.8, "pupil_dsize": 0.0}
-    groups = metrics.behavior_groups(pupil | {"running": 0.9})
-    assert groups["location"] == pytest.approx(0.3)
-    assert groups["size"] == pytest.approx(0.4)
-    assert groups["average"] == pytest.approx((0.3 + 0.4 + 0.9) / 3)
-
-
-def test_reliability_brackets_the_signal(generator):
-    signal = generator.normal(size=(4000, 1, 1))
-    target = signal + generator.normal(0, 2, (4000, 10, 1))
-    truth = np.sqrt(1 / 5)
-    assert metrics.jackknife_reliability(target).value[0] < truth + 0.02
-    assert metrics.conservative_reliability(target).value[0] > truth
-    perfect = np.broadcast_to(signal, target.shape)
-    feve = metrics.explainable_variance(perfect, target).feve
-    assert feve == pytest.approx(1, abs=0.05)

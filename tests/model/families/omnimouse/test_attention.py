@@ -21,22 +21,6 @@ from omnimouse_model.families.omnimouse.attention import (
 from tests.attended import dense
 
 
-def test_a_plan_is_the_dense_mask_of_overlapping_intervals():
-    torch.manual_seed(0)
-    queries = Intervals(torch.tensor([0.0, 0.5, 9.0]), torch.tensor([0.5, 1, 9.5]), (3, 2, 1))
-    keys = Intervals(
-        torch.tensor([0.0, 0.4, 0.5, 0.0]), torch.tensor([0.4, 0.6, 2, 8]), (2, 1, 3, 2)
-    )
-    plan = AttentionPlan.between(queries, keys)
-    mask = dense(plan)
-    assert mask[0].tolist() == [True] * 3 + [False] * 3 + [True] * 2
-    assert not mask[5].any()
-    q, k, v = (torch.randn(2, 2, n, 4) for n in (6, 8, 8))
-    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    expected[:, :, 5] = 0.0
-    assert torch.allclose(planned_attention(q, k, v, plan), expected, atol=1e-6)
-
-
 def _plan_with_empty_groups() -> AttentionPlan:
     """Groups of several sizes; some queries have keys in two slices, some have none."""
     queries = Intervals(

@@ -150,20 +150,6 @@ def test_the_empty_mask_is_answered_with_nothing(predictor, window):
     assert out.behavior is None
 
 
-@pytest.mark.parametrize("seen", ["responses", "behavior", "video"])
-def test_visible_values_do_matter(predictor, window, seen):
-    mask = Mask.nothing(12).show(range(6)).ask(range(6, 12), slice(30, 60))
-    mask = mask.with_frames(True).with_behavior("visible")
-    recorded = getattr(window, seen)
-    other = recorded[::-1].copy() if seen == "video" else recorded + 2
-    predictor.clear_caches()
-    before = predictor.predict(window, mask).responses
-    predictor.clear_caches()
-    after = predictor.predict(window_with(window, **{seen: other}), mask).responses
-    predictor.clear_caches()
-    assert not np.allclose(before, after, equal_nan=True)
-
-
 def hand_painted_mask(mask: Mask) -> Mask:
     """The same cells, order, cuts and span, painted neuron by neuron."""
     # At 30 Hz, the guard after a visible run is the official one.
@@ -224,29 +210,6 @@ def relabelled_predictor(
             if parameter.ndim == 2:  # what is kept of each neuron
                 parameter.copy_(parameter[torch.from_numpy(turned)].clone())
     return TransformerPredictor(net, "relabelled")
-
-
-def test_encoding_once_and_decoding_in_parts_is_predicting(predictor, window):
-    whole = predictor.predict(window, FORECAST)
-    encoded = predictor.encode(window, FORECAST)
-    for neurons in ([3, 1], [0, 11, 5]):
-        part = predictor.decode(encoded, np.array(neurons[::-1])[::-1])
-        assert part.neurons.tolist() == neurons
-        expected = whole.responses[:, neurons]
-        np.testing.assert_allclose(part.responses, expected, atol=1e-5)
-
-
-def test_many_requests_equal_single_ones(predictor, session):
-    asked = [WITH_VIDEO, Mask.from_strategy("test/all_response_only", 12)]
-    windows = [session.window(s) for s in (2.0, 3.0, 4.0)]
-    requests = [(window, mask, None) for mask in asked for window in windows]
-    answers = list(predictor.predict_many(requests))
-    assert len(answers) == 6
-    for (window, mask, _), answer in zip(requests, answers, strict=True):
-        assert answer.mask_id == mask.mask_id
-        assert_same(answer, predictor.predict(window, mask), 1e-4)
-    with pytest.raises(StoppedError):
-        next(predictor.predict_many(requests, cancelled=lambda: True))
 
 
 @pytest.mark.slow

@@ -88,17 +88,6 @@ def test_frames_one_by_one_are_the_clip(twin, clip):
 
 
 @pytest.mark.slow
-def test_a_frame_changes_no_rate_before_it(twin, clip):
-    video, pupil, behavior = clip
-    before = twin.predict(video, pupil, behavior)
-    video = video.copy()
-    video[25] = 0
-    after = twin.predict(video, pupil, behavior)
-    assert np.array_equal(before[:25], after[:25])
-    assert not np.array_equal(before[25:], after[25:])
-
-
-@pytest.mark.slow
 def test_gaps_of_behaviour_are_its_mean(twin, clip):
     video, pupil, behavior = clip
     pupil[3:5], behavior[7] = np.nan, np.nan
@@ -106,18 +95,6 @@ def test_gaps_of_behaviour_are_its_mean(twin, clip):
     np.testing.assert_array_equal(twin.predict(video, pupil, behavior), filled)
     nothing = np.zeros((40, 2), np.float32)
     np.testing.assert_array_equal(twin.predict(video), twin.predict(video, nothing, nothing))
-
-
-def test_a_ray_at_a_polar_angle_lands_at_its_tangent_on_the_monitor():
-    net = TwinNetwork(SMALL, 1).eval()
-    distance = float(net.perspective.monitor.center[2])
-    eye, state = net.perspective, net.start()
-    turn = torch.tensor([[[0.0, 0.3, 0.0]], [[0.0, 0.0, 0.0]]])
-    forward = torch.tensor([0.0, 0.0, 1.0]).expand(1, 1, 3)
-    eye.retina.grid = forward.clone()
-    hits = eye.monitor_points(eye.rays(turn), *state.monitor)[:, 0, 0, 0].detach()
-    expected = [[distance * np.tan(0.3), 0.0], [0.0, 0.0]]
-    np.testing.assert_allclose(hits.numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
