@@ -132,18 +132,11 @@ def tuning(tuned_controller):
     return FineTune(tuned_controller)
 
 
-def item_of(message, name):
-    """Return a drawn item by its name, also of a row."""
-    items = list(message["items"])
-    items += [item for row in items if row["kind"] == "row" for item in row["items"]]
-    return next((item for item in items if item["name"] == name), None)
-
-
 def has(name, **fields):
     """Return whether a message has an item with these values."""
 
     def is_it(message, _):
-        item = item_of(message, name)
+        item = items(message).get(name)
         return item is not None and all(item[key] == value for key, value in fields.items())
 
     return is_it
@@ -153,11 +146,11 @@ def has(name, **fields):
 def test_the_page_starts_it_and_its_result_is_chosen(tuning, tuned_controller, script, page):
     bar, opened = ControlBar(tuned_controller), page(tuning, "block0")
     message, _ = opened.wait_for("block0")
-    assert item_of(message, "start")["label"] == "Start"
+    assert items(message)["start"]["label"] == "Start"
     assert tuning.layout.display is None
     opened.say("fill", name="settings", field="steps", typed="-5")
-    message, _ = opened.wait_for("block0", lambda message, _: item_of(message, "start")["refusal"])
-    assert "0 to 100,000" in item_of(message, "settings")["form"][1]["reason"]
+    message, _ = opened.wait_for("block0", lambda message, _: items(message)["start"]["refusal"])
+    assert "0 to 100,000" in items(message)["settings"]["form"][1]["reason"]
     assert tuning.steps == 300
     with pytest.raises(ValueError, match="0 to 100,000"):
         tuning.steps = -1
@@ -168,15 +161,15 @@ def test_the_page_starts_it_and_its_result_is_chosen(tuning, tuned_controller, s
     opened.wait_for("block0", has("start", refusal=""))
     opened.say("press", name="start")
     message, _ = opened.wait_for("block0", has("stop"))
-    assert item_of(message, "settings") is None
+    assert "settings" not in items(message)
     script.last = 5
     tuning.wait(PATIENCE_S)
     finetuning = tuned_controller.finetuning
     assert tuning.progress == 1.0
     message, buffers = opened.wait_for(
-        "block0", lambda message, _: "✓" in item_of(message, "message")["text"]
+        "block0", lambda message, _: "✓" in items(message)["message"]["text"]
     )
-    assert str(finetuning.request.path) in item_of(message, "title")["tip"]
+    assert str(finetuning.request.path) in items(message)["title"]["tip"]
     arrays = [np.frombuffer(each, np.float32) for each in buffers if len(each)]
     found = [np.array(arrays[2 * k : 2 * k + 2]).T for k in range(3)]
     mean = smoothed(finetuning.losses)
@@ -199,7 +192,7 @@ def test_why_it_failed_is_raised_for_code_and_told_in_the_page(tuning, script, p
     with pytest.raises(FinetuneError, match="'mean'"):
         tuning.wait(PATIENCE_S)
     message, _ = page(tuning, "block0").wait_for("block0")
-    assert "'mean'" in item_of(message, "problem")["text"]
+    assert "'mean'" in items(message)["problem"]["text"]
 
 
 # -- the notebook's ranking: what the page opens and is told, and what code reads ----
