@@ -2,7 +2,8 @@
 
 All rows share start and scored span in seconds, neurons and tier, whatever the windows of
 the models are; a row that does not is refused. This module draws nothing. Published scores
-are of other recordings and stand apart; see `PRINTED`.
+are of other recordings and stand apart; see `PRINTED`. The file is long because which rows
+can be compared, and with what, decides how every cell of the table is read.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
