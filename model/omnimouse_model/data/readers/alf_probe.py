@@ -342,13 +342,10 @@ def _spikes(sorting: Sorting, root: Path, notes: Notes) -> UnsortedSpikes:
         problem = "holds numbers of units that are not whole"
         raise bad_file(files[1].path, "bad_array", problem)
     if (n_noise := int((unit < 0).sum())) and n_noise < len(unit):
-        raise bad_file(
-            files[1].path,
-            "bad_array",
-            f"names units {int(unit.min())} to {int(unit.max())}: {n_noise:,} of {len(unit):,} "
-            "spikes are of no unit from 0 on",
-            "leave these spikes out of the files of times and of clusters",
-        )
+        found = f"names units {int(unit.min())} to {int(unit.max())}"
+        problem = f"{found}: {n_noise:,} of {len(unit):,} spikes are of no unit from 0 on"
+        hint = "leave these spikes out of the files of times and of clusters"
+        raise bad_file(files[1].path, "bad_array", problem, hint)
     check_range(files[1].path, unit, MAX_UNITS, "units")
     return UnsortedSpikes(path, times, unit.astype(np.int32), stamps)
 
@@ -360,9 +357,7 @@ def _count(file: ArrayFile) -> int:
 def _unit_channels(path: Path, root: Path, n_spiking: int) -> np.ndarray:
     """Return the channel of each unit."""
     values = load_small_array(path, root).reshape(-1)
-    is_whole = values.dtype.kind in "iu" or (
-        values.dtype.kind == "f" and bool((values == np.rint(values)).all())
-    )
+    is_whole = values.dtype.kind in "iuf" and bool((values == np.rint(values)).all())
     if not is_whole or len(values) > MAX_UNITS:
         problem = f"is {values.shape} {values.dtype}; whole numbers (units,) expected"
         raise bad_file(path, "wrong_shape", problem)
@@ -420,10 +415,8 @@ def _note_unknown_channels(
 
     `lengths` are the numbers of channels of the tables.
     """
-    by_length: dict[int, list[str]] = {}
-    for name, length in lengths.items():
-        by_length.setdefault(length, []).append(name)
-    for length, names in by_length.items():
+    for length in dict.fromkeys(lengths.values()):
+        names = [name for name in lengths if lengths[name] == length]
         is_unknown = (channel < 0) | (channel >= length)
         if is_unknown.any():
             notes.warn(

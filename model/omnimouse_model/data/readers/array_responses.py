@@ -94,16 +94,14 @@ KEYS: dict[str, Key] = {
 
 _SYNONYMS = {
     **dict.fromkeys(("fs", "rate", "fps", "sampling_rate"), "rate_hz"),
+    # The time between samples.
+    **dict.fromkeys(("period", "frame_period", "dt", "frame_time"), "rate_hz, which is 1 / period"),
     **dict.fromkeys(("speed", "velocity", "treadmill", "locomotion"), "running"),
     **dict.fromkeys(("f", "spks", "traces", "dff", "data", "arr_0"), "responses"),
     **dict.fromkeys(("tier", "tiers", "split"), "trial_tier"),
     **dict.fromkeys(("stimulus", "frames", "movie", "screen"), "video"),
 }
 """Names (lower case) that are not accepted, and the accepted name to suggest for each."""
-_PERIODS = frozenset(
-    ("period", "dt", "frame_period", "frame_time", "sampling_period", "sampling_interval")
-)
-"""Names (lower case) of the time between samples, which no accepted name states."""
 _MAX_REPEATED_BYTES = 2**30
 """Bytes of an array whose entries share memory (broadcast), such as one value for all frames."""
 _POSITIONS = ("xyz_um", "xy_px")
@@ -127,8 +125,6 @@ class NamedArrays:
                 near = get_close_matches(str(name), KEYS, 1)
                 likely = _SYNONYMS.get(str(name).lower(), near[0] if near else "")
                 hint = f"did you mean {likely}?" if likely else "see docs/sessions.md"
-                if str(name).lower() in _PERIODS:
-                    hint = f"rate_hz is the number of samples per second: 1 / {name}"
                 raise self.wrong(name, "is not an accepted name", hint)
         if "responses" not in arrays and "spike_times" not in arrays:
             hint = "a session needs responses, or spike_times and spike_unit"

@@ -355,8 +355,7 @@ def _rate(file: Hdf5, top: str, layout: _Layout, n_frames: int) -> tuple[float |
     """Return the frames per second, and the field that states them."""
     for name in layout.rates:
         field = name.lstrip("/") if name.startswith("/") else f"{top}/{name}"
-        rate = number(file, field)
-        if rate is not None:
+        if (rate := number(file, field)) is not None:
             return rate, field
     field = f"{top}/time/totalTime"
     seconds = number(file, field)
@@ -383,16 +382,15 @@ def _accepted(file: Hdf5, n_regions: int) -> np.ndarray | None:
         return None
     listed = file.table(name)
     if listed.size not in (0, max(listed.shape)):
-        found = f"is {listed.shape}"
-        raise wrong(file.path, name, f"{found}; numbers of regions, or a flag for each, expected")
+        expected = "numbers of regions, or a flag for each, expected"
+        raise wrong(file.path, name, f"is {listed.shape}; {expected}")
     listed = listed.reshape(-1)
     repeats = listed.size - len(np.unique(listed))
     # As many numbers as regions that are only 0 and 1, and repeat, name no regions.
     is_0_or_1 = repeats > 0 and listed.size == n_regions and np.isin(listed, (0, 1)).all()
     if listed.dtype.kind == "b" or is_0_or_1:
         if listed.size != n_regions:
-            found = f"has {listed.size} flags for {n_regions} regions"
-            raise wrong(file.path, name, found)
+            raise wrong(file.path, name, f"has {listed.size} flags for {n_regions} regions")
         return np.asarray(listed.astype(bool))
     if repeats or not (listed == np.round(listed)).all():
         found = f"names {repeats} regions twice" if repeats else "holds numbers that are not whole"

@@ -312,14 +312,13 @@ def note_marks(signal: Signal, values: np.ndarray, notes: Notes) -> None:
     low = np.fmin.reduce(values, axis=0, initial=0)
     found: dict[float, list[int]] = {}
     for column in np.flatnonzero((low < 0) & (low == np.rint(low)) & np.isfinite(low)).tolist():
-        own = values[np.isfinite(values[:, column]), column]
-        others = own[own > low[column]]
-        if len(own) - len(others) < _FEWEST_MARKS or not len(others):
-            continue
-        least, most = float(others.min()), float(others.max())
+        own, mark = values[:, column].astype(np.float64), float(low[column])
+        others = own[np.isfinite(own) & (own > mark)]
+        least, most = others.min(initial=np.inf), others.max(initial=-np.inf)
         is_alone = least >= 0 and (others % 1 != 0).any()
-        if least < most and (is_alone or least - low[column] > most - least):
-            found.setdefault(float(low[column]), []).append(column)
+        is_often = (own == mark).sum() >= _FEWEST_MARKS
+        if is_often and least < most and (is_alone or least - mark > most - least):
+            found.setdefault(mark, []).append(column)
     for mark, columns in found.items():
         names = [signal.names[c] if signal.names else f"column {c}" for c in columns]
         stored = values[:, columns]

@@ -219,12 +219,6 @@ def sound_spike_times(
             f"({times.dtype}), as sample numbers or milliseconds are; seconds expected",
             "divide sample numbers by the sampling rate, such as 30,000, and milliseconds by 1000",
         )
-    if (first_time := float(times.min())) > _LATEST_S:
-        raise refuse(
-            f"has spike times from {first_time:.10g} on, after the year 5000 if they are seconds "
-            "since 1970; seconds expected",
-            "divide milliseconds by 1000, microseconds by 1e6 and nanoseconds by 1e9",
-        )
     return times.astype(np.float64, copy=False), unit
 
 
@@ -277,12 +271,12 @@ def spiking_responses(
     path, n_units = spikes.path, len(units.unit_id)
     seconds = span[1] - span[0]
     # Also refuses NaN.
-    if not 1.0 <= seconds <= LONGEST_S:
+    if not 1.0 <= seconds <= LONGEST_S or span[0] > _LATEST_S:
         raise bad_file(
             path,
             "bad_clock",
             f"has spikes from {span[0]:.10g} to {span[1]:.10g} s; a recording of 1 s "
-            "to a week expected",
+            "to a week expected, in Unix time before the year 5000",
             "times are seconds: divide milliseconds by 1000, numbers of samples by the "
             "sampling rate",
         )
@@ -335,9 +329,7 @@ def as_units(chosen: SpikingUnits, responses: Signal, notes: Notes, source: str)
     source
         Place of the names of the areas.
     """
-    plane = None if chosen.probe is None else probe_numbers(chosen.probe)
-    unplaced = int(np.isnan(chosen.xyz_um[:, 2]).sum())
-    if unplaced:
+    if unplaced := int(np.isnan(chosen.xyz_um[:, 2]).sum()):
         notes.assume(
             "unplaced_units",
             f"{unplaced:,} of {len(chosen.unit_id):,} units have no position: they are "
@@ -349,7 +341,7 @@ def as_units(chosen: SpikingUnits, responses: Signal, notes: Notes, source: str)
         unit_id=chosen.unit_id,
         area=chosen.area,
         area_source=source,
-        plane=plane,
+        plane=None if chosen.probe is None else probe_numbers(chosen.probe),
         xyz_um=chosen.xyz_um,
         probe=chosen.probe,
     )
@@ -490,50 +482,36 @@ def _conditions(
     units: SpikingUnits, options: ReadOptions, path: Path
 ) -> list[tuple[str, np.ndarray]]:
     """Return the name of each condition, and which units meet it."""
-    found = []
-    if options.quality is not None:
-        name = f"quality {options.quality}"
-        found.append((name, _has_quality(units, options.quality, path)))
-    if options.min_rate_hz is not None:
-        rate_hz = units.properties["rate_hz"]
-        name = f"a rate of {options.min_rate_hz:g} Hz"
-        found.append((name, rate_hz >= options.min_rate_hz))
-    if options.min_presence is not None:
-        share = units.properties["presence_ratio"]
-        name = f"a presence of {options.min_presence:g}"
-        found.append((name, share >= options.min_presence))
+    limits = (
+        (options.min_rate_hz, "rate_hz", "a rate of {:g} Hz"),
+        (options.min_presence, "presence_ratio", "a presence of {:g}"),
+    )
+    found = [
+        (text.format(least), units.properties[name] >= least)
+        for least, name, text in limits
+        if least is not None
+    ]
+    if (quality := options.quality) is not None:
+        found.insert(0, (f"quality {quality}", _has_quality(units, quality, path)))
     return found
 
 
 def _has_quality(units: SpikingUnits, least: float | str, path: Path) -> np.ndarray:
     labels = units.quality
     if labels is None:
-        raise bad_file(
-            path,
-            "no_quality",
-            f"has no quality labels of units; quality {least} was asked for",
-            "omit the option quality",
-        )
+        problem = f"has no quality labels of units; quality {least} was asked for"
+        raise bad_file(path, "no_quality", problem, "omit the option quality")
     if labels.dtype.kind == "U":
         met = np.char.lower(labels) == str(least).lower()
         if not met.any():
-            raise bad_file(
-                path,
-                "no_units",
-                f"has no unit of quality {str(least)!r}; its labels are {_counted(labels)}",
-                "choose one of these labels",
-            )
-    else:
-        number = as_float(least)
-        if number is None:
-            raise bad_file(
-                path,
-                "bad_option",
-                f"has numbers as quality labels ({_counted(labels)}), and quality is {least!r}",
-                "give the least label as a number",
-            )
-        met = labels >= number - _TOLERANCE
-    return np.asarray(met)
+            problem = f"has no unit of quality {str(least)!r}; its labels are {_counted(labels)}"
+            raise bad_file(path, "no_units", problem, "choose one of these labels")
+        return np.asarray(met)
+    number = as_float(least)
+    if number is None:
+        problem = f"has numbers as quality labels ({_counted(labels)}), and quality is {least!r}"
+        raise bad_file(path, "bad_option", problem, "give the least label as a number")
+    return np.asarray(labels >= number - _TOLERANCE)
 
 
 def _counted(labels: np.ndarray) -> str:

@@ -564,20 +564,14 @@ def _with_known_tiers(
     name: str, columns: Mapping[str, Sequence[Any]], notes: Notes
 ) -> Mapping[str, Sequence[Any]]:
     """Return columns in which tiers of other spellings, such as Val, have their names."""
-    found: dict[str, Sequence[Any]] = {}
-    read_as: dict[str, str] = {}
-    for column in _TIERS:
-        for value in {value for value in columns.get(column, ()) if isinstance(value, str)}:
-            if tier := _usual_tier(value):
-                read_as[value] = tier
-        if column in columns:
-            found[column] = [
-                read_as.get(value, value) if isinstance(value, str) else value
-                for value in columns[column]
-            ]
-    if read_as:
-        names = ", ".join(f"{value!r} as {tier}" for value, tier in sorted(read_as.items()))
-        notes.assume("tier_names", f"{name}: tiers are read by their usual names: {names}")
+    stored = {column: columns[column] for column in _TIERS if column in columns}
+    words = {v for values in stored.values() for v in values if isinstance(v, str)}
+    read_as: dict[Any, str] = {word: tier for word in words if (tier := _usual_tier(word))}
+    if not read_as:
+        return columns
+    names = ", ".join(f"{value!r} as {tier}" for value, tier in sorted(read_as.items()))
+    notes.assume("tier_names", f"{name}: tiers are read by their usual names: {names}")
+    found = {column: [read_as.get(v, v) for v in values] for column, values in stored.items()}
     return {**columns, **found}
 
 
