@@ -30,7 +30,7 @@ from tests.predictors import NoisyPredictor
 from tests.small_sessions import write_session
 
 SELECTED = [3, 11, 30]
-CONTENT = "block3"
+CONTENT = "block4"
 
 
 @pytest.fixture

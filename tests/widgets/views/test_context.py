@@ -15,6 +15,7 @@ from omnimouse_model.analysis.sweep.live_sweep import asked_neurons
 from omnimouse_model.live.current_point import WINDOW_SWEEP
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.views import record
+from omnimouse_widgets.views.context.curves import POINT_TITLES, sign_of
 from omnimouse_widgets.views.context.settings import ONLY_TARGETS
 from omnimouse_widgets.views.context.view import (
     IN_WINDOW,
@@ -348,9 +349,8 @@ def test_the_values_of_the_points_are_a_table_that_can_be_copied(view, controlle
         assert row["s.e.m."] == f"{point.sem:.3f}"
         assert (row["draws"], row["windows"]) == ("2", "2")
         assert row["targets"] == str(sweep.rows[0].n_neurons)
-        # What stands at the marker, too.
     copied = record.press(view, "copy")
-    assert copied.text.split("\n")[1].split("\t")[:4] == ["mine", "video + behaviour", "0", "0"]
+    assert copied.text.split("\n")[1].split("\t")[:3] == ["mine", "0", "0"]
     assert items["png"].refusal
     record.choose(view, "table", False)
     tips = record.record(view)["neurons"].lines[0].tips
@@ -367,9 +367,10 @@ def test_points_without_a_score_have_the_reason_and_hidden_conditions_no_row(vie
     table = record.record(view)["point table"]
     assert len(table.rows) == 3, "points that are still to come have no row"
     assert "– dark" in table.rows[0]
-    label = table.rows[0][1]
+    label = table.rows[0][POINT_TITLES.index("inputs")]
+    assert table.rows[0][0] == f"── {sign_of(label)}"
     view.hide([label])
-    assert label not in {row[1] for row in record.record(view)["point table"].rows}
+    assert not any(label in row for row in record.record(view)["point table"].rows)
 
 
 def test_inputs_that_the_model_does_not_read_have_no_curve_of_their_own(view, controller):
@@ -422,6 +423,7 @@ def test_a_sweep_of_the_form_is_drawn_saved_and_deleted(view, controller, tmp_pa
     items = record.record(view)
     assert (items["current sweep"].row, items["draw"].is_on) == (0, True)
     assert items["resume"].refusal == "Nothing is missing"
+    assert "inputs: video on, off + behaviour on, off" in items["about"].tip
     record.choose(view, "draw", False)
     assert controller.sweeps.compared == ()
     record.press(view, "delete")

@@ -212,16 +212,26 @@ def context_plots(
     )
 
 
+SIGNS: Final = {"o": "●", "s": "■", "t1": "▲", "d": "◆"}
+"""Glyphs of `palette.CONDITION_SYMBOLS`."""
 POINT_TITLES: Final = (
-    "line", "inputs", "neurons", "history", "score", "95 % interval", "s.e.m.", "draws",
+    "line", "neurons", "history", "score", "95 % interval", "s.e.m.", "draws", "inputs",
     "targets", "windows",
 )  # fmt: skip
 
 
-def point_rows(drawn: Sequence[DrawnSweep], hidden: Collection[str]) -> tuple[tuple[str, ...], ...]:
+def sign_of(label: str) -> str:
+    """Return the glyph of the marks of a condition."""
+    return SIGNS[palette.CONDITION_SYMBOLS[label]]
+
+
+def point_rows(
+    drawn: Sequence[DrawnSweep], hidden: Collection[str], *, has_names: bool = False
+) -> tuple[tuple[str, ...], ...]:
     """Return the texts of a table of all points, with `POINT_TITLES`; of a grid, too.
 
-    The reason stands in the place of a missing score. `hidden` is as in `context_plots`.
+    The reason stands in the place of a missing score. With `has_names`, the sweep has its
+    name in the place of line and mark. `hidden` is as in `context_plots`.
     """
     rows: dict[tuple[int, str, Context], tuple[str, ...]] = {}
     for each in drawn:
@@ -238,14 +248,14 @@ def point_rows(drawn: Sequence[DrawnSweep], hidden: Collection[str]) -> tuple[tu
                 ends = f"{point.ci_low:z.3f} to {point.ci_high:z.3f}"
                 n_draws, n_asked = point.n_seeds, len(each.sweep.plan.seeds)
                 rows[each.line, curve.label, context] = (
-                    DASHES[each.line][1],
-                    curve.label,
+                    each.legend if has_names else f"{DASHES[each.line][1]} {sign_of(curve.label)}",
                     f"{context.neurons:,}",
                     f"{context.history_samples}",
                     score,
                     ends if np.isfinite(point.ci_low) else "–",
                     f"{point.sem:z.3f}" if np.isfinite(point.sem) else "–",
                     f"{n_draws}" if n_draws == n_asked else f"{n_draws} of {n_asked}",
+                    curve.label,
                     f"{targets[context]:,}",
                     f"{point.n_windows:,}",
                 )

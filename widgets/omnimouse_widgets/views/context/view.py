@@ -43,6 +43,7 @@ from omnimouse_widgets.views.context.curves import (
     context_plots,
     place_on,
     point_rows,
+    sign_of,
 )
 from omnimouse_widgets.views.context.settings import (
     SweepSettings,
@@ -56,11 +57,9 @@ from omnimouse_widgets.views.text.tier_score import train_warning, window_tier_t
 Page = Literal["", "sweep", "saved", "table"]
 FROM_CODE: Final = "From code"
 """Name in the plots of a table that was set by code."""
-SIGNS: Final = {"o": "●", "s": "■", "t1": "▲", "d": "◆"}
-"""Glyphs of `palette.CONDITION_SYMBOLS`."""
 TITLES: Final = (
-    "line", "name", "started", "points", "model", "targets", "pool", "inputs", "neurons",
-    "history", "draws", "windows",
+    "line", "started", "name", "points", "inputs", "neurons", "history", "draws", "windows",
+    "model", "targets", "pool",
 )  # fmt: skip
 """Of saved sweeps: where names are equal, the other columns tell them apart."""
 POINTS: Final = (
@@ -90,7 +89,7 @@ class ContextView(OfController):
         Conditions that are not drawn: keys of `palette.CONDITION_COLOURS`.
     page
         What is open: "sweep" for the form, "table" for the values of the points, both in
-        place of the plots; "saved" for the list below them; or "".
+        place of the plots; "saved" for the list above them; or "".
     table
         Table that code has set, which is drawn in place of the live curves.
     form
@@ -118,7 +117,7 @@ class ContextView(OfController):
         self._plots: tuple[list[object], tuple[record.Curves, ...]] = ([], ())
 
     def blocks(self) -> Sequence[record.Block]:
-        """Return the record: controls, plots or form, mark, texts, and saved sweeps."""
+        """Return the record: controls, saved sweeps, plots, table or form, mark and texts."""
         events, results, sweeps = self._state.events, self._results, self._sweeps
         mask = [events.window, events.mask, events.selection, results.changed]
         curves = [self.changed, *mask, events.predictor_name, sweeps.changed]
@@ -128,10 +127,10 @@ class ContextView(OfController):
             record.Block(self._controls, curves, grows=True),
             # Above the plots: in a low window, what is below them needs scrolling.
             record.Block(self._running, [sweeps.changed], grows=True),
+            record.Block(self._list, [self.changed, sweeps.changed], grows=True),
             record.Block(self._content, [*curves, *costs], grows=True),
             record.Block(self._marks, [self.changed, *mask], grows=True),
             record.Block(self._texts, curves, grows=True),
-            record.Block(self._list, [self.changed, sweeps.changed], grows=True),
         ]
 
     # -- what the user does -----------------------------------------------------------
@@ -223,7 +222,7 @@ class ContextView(OfController):
             others = [other for other in self.hidden if other != label]
             self.hide(others if is_shown else [*others, label])
 
-        sign = SIGNS[palette.CONDITION_SYMBOLS[label]], palette.CONDITION_COLOURS[label]
+        sign = sign_of(label), palette.CONDITION_COLOURS[label]
         text = f"Show or hide the curves with {label} as input"
         return record.Switch(
             f"condition {label}", label, text, label not in self.hidden, set_shown, sign
@@ -258,14 +257,13 @@ class ContextView(OfController):
     def _signs(self) -> str:
         """Return what marks and lines of a picture mean, which the buttons say on screen."""
         shown = [label for label in self._offered if label not in self.hidden]
-        marks = [f"{SIGNS[palette.CONDITION_SYMBOLS[label]]} {label}" for label in shown]
+        marks = [f"{sign_of(label)} {label}" for label in shown]
         lines = [f"{DASHES[each.line][1]} {each.legend}" for each in self.drawn()]
         return "\n".join(["   ".join(marks), *lines])
 
     def _copy(self) -> record.Clipboard:
         """Return the table on screen as text, with the names of the sweeps in place of signs."""
-        named = {DASHES[each.line][1]: each.legend for each in self.drawn()}
-        rows = [(named[row[0]], *row[1:]) for row in point_rows(self.drawn(), self.hidden)]
+        rows = point_rows(self.drawn(), self.hidden, has_names=True)
         lines = ["\t".join(row) for row in (("sweep", *POINT_TITLES[1:]), *rows)]
         return record.Clipboard("\n".join(lines), "The table is on the clipboard")
 
@@ -515,7 +513,7 @@ class ContextView(OfController):
             points = f"running, {points}" if entry.path == sweeps.running else points
         number = sweeps.compared.index(entry.path) + 1 if entry.path in sweeps.compared else 0
         line = DASHES[number][1] if number else ""
-        return line, entry.name, entry.started, points, *plan_texts(entry.sweep)
+        return line, entry.started, entry.name, points, *plan_texts(entry.sweep)
 
     def _pick(self, row: int) -> None:
         self._saved, self._unconfirmed = self._sweeps.entries[row].path, None
@@ -530,6 +528,8 @@ class ContextView(OfController):
             busy = "A sweep runs already: cancel it, or wait"
         running = "It is running: cancel it first" if path == sweeps.running else ""
         question = "" if entry.sweep is None else entry.sweep.plan.asked
+        facts = zip(TITLES[1:], self._cells(entry)[1:], strict=True)
+        about = "\n".join([*(f"{title}: {text}" for title, text in facts if text), str(path)])
         return [
             record.Row(
                 "saved actions",
@@ -544,7 +544,7 @@ class ContextView(OfController):
                     record.Action("delete", "Really delete?" if is_asking else "Delete",
                                   "Press again to delete" if is_asking else "Delete the file",
                                   lambda: self._delete(path), running),
-                    record.Text("about", entry.problem or question, "quiet", str(path),
+                    record.Text("about", entry.problem or question, "quiet", about,
                                 is_line=True),
                 ),
                 wide="about",
@@ -599,9 +599,9 @@ def sweep_text(drawn: DrawnSweep) -> str:
 
 
 def plan_texts(sweep: ContextSweep | None) -> tuple[str, ...]:
-    """Return model, question, inputs and counts of a sweep, as in `TITLES`."""
+    """Return inputs, counts, model and question of a sweep, as in `TITLES`."""
     if sweep is None:
-        return ("",) * (len(TITLES) - TITLES.index("model"))
+        return ("",) * (len(TITLES) - TITLES.index("inputs"))
     plan = sweep.plan
     inputs = [
         name if all(values) else f"{name} on, off"
@@ -610,14 +610,14 @@ def plan_texts(sweep: ContextSweep | None) -> tuple[str, ...]:
     ]
     n_windows = max((row.n_windows for row in sweep.rows), default=0)
     return (
-        Path(sweep.predictor).name,
-        plan.targets_name,
-        plan.pool_name,
         " + ".join(inputs) or "nothing",
         ", ".join(f"{n:,}" for n in plan.neurons) or "–",
         ", ".join(map(str, plan.history_samples)) or "–",
         str(len(plan.seeds)),
         f"{n_windows:,} {plan.tier}".strip(),
+        Path(sweep.predictor).name,
+        plan.targets_name,
+        plan.pool_name,
     )
 
 
