@@ -30,6 +30,7 @@ from omnimouse_widgets.views.record import (
     Polar,
     Raster,
     Row,
+    Table,
     choose,
     plain,
     press,
@@ -249,6 +250,15 @@ def test_titles_and_numbers_of_a_long_table_are_whole_in_a_narrow_part(page):
         ".omnimouse-row:not([hidden]) > div",
     ):
         assert page.locator(seen).evaluate_all(CUT) == []
+
+
+def test_a_table_of_many_wide_rows_has_its_own_scroll_bars(page):
+    titles = tuple(f"title {k}" for k in range(12))
+    show(page, Table("content", "points", titles, (("0.199 to 0.426",) * 12,) * 60))
+    size = "one => [one.clientHeight, one.scrollWidth > one.clientWidth]"
+    assert page.locator(".omnimouse-table").evaluate(size) == [340, True]
+    heights = page.locator("td").evaluate_all("all => all.map((one) => one.clientHeight)")
+    assert max(heights) < 30, "no cell has two lines"
 
 
 def test_columns_of_every_recording_are_in_view_in_a_narrow_part(page):

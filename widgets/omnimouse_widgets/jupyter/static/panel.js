@@ -459,7 +459,8 @@ function render({ model, el }) {
       if (!("pick" in item)) return makeList(item);
       const table = make("table", { className: "omnimouse-rows" });
       const cells = (kind, texts) => make("tr", {}, ...texts.map((text) => make(kind, {}, text)));
-      return [table, (now) => {
+      // Its own scroll bars: a table of many or wide rows would make the whole panel as long.
+      return [make("div", { className: "omnimouse-table", tabIndex: 0 }, table), (now) => {
         table.ariaLabel = now.label;
         table.replaceChildren(cells("th", now.titles), ...now.rows.map((row) => cells("td", row)));
       }];
