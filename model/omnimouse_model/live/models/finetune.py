@@ -51,6 +51,7 @@ from omnimouse_model.progress import (
     CallbackJob,
     TimeLeft,
     duration_text,
+    is_processor_busy,
     step_text,
 )
 from omnimouse_model.storage.files import exists, newest_first
@@ -260,8 +261,6 @@ LOADING_S: Final = 5.0
 LIKE_DEMO: Final = " for a recording like the demo's"
 FREE: Final = "on this processor if nothing else runs"
 BUSY: Final = "other work on this processor can make it ten times as long or more"
-BUSY_SHARE: Final = 0.5
-"""Share of the cores that are busy from which a time is the least one."""
 BEGINNING: Final = "starting its process"
 FINISHING: Final = "finishing with the saved weights, without a further step"
 
@@ -307,19 +306,10 @@ def _fit_plan(name: str) -> TrainingPlan:
 
 def _roughly(seconds: float, recording: str = "") -> str:
     """Return a time that holds if nothing else runs; beside other work, it is the least one."""
-    time = f"{duration_text(seconds)}{recording}"
-    return f"at least {time}: {BUSY}" if _is_busy() else f"roughly {time} {FREE}"
-
-
-def _is_busy() -> bool:
-    """Whether the processor does other work, beside which a training takes far longer."""
     # A low priority leaves a tenth of a core beside a busy program, and less beside several;
     # nobody knows for how long they run. The time left is measured once the training has begun.
-    try:
-        busy = os.getloadavg()[0]
-    except (AttributeError, OSError):  # Windows does not count
-        return False
-    return busy > BUSY_SHARE * (os.cpu_count() or 1)
+    time = f"{duration_text(seconds)}{recording}"
+    return f"at least {time}: {BUSY}" if is_processor_busy() else f"roughly {time} {FREE}"
 
 
 def _fit_estimate(name: str, steps: int) -> str:
@@ -570,7 +560,7 @@ class Finetuning(HasBackgroundTask):
                 # Of a fit, 0 steps are all that its config has.
                 share = steps / result.step if steps else 1.0
                 seconds = 60 * (result.other_minutes + result.minutes * share)
-                but = f", but {BUSY}" if _is_busy() else ""
+                but = f", but {BUSY}" if is_processor_busy() else ""
                 return f"about {duration_text(seconds)}, estimated from the last one{but}"
         if self.is_fit:
             return _fit_estimate(name, steps)
