@@ -106,7 +106,7 @@ DIMMED: Final = 0.45
 """Brightness of hidden frames, as in the stimulus panel."""
 
 
-def _shift_setting(name: str, label: str, unit: str, help_text: str, most: Any) -> Any:
+def _shift_setting(name: str, label: str, help_text: str, most: Any, unit: str = "") -> Any:
     return setting(
         label, help_text, 0, unit=unit,
         low=lambda view: -most(view.spec), high=lambda view: most(view.spec),
@@ -164,16 +164,20 @@ class EditSettings:
     )
     right: int = _shift_setting(
         "right",
-        "Shift →",
-        "px",
-        "Pixels to the right",
+        "Right",
+        "Shift of the video to the right in pixels",
         lambda spec: spec.video.width if spec.video else 0,
+        "px",
     )
     down: int = _shift_setting(
-        "down", "Shift ↓", "px", "Pixels down", lambda spec: spec.video.height if spec.video else 0
+        "down",
+        "Down",
+        "Shift of the video down in pixels",
+        lambda spec: spec.video.height if spec.video else 0,
+        "px",
     )
     later: int = _shift_setting(
-        "later", "Delay", "frames", "Frames of the video later", lambda spec: spec.n_frames
+        "later", "Delay", "Frames of the video later", lambda spec: spec.n_frames
     )
     part: str = setting(
         "Where",
