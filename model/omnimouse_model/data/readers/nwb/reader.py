@@ -25,6 +25,7 @@ from omnimouse_model.data.readers.nwb.file import (
     Group,
     NwbFile,
     Series,
+    last_name,
     region_rows,
     region_table,
 )
@@ -78,12 +79,11 @@ _CORRECTED = re.compile(
     r"|correct|subtract|decontaminat|detrend"
 )
 _NAMES = (
-    # S and C are the spikes and the denoised traces of CaImAn and CNMF-E.
-    ("deconvolved", re.compile(r"deconv|spike|spks|/s$")),
+    ("deconvolved", re.compile(r"deconv|spike|spks")),
     ("events", re.compile(r"event|transient|binari[sz]")),
     ("neuropil", re.compile(r"neuropil|npil|(^|[_/])f_?neu|surround|background")),
     ("baseline", re.compile(r"baseline")),
-    ("denoised", re.compile(r"denois|/c$")),
+    ("denoised", re.compile(r"denois")),
     ("control", re.compile(r"isosbestic|(^|[_/])(405|noise|residuals?|snr)\d*($|[_/])")),
     ("demixed", re.compile(r"demix|unmix")),
     ("DfOverF", re.compile(r"d_?ff|d_?f_?over_?f|delta_?f|(^|[_/])d_?f_f")),
@@ -356,6 +356,10 @@ def _kind_of(nwb: NwbFile, group: Group, table: Group | None) -> str:
     is_label = _NO_ACTIVITY.search(indicator) and not _ACTIVITY.search(indicator)
     if _SECOND.search(place) or _ANATOMICAL.search(name) or is_red or is_label:
         return "second channel"
+    own = last_name(group)
+    # The spikes and the denoised traces of CaImAn; alone, C can be the third epoch.
+    if own in ("S", "C") and {"S", "C"} <= set(nwb.names(group.parent)):
+        return "deconvolved" if own == "S" else "denoised"
     # "neuropil_corrected" is no neuropil.
     rest, n_corrected = _CORRECTED.subn("", name)
     if text_of(nwb.file.attribute(group, "neurodata_type", "")) == "OphysEventDetection":
