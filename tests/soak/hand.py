@@ -83,6 +83,9 @@ class Monkey:
                 break
             settle(0.1)
         self.dialogs.stop()
+        # What was written in a field counts when the field loses the focus.
+        if (focus := QApplication.focusWidget()) is not None:
+            focus.clearFocus()
 
     # -- dialogs --------------------------------------------------------------------
     def answer_dialog(self) -> None:

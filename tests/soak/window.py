@@ -125,12 +125,15 @@ def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
     is_visible = ((places > 0) & (places < extent(canvas.widget))).all(axis=1)
     Hand(canvas.widget).drag(places[is_visible][:3])
     mask, window = controller.state.mask, controller.state.window
+    moves: list[str] = []
+    controller.state.events.window.connect(lambda: moves.append("".join(traceback.format_stack())))
     assert mask != before, (
         f"A stroke across the field paints nothing: {dock.instrument.brush.tool=} "
         f"{dock.viewer.layers.selection.active=} {canvas.widget.size()=} "
         f"{dock.viewer.scene.camera=} {controller.state.in_space=}"
     )
     wait_for(lambda: is_answered(dock), "the result", PATIENCE_S)
+    assert not moves, f"The window has moved:\n{moves[0]}"
     targets = np.flatnonzero(scored_cells(mask).any(axis=0))
     check_numbers(controller, window, mask, targets)
 
