@@ -99,7 +99,7 @@ class FieldLayers(QObject, OfController):
         self.space = SpaceView(
             viewer,
             brush.select,
-            lambda neuron: describe(state, results, neuron),
+            self._describe,
             lambda: planes.show_in_space(False),
         )
         self.by_role: dict[str, Any] = {}
@@ -379,12 +379,19 @@ class FieldLayers(QObject, OfController):
     # -- the pointer --------------------------------------------------------------
     def describe_at(self, y: float, x: float) -> str:
         """Return the status bar text for a position on the field, "" for none."""
-        if self.field is None or self._session is None:
+        if self.field is None or self._session is not self._state.session:
             return ""
         neurons = self._planes.visible_among(layout.neurons_at(self.field, y, x))
         if not len(neurons):
             return ""
-        return describe(self._state, self._results, int(neurons[0]), others=len(neurons) - 1)
+        return self._describe(int(neurons[0]), len(neurons) - 1)
+
+    def _describe(self, neuron: int, others: int = 0) -> str:
+        # While a recording opens, napari asks for the neuron under the pointer in layers
+        # that are still those of the recording before, which may have had more neurons.
+        if self._session is not self._state.session:
+            return ""
+        return describe(self._state, self._results, neuron, others=others)
 
     def show_mean_alone(self, alone: bool) -> None:
         """Hide the neurons while the key for the mean image is held, then show them."""

@@ -12,6 +12,7 @@ from omnimouse_app.field.layers import PLANES, WITHOUT_PIXELS
 from omnimouse_app.tour.hand import arc, settle, wait_for
 from omnimouse_model.masks import VISIBLE
 from omnimouse_widgets.views.field.colours import SELECTED_RIM
+from tests.small_sessions import write_session
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 CONTROL = Qt.KeyboardModifier.ControlModifier
@@ -68,6 +69,32 @@ def test_brush_lasso_and_click_stay_in_the_plane(dock, canvas, hand, layers, pla
     for number, expected in ((2, ()), (1, (first_neuron_of_plane(plane, 1),))):
         hand.click(places[first_neuron_of_plane(plane, number)], CONTROL)
         assert controller.state.selection == expected
+
+
+@pytest.mark.parametrize("in_space", [False, True])
+def test_the_neuron_under_the_pointer_does_not_stop_a_smaller_recording(
+    dock, layers, tmp_path, in_space
+):
+    controller, texts = dock.controller, []
+    n_neurons = controller.state.session.n_neurons
+    controller.planes.show_in_space(in_space)
+    at = layers.field.centres[-1]
+    points = layers.space.layer
+
+    def describe():  # as napari does when the active layer or the camera changes
+        texts.append(points.describe(n_neurons - 1) if in_space else layers.describe_at(*at))
+
+    describe()
+    controller.state.events.in_space.connect(describe, priority=1)
+    controller.state.events.session.connect(describe, priority=1)
+    try:
+        controller.loader.open_now(write_session(tmp_path / "small", 12))
+    finally:
+        controller.state.events.in_space.disconnect(describe)
+        controller.state.events.session.disconnect(describe)
+    assert controller.state.session.n_neurons == 12
+    assert texts[0]
+    assert set(texts[1:]) == {""}
 
 
 def test_one_plane_is_shown_with_its_image(dock, canvas, layers, plane, monkeypatch):

@@ -206,6 +206,9 @@ class WindowSoak:
                     break
                 monkey.act()
                 self.faults.check()
+                # The damaged recording is refused; any other error is one of ours.
+                error = dock.controller.loader.error
+                assert error is None or isinstance(error, (OSError, ValueError)), repr(error)
             # The time limit is that of one action, not of what follows the last one.
             faulthandler.cancel_dump_traceback_later()
             monkey.rest()
