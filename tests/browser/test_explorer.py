@@ -22,7 +22,9 @@ CELL_TYPES = "() => jupyterapp.shell.currentWidget.content.widgets.map(c => c.mo
 IS_UNSAVED = "jupyterapp.shell.currentWidget.context.model.dirty"
 COMMS_OVER_SUBSHELLS = "jupyterapp.serviceManager.kernels.commsOverSubshells"
 EDGES = "explorer.neuron_scores.spread.edges"
-SCORES = "(sorted(map(float, explorer.window_scores[list(explorer.selection)])) or [9])"
+# Of the window, or of the tier where it was scored before the page's cell stopped that.
+SHOWN = "explorer.controller.results.neuron_scores.values"
+SCORES = f"(sorted(map(float, {SHOWN}[list(explorer.selection)])) or [9])"
 
 
 def test_a_stroke_of_the_mouse_is_in_the_kernel_and_a_new_prediction_is_drawn(
