@@ -303,15 +303,16 @@ class ContextSweep(HasSummary):
         >>> sweep = om.context_sweep("last", session, history_samples=[10, 20], seeds=1)
         >>> curve = sweep.curve("history_samples")
         >>> curve.values, curve.label
-        ((10, 20), 'video + behaviour')
+        ((10, 20), 'nothing')
         """
         curves = self.curves()
         for curve in curves:
             key = (curve.axis, curve.video, curve.behavior, curve.fixed)
             if key == (axis, video, behavior, fixed):
                 return curve
-        names = "; ".join(dict.fromkeys(f"{c.axis} with {c.label}" for c in curves))
-        label = inputs_label(video, behavior)
+        # By the arguments that ask for them: inputs that are not read tell no curves apart.
+        given = (f"{c.axis} with {inputs_label(c.video, c.behavior)}" for c in curves)
+        names, label = "; ".join(dict.fromkeys(given)), inputs_label(video, behavior)
         raise KeyError(f"No curve of {axis} with {label} at {fixed}; there are: {names}")
 
     def point(self, context: Context, target: str = RESPONSES) -> Point:

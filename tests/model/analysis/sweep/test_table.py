@@ -188,6 +188,8 @@ def test_curves_name_only_inputs_that_are_read(session, tmp_path):
     made = context_sweep(BlindPredictor(), session, **ask, results=path)
     assert [one.label for one in distinct_curves(made)] == ["behaviour", "nothing"]
     assert len(made.curves()) == 4
+    with pytest.raises(KeyError, match=r"with video at 9; there are: .* with video \+ b"):
+        made.curve("neurons", behavior=False, fixed=9)
     # The first one with a score stays.
     rows = tuple(
         replace(row, score=float("nan")) if row.context.video else row for row in made.rows
