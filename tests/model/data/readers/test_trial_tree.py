@@ -61,6 +61,14 @@ def test_trials_are_the_files_in_natural_order(tree, stored):
         np.testing.assert_allclose(running[:, 0], own["modulations"][:, 1])
 
 
+def test_names_that_begin_with_a_digit_come_first(tree):
+    for kind in (tree / "evaluation_data_27203_4_7").iterdir():
+        (kind / "video0").rename(kind / "c3")
+        (kind / "video1").rename(kind / "9ab")
+    session = open_session(tree / "evaluation_data_27203_4_7")
+    assert [key for _, key in recorded(session)] == ["9ab/repeat0", "c3/repeat0", "c3/repeat1"]
+
+
 def test_behaviour_reaches_a_twin_as_it_is_stored(tree, stored):
     """Running is not centred: its mean in the tree is 2."""
     session = open_session(tree)

@@ -43,8 +43,8 @@ def decode_texts(values: np.ndarray) -> np.ndarray:
 
 
 def by_number(name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts `trial2` before `trial10`."""
-    parts = re.findall(r"\d{1,18}|\D+", name)
+    """Return a key that sorts `trial2` before `trial10`, and names that begin with digits first."""
+    parts = re.split(r"(\d{1,18})", name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
