@@ -219,6 +219,12 @@ def sound_spike_times(
             f"({times.dtype}), as sample numbers or milliseconds are; seconds expected",
             "divide sample numbers by the sampling rate, such as 30,000, and milliseconds by 1000",
         )
+    if len(times) and (first_time := float(times.min())) > _LATEST_S:
+        raise refuse(
+            f"has spike times from {first_time:.10g} on, after the year 5000 if they are seconds "
+            "since 1970; seconds expected",
+            "divide milliseconds by 1000, microseconds by 1e6 and nanoseconds by 1e9",
+        )
     return times.astype(np.float64, copy=False), unit
 
 
@@ -271,12 +277,12 @@ def spiking_responses(
     path, n_units = spikes.path, len(units.unit_id)
     seconds = span[1] - span[0]
     # Also refuses NaN.
-    if not 1.0 <= seconds <= LONGEST_S or span[0] > _LATEST_S:
+    if not 1.0 <= seconds <= LONGEST_S:
         raise bad_file(
             path,
             "bad_clock",
             f"has spikes from {span[0]:.10g} to {span[1]:.10g} s; a recording of 1 s "
-            "to a week expected, in Unix time before the year 5000",
+            "to a week expected",
             "times are seconds: divide milliseconds by 1000, numbers of samples by the "
             "sampling rate",
         )
