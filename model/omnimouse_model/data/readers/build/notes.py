@@ -309,6 +309,8 @@ def note_marks(signal: Signal, values: np.ndarray, notes: Notes) -> None:
     It lies further below all others than these among each other, or it alone is negative
     beside values with fractions, as -999 and -1 do that programs store for missing samples.
     """
+    is_part = len(values) < round(signal.recorded_s * signal.rate_hz)
+    where = f"in a part of the recording, {len(values):,} samples, " if is_part else ""
     low = np.fmin.reduce(values, axis=0, initial=0)
     found: dict[float, list[int]] = {}
     for column in np.flatnonzero((low < 0) & (low == np.rint(low)) & np.isfinite(low)).tolist():
@@ -324,9 +326,9 @@ def note_marks(signal: Signal, values: np.ndarray, notes: Notes) -> None:
         stored = values[:, columns]
         notes.warn(
             "marks",
-            f"{signal.name} ({listed(names)}): {int((stored == mark).sum()):,} of {stored.size:,} "
-            f"values are exactly {mark:.10g}, unlike all others: does it mark missing samples? It "
-            "is read as a value (store NaN)",
+            f"{signal.name} ({listed(names)}): {where}{int((stored == mark).sum()):,} of "
+            f"{stored.size:,} values are exactly {mark:.10g}, unlike all others: does it mark "
+            "missing samples? It is read as a value (store NaN)",
         )
 
 

@@ -39,6 +39,8 @@ def test_a_large_recording_is_looked_at_in_part():
     responses = np.zeros((30_000, 20), np.float32)
     responses[::7] = 1.0
     responses[:, 3] = np.nan
-    message = messages(open_responses(responses))["missing_responses"]
-    assert "a part of the recording" in message
-    assert "(5 %)" in message
+    responses[::5, 2] = -999
+    found = messages(open_responses(responses))
+    assert "a part of the recording" in found["missing_responses"]
+    assert "(5 %)" in found["missing_responses"]
+    assert "(column 2): in a part of the recording, " in found["marks"]
