@@ -183,10 +183,12 @@ def _named(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
 def _tuned(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return whether each neuron is tuned to orientation or direction, bool (P,)."""
     known = [columns[name] for name in P_VALUES if name in columns]
+    # A table of the user's own can hold texts under these names.
+    known = [values for values in known if values.dtype.kind in "fiu"]
     if not known:
         raise MaskError(
-            f"'{TUNED}' needs a column {' or '.join(P_VALUES)}: Compute all of Colour by, "
-            "Orientation selectivity, or join the table of om.recorded_tuning."
+            f"'{TUNED}' needs a column {' or '.join(P_VALUES)} of numbers: Compute all of Colour "
+            "by, Orientation selectivity, or join the table of om.recorded_tuning."
         )
     return np.any([values < SIGNIFICANCE_LEVEL for values in known], axis=0)
 

@@ -61,6 +61,10 @@ def test_tuned_neurons_have_a_small_p_value_of_orientation_or_direction():
     columns["recorded_p_direction"] = np.array([0.9, 0.9, 0.9, np.nan, 0.03])
     assert list(matching_neurons("tuned", columns)) == [0, 1, 4]
     assert list(matching_neurons("tuned V1 | AL", columns)) == [0, 3]
+    columns["recorded_p_orientation"] = np.array(["0.01", "", "x", "y", ""])
+    assert list(matching_neurons("tuned", columns)) == [4]
+    with pytest.raises(MaskError, match="of numbers"):
+        matching_neurons("tuned", columns | {"recorded_p_direction": np.full(5, "low")})
     # A word of the user's own table comes first.
     columns["kind"] = np.array(["tuned", "", "", "", ""])
     assert list(matching_neurons("tuned", columns)) == [0]

@@ -2,6 +2,8 @@
 
 A row is the score under one context with one draw of neurons in one session. Curves are
 computed from the rows, also if the sweep is not complete.
+
+The file is long because rows, curves and tables are parts of one class.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -22,6 +22,7 @@ from omnimouse_model.data.readers.build.checked_values import (
 )
 from omnimouse_model.data.readers.build.neurons import check_mask_size, image_masks
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.display import count
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows
 from omnimouse_model.storage.arrays.rows import Rows
@@ -392,8 +393,10 @@ def _accepted(file: Hdf5, n_regions: int) -> np.ndarray | None:
         if listed.size != n_regions:
             raise wrong(file.path, name, f"has {listed.size} flags for {n_regions} regions")
         return np.asarray(listed.astype(bool))
-    if repeats or not (listed == np.round(listed)).all():
-        found = f"names {repeats} regions twice" if repeats else "holds numbers that are not whole"
+    is_whole = bool((listed == np.round(listed)).all())
+    if repeats or not is_whole:
+        twice = f"names {count(repeats, 'region')} twice"
+        found = twice if is_whole else "holds numbers that are not whole"
         raise wrong(file.path, name, f"{found}; each accepted region once, or a flag for each")
     check_range(file.path, listed, n_regions, "regions", name)
     accepted = np.zeros(n_regions, bool)

@@ -145,7 +145,8 @@ def test_accepted_components_may_be_a_column_a_row_or_flags(caiman, accepted):
         ([True, False], "has 2 flags for 5 regions"),
         ([0, 1.6, 2], "holds numbers that are not whole"),
         ([0, 1, np.nan], "holds numbers that are not whole"),
-        ([0, 2, 2], "names 1 regions twice"),
+        ([0, 2, 2], "names 1 region twice"),
+        ([np.nan, np.nan, 1], "holds numbers that are not whole"),
         ([1.0, np.inf], "names regions 1.0 to inf"),
     ],
 )

@@ -299,7 +299,7 @@ def test_behaviour_that_cannot_be_read_masks_its_trial(folder, values):
 def test_unknown_tiers_are_kept_and_told(folder):
     tiers = ["TRAIN", "mine", *TIERS[2:]]
     np.save(folder / "meta/trials/tiers.npy", np.array(tiers))
-    words = ("'TRAIN' (1 trials), 'mine' (1 trials)", "rename 'TRAIN' to train")
+    words = ("'TRAIN' (1 trial), 'mine' (1 trial)", "rename 'TRAIN' to train")
     session = check_session(folder, {}, {"unknown_tier": words})
     assert set(tiers) <= set(session.trials.tier.tolist())
 

@@ -31,7 +31,7 @@ from omnimouse_model.data.stimulus import (
     has_tiers,
     random_tiers,
 )
-from omnimouse_model.display import listed
+from omnimouse_model.display import count, listed
 from omnimouse_model.storage.files import bad_file
 
 # -- stimulus and trial table from timed presentations --------------------------------
@@ -553,7 +553,7 @@ def note_unknown_tiers(tiers: Iterable[str], notes: Notes) -> None:
     unknown = Counter(tier for tier in tiers if tier not in COMMON_TIERS)
     if not unknown:
         return
-    found = listed(f"{short(tier)} ({n} trials)" for tier, n in unknown.items())
+    found = listed(f"{short(tier)} ({count(n, 'trial')})" for tier, n in unknown.items())
     usual = listed(f"{tier!r} to {name}" for tier in unknown if (name := _usual_tier(tier)))
     hint = f" (rename {usual}, if that is meant)" if usual else ""
     text = f"tiers outside the usual ones: {found}; kept as they are, in no preset{hint}"
@@ -660,7 +660,7 @@ def _without_repeats(name: str, trials: PresentationIntervals, notes: Notes) -> 
         kept.append(i)
         seen.add(facts)
         spans.add(off)
-    for count, code, problem in (
+    for n_such, code, problem in (
         (n_equal, "repeated_trials", "equal another one and are left out"),
         (
             n_other_tier,
@@ -670,8 +670,8 @@ def _without_repeats(name: str, trials: PresentationIntervals, notes: Notes) -> 
         ),
         (n_beside, "repeated_trials", "start and stop with another one: are they stored twice?"),
     ):
-        if count:
-            notes.warn(code, f"{name}: {count:,} of {n:,} trials {problem}")
+        if n_such:
+            notes.warn(code, f"{name}: {n_such:,} of {n:,} trials {problem}")
     return np.array(kept)
 
 
