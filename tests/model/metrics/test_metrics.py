@@ -100,6 +100,33 @@ def test_scores_weigh_neurons_and_keep_the_weight_of_undefined_ones():
     assert score == pytest.approx(0.175)
 
 
+def test_epsilon_is_visible_on_tiny_traces(generator):
+    trace = generator.normal(size=(5000, 1))
+    trace = 1e-3 * trace / trace.std()
+    value = metrics.single_trial(trace, trace)[0]
+    assert value[0] == pytest.approx(1 / (1 + 1e-5) ** 2, rel=1e-9)
+
+
+def test_cc_norm_obeys_its_identity(generator):
+    signal = generator.normal(size=(4, 1, 500))
+    target = signal + generator.normal(0, 1.5, (4, 8, 500))
+    noisy = signal + generator.normal(0, 0.5, signal.shape)
+    prediction = np.broadcast_to(noisy, target.shape)
+    scores = metrics.cc_scores(prediction, target)
+    mean_p, mean_t = prediction.mean(1), target.mean(1)
+    covariance = ((mean_p - mean_p.mean(1, keepdims=True)) * mean_t).mean(1)
+    identity = covariance / np.sqrt(mean_p.var(1) * scores.signal_power)
+    np.testing.assert_allclose(scores.cc_norm, identity, rtol=1e-10)
+
+
+def test_behavior_groups_follow_the_names():
+    pupil = {"pupil_x": 0.2, "pupil_y": 0.4, "pupil_size": 0.8, "pupil_dsize": 0.0}
+    groups = metrics.behavior_groups(pupil | {"running": 0.9})
+    assert groups["location"] == pytest.approx(0.3)
+    assert groups["size"] == pytest.approx(0.4)
+    assert groups["average"] == pytest.approx((0.3 + 0.4 + 0.9) / 3)
+
+
 def test_bootstrap_interval_covers_the_mean(generator):
     hits = 0
     for seed in range(100):

@@ -86,6 +86,18 @@ def test_later_bins_change_no_earlier_ones_unless_the_leak_is_wanted():
         assert not torch.equal(one, other)
 
 
+def test_padding_changes_nothing():
+    net, counts = net_of(), trials()
+    is_real = torch.ones(3, 8, dtype=torch.bool)
+    is_real[:, 6:] = False
+    padded = counts.masked_fill(~is_real[..., None], -1)
+    for scheme in ("neuron", "causal"):
+        one, other = (net(x, "a", scheme, is_real=is_real)[:, :6] for x in (counts, padded))
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+        short = net(counts[:, :6], "a", scheme)
+        torch.testing.assert_close(one, short, rtol=1e-5, atol=1e-5)
+
+
 def test_sessions_of_one_size_share_no_weights_and_a_step_moves_one_alone():
     net = net_of().train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
