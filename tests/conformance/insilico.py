@@ -159,8 +159,11 @@ def spatial_line(arrays: Arrays) -> Line:
 
 # -- preparation -----------------------------------------------------------------------
 def preparation_line(arrays: Arrays) -> Line:
-    """Return the errors of resampled traces, flips, standardisation and trials."""
-    line = Line("preparation")
+    """Return the errors of resampled traces, flips, standardisation and trials.
+
+    The package does not prepare recordings: the functions are the reference of the tests.
+    """
+    line = Line("preparation: test reference")
     start, end, period, offset, lowpass = (
         float(arrays[k])
         for k in ("start", "end", "target_period", "target_offset", "lowpass_period")
