@@ -7,7 +7,10 @@ regions are further neurons. Which of the two, their clocks decide (`responses`)
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from omnimouse_model.data.readers.build.checked_values import text_of
 from omnimouse_model.data.readers.build.finalise import finalise
@@ -30,7 +33,7 @@ from omnimouse_model.data.readers.nwb.file import (
     region_table,
 )
 from omnimouse_model.data.readers.nwb.intervals import read_intervals
-from omnimouse_model.data.readers.nwb.responses import read_responses
+from omnimouse_model.data.readers.nwb.responses import read_responses, span_of
 from omnimouse_model.data.readers.nwb.spikes import (
     UNITS,
     note_unread_units,
@@ -78,13 +81,16 @@ _CORRECTED = re.compile(
     r"|(correct|subtract)\w*(_for|_from)?_(neuropil|npil|baseline|background)"
     r"|correct|subtract|decontaminat|detrend"
 )
+_CONTROL = r"(405|noise|residuals?|snr)"
+_MAYBE_CONTROL = re.compile(rf"(^|[_/]){_CONTROL}\d*($|[_/])")
+"""Words that also name stimuli (`dff_sparse_noise`): what is beside the series decides."""
 _NAMES = (
     ("deconvolved", re.compile(r"deconv|spike|spks")),
     ("events", re.compile(r"event|transient|binari[sz]")),
     ("neuropil", re.compile(r"neuropil|npil|(^|[_/])f_?neu|surround|background")),
     ("baseline", re.compile(r"baseline")),
     ("denoised", re.compile(r"denois")),
-    ("control", re.compile(r"isosbestic|(^|[_/])(405|noise|residuals?|snr)\d*($|[_/])")),
+    ("control", re.compile(rf"isosbestic|/{_CONTROL}_?\d*$")),
     ("demixed", re.compile(r"demix|unmix")),
     ("DfOverF", re.compile(r"d_?ff|d_?f_?over_?f|delta_?f|(^|[_/])d_?f_f")),
     ("baseline", re.compile(r"(^|[_/])f_?0($|[_/])")),
@@ -327,6 +333,7 @@ def _all_series(nwb: NwbFile) -> list[Series]:
         table = region_table(nwb, group)
         kind = _kind_of(nwb, group, table)
         found.append(Series(name, group, kind, "" if table is None else table.name))
+    found = [replace(s, kind="control") if _is_beside(nwb, s, found) else s for s in found]
     holders = ("Fluorescence", "DfOverF")
     return sorted(found, key=lambda s: (_ORDER.index(s.kind), _holder(nwb, s.group) not in holders))
 
@@ -347,7 +354,7 @@ def _holder(nwb: NwbFile, group: Group) -> str:
 
 
 def _kind_of(nwb: NwbFile, group: Group, table: Group | None) -> str:
-    name = _in_words("/".join(str(group.name).split("/")[-2:]))
+    name = _ending(group)
     regions = "" if table is None else _in_words(table.name.split("/")[-1])
     plane = None if table is None else nwb.part(table, "imaging_plane")
     indicator = "" if plane is None else nwb.text(f"{plane.name}/indicator")
@@ -374,18 +381,49 @@ def _kind_of(nwb: NwbFile, group: Group, table: Group | None) -> str:
     return "corrected" if n_corrected else "Fluorescence"
 
 
+def _is_beside(nwb: NwbFile, one: Series, series: list[Series]) -> bool:
+    """Return whether a series may be a control, and is beside activity of its regions."""
+
+    def is_plain(series: Series) -> bool:
+        return series.kind not in _ONLY_BY_NAME and not _MAYBE_CONTROL.search(_ending(series.group))
+
+    if one.kind in _ONLY_BY_NAME or is_plain(one):
+        return False
+    others = [s for s in series if s.table == one.table and is_plain(s)]
+    # A faulty series is refused only where it is read.
+    return any(Notes().attempt(s.name, _is_alternative, nwb, one, s) for s in others)
+
+
+def _is_alternative(nwb: NwbFile, one: Series, other: Series) -> bool:
+    """Return whether two series share regions and time, unlike epochs; True for unknown times."""
+    if _rows(nwb, one).isdisjoint(_rows(nwb, other)):
+        return False
+    spans = [span for s in (one, other) if (span := span_of(nwb, s))]
+    if len(spans) < 2:
+        return True
+    starts, stops = zip(*spans, strict=True)
+    return bool(min(stops) - max(starts) > min(np.subtract(stops, starts)) / 2)
+
+
+def _ending(group: Group) -> str:
+    """Return the container and the name of a series in words."""
+    return _in_words("/".join(str(group.name).split("/")[-2:]))
+
+
 def _in_words(name: str) -> str:
     """Return a name in lower case with `_` between words: `RoiResponse` and `a b`."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\s.-]+", "_", name)
     return parted.lower()
 
 
+def _rows(nwb: NwbFile, series: Series) -> set[int]:
+    """Return the rows of a series in its table; those without a table share one."""
+    return set(region_rows(nwb, series.group).tolist()) if series.table else {-1}
+
+
 def _populations(nwb: NwbFile, series: list[Series]) -> list[list[Series]]:
     """Return the series in lists of those that share regions, in their order."""
-    # Series without a table share one row.
-    rows = {
-        id(one): set(region_rows(nwb, one.group).tolist()) if one.table else {-1} for one in series
-    }
+    rows = {id(one): _rows(nwb, one) for one in series}
     # With most regions first: one of all planes shares regions with that of each plane.
     by_size = sorted(series, key=lambda one: -len(rows[id(one)]))
     populations: list[tuple[str, set[int], list[Series]]] = []

@@ -319,6 +319,13 @@ def _timed(nwb: NwbFile, series: Series, options: ReadOptions) -> _Timed:
     return _Timed(series, n_samples, n_regions, is_transposed, clock)
 
 
+def span_of(nwb: NwbFile, series: Series) -> tuple[float, float] | None:
+    """Return the time of a series, None if its axes or its clock are not known."""
+    apart = replace(nwb, notes=Notes())
+    timed = apart.notes.attempt(series.name, _timed, apart, series, ReadOptions())
+    return timed.span if timed else None
+
+
 def _is_transposed(nwb: NwbFile, series: Series, shape: tuple[int, ...]) -> bool:
     """Return whether data of two axes are (regions, time), by the other facts."""
     group, (first, second) = series.group, shape

@@ -101,6 +101,26 @@ def test_arrays_of_caiman_keep_their_meaning(path):
     assert choices["deconvolved"] == "Fluorescence/S"
 
 
+def test_a_word_of_a_control_in_a_longer_name_is_one_only_beside_activity(path):
+    # Epochs that are called after what was shown.
+    write_nwb(path)
+    later = add_responses(path, f"{FLUORESCENCE}/f_sparse_noise", 600, start=40.0, rate_hz=10.0)
+    session = check_session(path, {"meta.series": [f"/{FIRST}", f"/{FLUORESCENCE}/f_sparse_noise"]})
+    np.testing.assert_array_equal(session.responses.data[-600:], later)
+    # Alternating light: half a sample later.
+    name = f"{FLUORESCENCE}/A_405_series"
+    other = add_responses(edit(copy(path), {}), name, 300, start=2.05, rate_hz=10.0)
+    session = check_session(path.with_name("other.nwb"), {"responses.n_samples": 980})
+    assert session.series_choices["control"] == "Fluorescence/A_405_series"
+    found = open_session(path.with_name("other.nwb"), series="control").responses.data
+    np.testing.assert_array_equal(found, other)
+
+
+@pytest.mark.parametrize("name", ["dff_sparse_noise", "RoiResponseSeries_405", "Residuals_of_V1"])
+def test_a_series_alone_is_activity_whatever_word_its_name_has(path, name):
+    check_session(write_nwb(path, Plane(series=(f"{name}_",))), {"n_neurons": 5})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["events", "neuropil", "baseline", "control", "second channel"])
 def test_other_kinds_are_never_chosen_by_themselves(path, kind):
