@@ -18,6 +18,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from omnimouse_model.data.resampling import (
+    Filter,
+    flip_index,
+    missing_samples,
+    n_samples,
+    resample,
+    standardise,
+)
 from omnimouse_model.families.twin.network import TwinNetwork
 from omnimouse_model.lab.exciting_search import (
     ExcitingSettings,
@@ -28,7 +36,7 @@ from omnimouse_model.lab.exciting_search import (
     search_exciting,
 )
 from omnimouse_model.lab.stimuli.stimulus import Events, event_responses, responses_by_value
-from omnimouse_model.metrics.repeats import cc_scores
+from omnimouse_model.metrics.repeats import cc_scores, join_trials
 from omnimouse_model.metrics.tuning import (
     VonMises,
     area_average,
@@ -39,15 +47,6 @@ from omnimouse_model.metrics.tuning import (
 )
 from tests import FIXTURES
 from tests.conformance.line import Line, run
-from tests.conformance.resampling import (
-    Filter,
-    flip_index,
-    join_trials,
-    missing_samples,
-    n_samples,
-    resample,
-    standardise,
-)
 from tests.conformance.twin import Reference
 
 EXACT, EVENT_MEAN, TRACE = 1e-9, 1e-6, 1e-6
@@ -159,11 +158,8 @@ def spatial_line(arrays: Arrays) -> Line:
 
 # -- preparation -----------------------------------------------------------------------
 def preparation_line(arrays: Arrays) -> Line:
-    """Return the errors of resampled traces, flips, standardisation and trials.
-
-    The package does not prepare recordings: the functions are the reference of the tests.
-    """
-    line = Line("preparation: test reference")
+    """Return the errors of resampled traces, flips, standardisation and trials."""
+    line = Line("preparation")
     start, end, period, offset, lowpass = (
         float(arrays[k])
         for k in ("start", "end", "target_period", "target_offset", "lowpass_period")

@@ -47,7 +47,8 @@ ROOMS = {
         + _files(f"{_MODEL}/metrics", "repeats tuning"),
         _files(_TESTS, "metrics/test_* live/neurons/test_repeats")
         + _files(_TESTS, "analysis/test_evaluate")
-        + _files(_TESTS, "live/neurons/test_neuron_info"),
+        + _files(_TESTS, "live/neurons/test_neuron_info")
+        + _files(_TESTS, "data/test_resampling"),
     ),
     "statistics": Room(
         _files(f"{_MODEL}/metrics", "named time_blocks fits")

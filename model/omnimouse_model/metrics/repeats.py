@@ -1,6 +1,7 @@
 """Signal and noise over repeats of a stimulus, and ceilings of prediction scores."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -105,6 +106,40 @@ def stack_clips(clips: np.ndarray, burn_in: int = 0) -> np.ndarray:
     """Join (clip, repeat, time, unit) to (unit, repeat, time), without burn-in."""
     scored = clips[:, :, burn_in:]
     return np.concatenate(list(scored), axis=1).transpose(2, 0, 1)
+
+
+def join_trials(
+    clips: Sequence[Sequence[np.ndarray]], burn_in: int = 0, tolerance: int = 1
+) -> Float[np.ndarray, "repeat time"]:
+    """Join the trials of clips one after the other, without burn-in.
+
+    Parameters
+    ----------
+    clips
+        Trials (time,) of each clip. Trials of a clip are cut to the shortest; clips
+        with fewer trials than others get NaN for the missing ones.
+    tolerance
+        Samples by which trials of a clip may differ in length.
+
+    Raises
+    ------
+    ValueError
+        The trials of a clip differ by more.
+    """
+    most = max(len(trials) for trials in clips)
+    joined = []
+    for number, trials in enumerate(clips):
+        lengths = [len(trial) for trial in trials]
+        if max(lengths) - min(lengths) > tolerance:
+            raise ValueError(
+                f"The trials of clip {number} have {min(lengths)} to {max(lengths)} "
+                f"samples; expected a difference of at most {tolerance}."
+            )
+        values = np.full((most, min(lengths) - burn_in), np.nan)
+        for row, trial in zip(values, trials, strict=False):
+            row[:] = trial[burn_in : min(lengths)]
+        joined.append(values)
+    return np.concatenate(joined, axis=1)
 
 
 # -- reliability of (stimulus, repeat, unit) arrays -------------------------------

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from tests.conformance.resampling import (
+from omnimouse_model.data.resampling import (
     flip_index,
-    join_trials,
     missing_samples,
     n_samples,
     resample,
     standardise,
 )
+from omnimouse_model.metrics.repeats import join_trials
 
 
 def test_a_line_stays_one_and_traces_keep_their_length():

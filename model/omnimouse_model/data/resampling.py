@@ -1,7 +1,6 @@
-"""Preparation of the digital twin's recordings: resampled traces, joined trials.
+"""Resampling of traces to a fixed period, as the digital twin's recordings are made.
 
-Source: the public data pipeline of Wang et al. 2025. Published recordings are prepared
-already: no part of the product needs these functions.
+Source: the public data pipeline of Wang et al. 2025.
 """
 
 from collections.abc import Sequence
@@ -159,37 +158,3 @@ def _filled(trace: np.ndarray) -> np.ndarray:
     """Return a trace with missing values interpolated linearly."""
     known = np.flatnonzero(~np.isnan(trace))
     return np.interp(np.arange(len(trace)), known, trace[known])
-
-
-def join_trials(
-    clips: Sequence[Sequence[np.ndarray]], burn_in: int = 0, tolerance: int = 1
-) -> Float[np.ndarray, "repeat time"]:
-    """Join the trials of clips one after the other, without burn-in.
-
-    Parameters
-    ----------
-    clips
-        Trials (time,) of each clip. Trials of a clip are cut to the shortest; clips
-        with fewer trials than others get NaN for the missing ones.
-    tolerance
-        Samples by which trials of a clip may differ in length.
-
-    Raises
-    ------
-    ValueError
-        The trials of a clip differ by more.
-    """
-    most = max(len(trials) for trials in clips)
-    joined = []
-    for number, trials in enumerate(clips):
-        lengths = [len(trial) for trial in trials]
-        if max(lengths) - min(lengths) > tolerance:
-            raise ValueError(
-                f"The trials of clip {number} have {min(lengths)} to {max(lengths)} "
-                f"samples; expected a difference of at most {tolerance}."
-            )
-        values = np.full((most, min(lengths) - burn_in), np.nan)
-        for row, trial in zip(values, trials, strict=False):
-            row[:] = trial[burn_in : min(lengths)]
-        joined.append(values)
-    return np.concatenate(joined, axis=1)
