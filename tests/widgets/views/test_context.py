@@ -18,7 +18,9 @@ from omnimouse_widgets.views import record
 from omnimouse_widgets.views.context.curves import POINT_TITLES, sign_of
 from omnimouse_widgets.views.context.settings import ONLY_TARGETS
 from omnimouse_widgets.views.context.view import (
+    AWAITED,
     IN_WINDOW,
+    NOT_LIVE,
     OTHER,
     ContextView,
     refused_text,
@@ -332,6 +334,24 @@ def test_a_stopped_sweep_says_what_it_has(view, controller):
     legend = f"mine (stopped at {n_rows} of 4 points)"
     assert record.record(view)["sweeps"].signs[0][2] == legend
     assert legend in record.press(view, "png").description
+
+
+def test_the_first_points_of_a_sweep_are_awaited_where_only_it_is_drawn(view, controller):
+    sweeps, seen = controller.sweeps, set()
+    view.set_live(False)
+    assert view.missing() == NOT_LIVE
+
+    def look():
+        if sweeps.is_busy and not sweeps.entries[0].sweep.rows:
+            items = record.record(view)
+            seen.update([items["curves"].text, view.status[0]])
+            assert "Wait for the first points" in items["csv"].refusal
+
+    sweeps.changed.connect(look)
+    sweeps.start(SweepPlan(neurons=(0, 8), seeds=(0, 1), max_windows=1), "mine")
+    sweeps.changed.disconnect(look)
+    assert seen == {AWAITED}
+    assert "curves" not in record.record(view)
 
 
 def test_the_values_of_the_points_are_a_table_that_can_be_copied(view, controller):

@@ -76,6 +76,7 @@ NO_MODEL: Final = "Choose a model"
 NO_TARGET: Final = "There is no target: paint targets,\nor choose a preset"
 NO_RESPONSES: Final = "This model reads no neurons: curves are flat"
 NOT_LIVE: Final = "Switch Live on, or draw a saved sweep"
+AWAITED: Final = "◌ computing the first points of the sweep…"
 
 
 class ContextView(OfController):
@@ -231,8 +232,7 @@ class ContextView(OfController):
     def _export(self) -> record.Menu:
         reason = ""
         if not any(each.sweep.rows for each in self.drawn()):
-            missing = " ".join(self.missing().split()) or "Wait for the first points"
-            reason = f"There is nothing to save. {missing.rstrip('.')}."
+            reason = f"There is nothing to save. {self._why_empty().rstrip('.')}."
         elif self.page == "sweep":
             reason = "Close the form first: the plots are behind it"
         hidden = "Switch Table off first: it is in place of the plots" * (self.page == "table")
@@ -281,8 +281,7 @@ class ContextView(OfController):
         """
         named = {each.name: each.sweep for each in self.drawn() if each.sweep.rows}
         if not named:
-            reason = " ".join(self.missing().split()) or "Wait for the first points"
-            raise ValueError(f"No point is drawn that could be saved. {reason}.")
+            raise ValueError(f"No point is drawn that could be saved. {self._why_empty()}.")
         return columns_together(named)
 
     # -- plots ------------------------------------------------------------------------
@@ -313,7 +312,16 @@ class ContextView(OfController):
         """Return why there are no live curves, or ""."""
         if not self.is_live and self.table is not None:
             return ""
-        return live_problem(self._state, self._results, is_live=self.is_live)
+        problem = live_problem(self._state, self._results, is_live=self.is_live)
+        if problem == NOT_LIVE and self._sweeps.is_busy:
+            is_awaited = self._sweeps.running in self._sweeps.compared
+            if is_awaited and not any(each.sweep.rows for each in self.drawn()):
+                return AWAITED
+        return problem
+
+    def _why_empty(self) -> str:
+        missing = " ".join(self.missing().split())
+        return "Wait for the first points" if missing in ("", AWAITED) else missing
 
     def _suggest(self) -> None:
         """Let the numbers of neurons follow the pool, until the user has typed others."""
