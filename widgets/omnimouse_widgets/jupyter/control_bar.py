@@ -34,6 +34,7 @@ from omnimouse_widgets.views.text.model import (
 from omnimouse_widgets.views.text.tier_score import (
     guide_text,
     no_score_text,
+    shown_score_tip,
     shown_tier_score_lines,
 )
 
@@ -262,6 +263,7 @@ class ControlBar(Part):
             can_refine=found is not None and not found.is_complete,
             is_refining=state.scores_tier,
             score=self._score_text(),
+            score_tip=shown_score_tip(state, self._results, self._colouring),
             guide=""
             if self._editor.can_undo
             else guide_text(self._state, self._results, self._baseline, self._colouring),

@@ -76,6 +76,7 @@ function render({ model, el }) {
     refine.hidden = !message.can_refine && message.is_refining;
     [refine.textContent, refine.title] = texts.refine[Number(message.is_refining)];
     score.textContent = texts.score.replace("{}", () => message.score);
+    score.title = message.score_tip;
     guide.textContent = message.guide.replaceAll("\n", " ");
     guide.hidden = !message.guide;
     fileMask.hidden = !message.has_file_mask;
