@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import import_module
 from math import floor, inf, log10
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from omnimouse_model.errors import ExportError, without_controls
 from omnimouse_model.extras import missing_extra
@@ -111,11 +111,15 @@ def interval_text(value: float, low: float, high: float) -> str:
     return f"{value:z.3f}{interval}"
 
 
+ROUNDING: Final = 1e-6
+"""Half of an interval of scores that is not above this is of float32 numbers, not of data."""
+
+
 def difference_text(value: float, half_width: float) -> str:
     """Return a difference with half of its 95 % interval, by which its digits are chosen.
 
     Two digits of that half are shown: with fewer, `+0.02 ± 0.02` does not tell whether the
-    interval contains 0.
+    interval contains 0. A half that is only the rounding of numbers is no interval.
 
     Examples
     --------
@@ -125,8 +129,8 @@ def difference_text(value: float, half_width: float) -> str:
     """
     if value != value:  # NaN
         return "–"
-    is_known = 0 < half_width < inf
-    digits = min(max(1 - floor(log10(half_width)), 2), 4) if is_known else 2
+    is_known = ROUNDING < half_width < inf
+    digits = max(1 - floor(log10(half_width)), 2) if is_known else 2
     return f"{value:+z.{digits}f}" + (f" ± {half_width:.{digits}f}" if is_known else "")
 
 

@@ -60,7 +60,7 @@ class Arguments:
     settings: Mapping[str, Any] | None = None
     is_fit: bool = False
     is_reached: bool = False
-    """Only the result is written, from the last save: without a further step."""
+    """Only the result is written, from the last save: without a further step; not of a fit."""
 
 
 def spawn_finetune(
@@ -171,9 +171,7 @@ def _run(
     from omnimouse_model.training.metrics_log import FILE, log_rows
 
     settings, last = dict(arguments.settings or {}), inf
-    # Of a fit, 0 steps are all.
-    is_reached = arguments.is_reached and not arguments.is_fit
-    if is_reached and (saved := saved_step(arguments.out)) >= 0:
+    if arguments.is_reached and (saved := saved_step(arguments.out)) >= 0:
         # After a kill, the log has steps that no save has, and that would be trained again.
         last = settings["steps"] = min(settings["steps"], saved)
     # A resumed run first sends what it already has, for the curve on screen.

@@ -1,6 +1,6 @@
 """Live curves, and the mask on screen as a point of them: its context and its score."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -10,9 +10,11 @@ from omnimouse_model.analysis.sweep.contexts import (
     ContextAmount,
     inputs_label,
     measure_context,
+    unread_inputs,
 )
 from omnimouse_model.analysis.sweep.live_sweep import TierCurves
 from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.data.session import Window
 from omnimouse_model.evaluation.tier_score import PRELIMINARY
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
@@ -71,6 +73,8 @@ class CurrentPoint:
         Whether the score belongs to an older request.
     problem
         Why there is no score, "" if there is one.
+    unread
+        Inputs that the predictor does not read: no text names them.
     """
 
     context: ContextAmount
@@ -81,6 +85,7 @@ class CurrentPoint:
     is_old: bool
     problem: str = ""
     n_windows: int = 1
+    unread: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -94,7 +99,7 @@ class CurrentPoint:
                 *([f"{self.n_scored:,} targets"] if self.n_windows > 1 else []),
                 f"{context.neurons:z,.0f} visible neurons",
                 f"{before} before",
-                inputs_label(context.video, context.behavior),
+                inputs_label(context.video, context.behavior, self.unread),
             ]
         )
 
@@ -118,10 +123,18 @@ def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
     mask, window = state.mask, state.window
     if mask is None or window is None:
         return None
-    context, is_old = measure_context(mask), results.is_population_old
-    in_tier = _point_over_tier(state, results, context)
-    if in_tier is not None:
-        return in_tier
+    context = measure_context(mask)
+    point = _point_over_tier(state, results, context)
+    if point is None:
+        point = _point_in_window(state, results, context, mask, window)
+    needs = results.needs
+    return point if needs is None else replace(point, unread=unread_inputs(needs))
+
+
+def _point_in_window(
+    state: LiveState, results: Results, context: ContextAmount, mask: Mask, window: Window
+) -> CurrentPoint:
+    is_old = results.is_population_old
     # Target samples without a valid recording are not scored; (time, 1).
     valid = window.valid["responses"][:, None]
     counts = np.sum((mask.cells == TARGET) & valid, axis=0)

@@ -76,6 +76,13 @@ def test_beside_curves_of_the_window_it_has_the_score_of_the_bar(controller):
     assert f"over {score.n_windows} windows" in mark.score_text
 
 
+def test_inputs_that_the_predictor_does_not_read_have_no_place_in_its_text(session):
+    with open_controller(session, "last") as controller:
+        mark = current_point(controller.state, controller.results)
+    assert mark.context.video
+    assert mark.text.endswith(" before · nothing")
+
+
 @pytest.mark.slow
 def test_curves_over_the_tier_replace_those_of_the_window(controller):
     def names():

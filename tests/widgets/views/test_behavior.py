@@ -73,7 +73,7 @@ def test_pinned_decodings_are_compared_by_their_paired_difference(view, controll
     answers = controller.pins.predictions.windows
     answers[0] = replace(answers[0], find_tier_score=lambda: pinned)
     controller.results.tier_score = now
-    assert record(view)["pins"].rows[4] == ("running", "0.50", "0.40", "+0.1000 ± 0.0000")
+    assert record(view)["pins"].rows[4] == ("running", "0.50", "0.40", "+0.10")
     assert "paired" in record(view)["pins_note"].text
     answers[0] = replace(answers[0], find_tier_score=lambda: replace(pinned, n_windows=0))
     assert record(view)["pins"].rows[4][2:] == ("–", "–")

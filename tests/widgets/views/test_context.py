@@ -15,7 +15,13 @@ from omnimouse_model.analysis.sweep.live_sweep import asked_neurons
 from omnimouse_model.live.current_point import WINDOW_SWEEP
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.views import record
-from omnimouse_widgets.views.context.curves import POINT_TITLES, sign_of
+from omnimouse_widgets.views.context.curves import (
+    POINT_TITLES,
+    DrawnSweep,
+    point_rows,
+    points_of,
+    sign_of,
+)
 from omnimouse_widgets.views.context.settings import ONLY_TARGETS
 from omnimouse_widgets.views.context.view import (
     AWAITED,
@@ -24,6 +30,7 @@ from omnimouse_widgets.views.context.view import (
     OTHER,
     ContextView,
     refused_text,
+    sweep_text,
 )
 from omnimouse_widgets.views.record import SaveFile
 from tests.predictors import NoisyPredictor, open_controller
@@ -377,6 +384,19 @@ def test_the_values_of_the_points_are_a_table_that_can_be_copied(view, controlle
     for row, tip in zip(rows, tips, strict=True):
         for text in (row["score"].replace("r = ", "mean r = "), f"{row['draws']} draws"):
             assert text in tip
+
+
+def test_the_targets_of_several_recordings_are_told_as_a_range(view, controller):
+    sweep = controller.results.sweep
+    other = tuple(replace(row, session="b", n_neurons=15) for row in sweep.rows)
+    both = replace(sweep, sessions=(*sweep.sessions, "b"), rows=(*sweep.rows, *other))
+    expected = f"{sweep.rows[0].n_neurons} to 15"
+    for rows in (both.rows, both.rows[::-1]):
+        drawn = DrawnSweep("mine", replace(both, rows=rows))
+        targets = {row[POINT_TITLES.index("targets")] for row in point_rows([drawn], ())}
+        assert targets == {expected}
+        assert f" of {expected} neurons" in next(points_of(drawn)).tip
+        assert f": {expected} targets, " in sweep_text(drawn)
 
 
 def test_points_without_a_score_have_the_reason_and_hidden_conditions_no_row(view, controller):

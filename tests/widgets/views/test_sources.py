@@ -1,6 +1,7 @@
 """The panel *Sources* without a toolkit: questions, bars, curves, matrix, colours, exports."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
 from omnimouse_widgets.report.page import write_page
-from omnimouse_widgets.views.context.sources import NOT_RUN, SourcesView, bar_order
+from omnimouse_widgets.views.context.sources import NOT_RUN, SourcesView, area_cells, bar_order
 from omnimouse_widgets.views.record import (
     Clipboard,
     Curves,
@@ -263,8 +264,8 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
     assert "What rows tell columns, alone\n" in press(view, "png").description
     alone = record(view)["content"]
     assert "alone: share of the targets' variance. Colours from 0.000" in alone.label
-    low = controller.sources.result.matrix("alone")[1]
-    np.testing.assert_array_equal(np.isfinite(alone.values), ~(low <= 0))
+    _, low, high = controller.sources.result.matrix("alone")
+    np.testing.assert_array_equal(np.isfinite(alone.values), (low > 0) | (high < 0))
     choose(view, "sheet", "table")
     assert {row[2] for row in record(view)["content"].rows} == {"alone"}
     rows = [row[3] for row in record(view)["content"].rows]
@@ -276,6 +277,20 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
     assert {row[2] for row in record(view)["content"].rows} == {"beyond"}
     choose(view, "lagged", True)
     assert "lagged=True" in press(view, "python").text
+
+
+def test_only_cells_whose_interval_contains_0_have_no_colour():
+    values = np.array([[-0.05, 0.02], [0.3, np.nan]])
+    ends = values, values - 0.03, values + 0.03
+    found = SimpleNamespace(
+        plan=SimpleNamespace(labels=("LM", "V1"), inputs=()), matrix=lambda kind: ends
+    )
+    matrix = area_cells(found, "alone")
+    np.testing.assert_array_equal(matrix.values, [[-0.05, np.nan], [0.3, np.nan]])
+    assert (matrix.low, matrix.high) == (-0.05, 0.3)
+    assert matrix.texts[0] == ("-0.050", "0.020")
+    found.matrix = lambda kind: tuple(-0.1 - abs(end) for end in ends)
+    assert area_cells(found, "alone").high == 0.0
 
 
 def test_a_matrix_of_some_draws_says_of_how_many(view, controller):

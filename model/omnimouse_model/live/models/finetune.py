@@ -281,9 +281,9 @@ class FinetuneRequest:
     expected: str = ""
     """How long it takes in all, as said before the start; "" if not known, or if it goes on."""
     is_reached: bool = False
-    """Whether it only writes the result of the steps that are saved."""
+    """Whether it only writes the result of the steps that are saved; no fit can be asked for it."""
     planned: int = 0
-    """Steps that it was to have, if `is_reached`; else 0."""
+    """Steps that it was to have, if the result of those so far is asked for; else 0."""
     unsaid: str = ""
     """What its folder, from which it was read, does not say for going on; "" if nothing."""
 
@@ -584,11 +584,14 @@ class Finetuning(HasBackgroundTask):
         *,
         train: TrainedPart = "embeddings",
         steps: int = STEPS,
+        planned: int = 0,
+        is_reached: bool = False,
         **others: Any,
     ) -> None:
-        """Start a fine-tuning, or continue the one in its folder.
+        """Start a fine-tuning, or continue the one in its folder from its last save.
 
-        `others` are further options of the family.
+        `planned` and `is_reached` are as in a `FinetuneRequest`, `others` further options of
+        the family.
 
         Model and recording are those on screen by default, and where another model stands in
         for one, that one; `out` is `folder_for` by default. If it cannot start, `error` says
@@ -610,8 +613,6 @@ class Finetuning(HasBackgroundTask):
         saved, is_on_screen = finetuned_in(path), session is state.session
         # The estimate is of a whole run, not of what is left of one.
         is_known = saved is None and is_on_screen and predictor_name == self.model
-        # A run that has all of its steps only writes its result.
-        is_reached = saved is not None and not saved.is_finished and 0 < steps <= saved.step
         request = FinetuneRequest(
             predictor_name,
             session,
@@ -623,7 +624,7 @@ class Finetuning(HasBackgroundTask):
             is_fit=predictor_name in fit_names(),
             expected=self.estimate(steps) if is_known else "",
             is_reached=is_reached,
-            planned=saved.n_steps if saved is not None and is_reached else 0,
+            planned=planned,
         )
         self._begin(request)
 
@@ -668,7 +669,13 @@ class Finetuning(HasBackgroundTask):
         if saved.is_finished:
             self._choose(str(saved.path))
         elif saved.start_score is not None:
-            self.start(out=saved.path, train=saved.train, steps=saved.step)
+            self.start(
+                out=saved.path,
+                train=saved.train,
+                steps=saved.step,
+                planned=saved.n_steps,
+                is_reached=True,
+            )
 
     def stop(self) -> None:
         """Stop the fine-tuning; its process saves the reached state."""

@@ -21,7 +21,7 @@ from omnimouse_model.inference.families import small_config, training_plan
 from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models import finetune as live_finetune
-from omnimouse_model.live.models.finetune import Finetuning, finetuned_in
+from omnimouse_model.live.models.finetune import FINISHING, Finetuning, finetuned_in
 from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.devices import process_bytes
@@ -178,6 +178,22 @@ def test_the_result_of_a_save_needs_no_step_that_a_kill_has_lost(mouse_folder, t
     assert STARTING not in stages
     found = finetuned_in(out)
     assert (found.step, found.is_finished, found.scored[1]) == (1, True, 9)
+
+
+@pytest.mark.process
+def test_a_start_trains_the_steps_that_a_kill_has_lost(controller, mouse_folder, tmp_path):
+    finetuning, told = controller.finetuning, set()
+    out = run_finetune(mouse_folder, tmp_path / "run", steps=1)
+    for path in out.glob("finetuned.*"):
+        path.unlink()
+    with (out / FILE).open("a") as file:
+        file.writelines(json.dumps({"step": step, "loss": 0.5}) + "\n" for step in (2.0, 3.0))
+    finetuning.changed.connect(lambda: told.add(finetuning.message))
+    finetuning.start(out=out, steps=2, batch=1)
+    assert finetuning.wait(PATIENCE_S)
+    assert finetuning.error is None
+    assert finetuned_in(out).step == 2
+    assert not any(FINISHING in message for message in told)
 
 
 @pytest.mark.process
@@ -528,6 +544,29 @@ def test_a_model_without_weights_is_fitted_and_found_after_a_restart(
     assert later.finetuning.wait(PATIENCE_S)
     assert later.finetuning.error is None
     assert finetuned_in(result.path).step == 3
+
+
+def test_a_start_of_a_fit_trains_the_steps_that_a_kill_has_lost(fits_here, controller):
+    finetuning = controller.finetuning
+    controller.model.choose("poyo-calcium")
+    assert controller.requests.wait(PATIENCE_S)
+    finetuning.start(steps=2)
+    assert finetuning.wait(PATIENCE_S)
+    path = finetuning.request.path
+    # As a kill leaves it: a step in the log that no save has.
+    about = json.loads((path / "finetune.json").read_text())
+    (path / "finetune.json").write_text(json.dumps(about | {"is_finished": False, "steps": 4}))
+    with (path / FILE).open("a") as file:
+        file.write(json.dumps({"step": 3.0, "loss": 0.5}) + "\n")
+    controller.model.choose("poyo-calcium")
+    assert controller.requests.wait(PATIENCE_S)
+    told = []
+    finetuning.changed.connect(lambda: told.append(finetuning.message))
+    finetuning.start(steps=3)
+    assert finetuning.wait(PATIENCE_S)
+    assert finetuning.error is None
+    assert saved_step(path) == 3
+    assert not any(FINISHING in message for message in told)
 
 
 def test_a_model_to_be_fitted_claims_nothing_and_keeps_the_mask(controller):

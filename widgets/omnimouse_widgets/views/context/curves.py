@@ -3,7 +3,7 @@
 Colour and mark encode the condition; the style of the line encodes the sweep.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,7 +76,7 @@ class DrawnSweep:
 class PlottedPoint:
     """One point of a curve: axis, position, condition and line style number.
 
-    `row` is the first of the sweep rows that are averaged in `point`.
+    `targets` is the number of targets of the sweep rows that are averaged in `point`.
     """
 
     axis: ContextAxis
@@ -84,26 +84,26 @@ class PlottedPoint:
     label: str
     line: int
     point: Point
-    row: SweepRow
+    targets: str
     name: str
     metric: Metric = METRICS["correlation"]
 
     @property
     def tip(self) -> str:
         """Tooltip: condition, mean, s.e.m., interval and sample sizes."""
-        point, row = self.point, self.row
+        point = self.point
         mean = f"mean {self.metric.text(point.score, 3)}"
         if np.isfinite(point.sem):
             mean += f" ± {point.sem:z.3f} s.e.m."
         draws = f"{point.n_seeds} draw" + "s" * (point.n_seeds != 1)
-        windows = f"{row.n_windows} window" + "s" * (row.n_windows != 1)
+        windows = f"{point.n_windows} window" + "s" * (point.n_windows != 1)
         text = (
             f"{self.name}\n{self.label} · {point.context.label}\n{mean}\n"
-            f"n = {draws} of {row.n_neurons:,} neurons, {windows}"
+            f"n = {draws} of {self.targets} neurons, {windows}"
         )
         if np.isfinite(point.ci_low):
             # A live sweep has one window, which has no blocks of time.
-            unit = "time" if row.n_windows > 1 else "neurons"
+            unit = "time" if point.n_windows > 1 else "neurons"
             text += f"\n95 % over {unit}: {point.ci_low:z.3f} to {point.ci_high:z.3f}"
         return text
 
@@ -114,9 +114,7 @@ def points_of(drawn: DrawnSweep, target: str = RESPONSES) -> Iterator[PlottedPoi
     Of a grid, only the curves with 0 on the other axis are used. `target` is
     "responses" or a decoded behaviour channel.
     """
-    first: dict[Context, SweepRow] = {}
-    for row in drawn.sweep.rows:
-        first.setdefault(row.context, row)
+    targets = _targets_by_context(drawn.sweep)
     for curve in distinct_curves(drawn.sweep, target):
         # A grid has a curve for every value of the other axis; all of them in one plot
         # would be unreadable.
@@ -130,10 +128,24 @@ def points_of(drawn: DrawnSweep, target: str = RESPONSES) -> Iterator[PlottedPoi
                     curve.label,
                     drawn.line,
                     point,
-                    first[point.context],
+                    targets[point.context],
                     drawn.name,
                     metric_of(drawn.sweep, target),
                 )
+
+
+def targets_text(rows: Iterable[SweepRow]) -> str:
+    """Return the number of targets, such as "26"; "15 to 26" of recordings that differ."""
+    counts = {row.n_neurons for row in rows}
+    least, most = min(counts), max(counts)
+    return f"{most:,}" if least == most else f"{least:,} to {most:,}"
+
+
+def _targets_by_context(sweep: ContextSweep) -> dict[Context, str]:
+    rows: dict[Context, list[SweepRow]] = {}
+    for row in sweep.rows:
+        rows.setdefault(row.context, []).append(row)
+    return {context: targets_text(own) for context, own in rows.items()}
 
 
 def metric_of(sweep: ContextSweep, target: str = RESPONSES) -> Metric:
@@ -235,7 +247,7 @@ def point_rows(
     """
     rows: dict[tuple[int, str, Context], tuple[str, ...]] = {}
     for each in drawn:
-        targets = {row.context: row.n_neurons for row in each.sweep.rows}
+        targets = _targets_by_context(each.sweep)
         metric = metric_of(each.sweep)
         for curve in distinct_curves(each.sweep):
             for point in curve.points if curve.label not in hidden else ():
@@ -256,7 +268,7 @@ def point_rows(
                     f"{point.sem:z.3f}" if np.isfinite(point.sem) else "–",
                     f"{n_draws}" if n_draws == n_asked else f"{n_draws} of {n_asked}",
                     curve.label,
-                    f"{targets[context]:,}",
+                    targets[context],
                     f"{point.n_windows:,}",
                 )
     return tuple(rows.values())

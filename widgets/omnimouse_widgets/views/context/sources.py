@@ -810,10 +810,10 @@ AREA_UNITS: Final[dict[AreaKind, str]] = {
 def area_cells(found: AreaMatrix, kind: AreaKind) -> record.Matrix:
     """Return the matrix of areas with its intervals."""
     labels, (values, low, high) = found.plan.labels, found.matrix(kind)
-    # Bright is what is certain: a cell whose interval contains 0 has no colour.
-    coloured = np.where(low <= 0, np.nan, values)
-    finite = coloured[np.isfinite(coloured)]
-    least, most = min(0.0, *finite.tolist()) if len(finite) else 0.0, float(max(finite, default=1))
+    # A colour is of what is certain: a cell whose interval contains 0 has none.
+    coloured = np.where((low <= 0) & (high >= 0), np.nan, values)
+    finite = coloured[np.isfinite(coloured)].tolist()
+    least, most = min([0.0, *finite]), max([0.0, *finite]) if finite else 1.0
     unit = AREA_UNITS["alone" if kind == "alone" or not found.plan.inputs else kind]
     n = range(len(labels))
     return record.Matrix(

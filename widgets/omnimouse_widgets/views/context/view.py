@@ -44,6 +44,7 @@ from omnimouse_widgets.views.context.curves import (
     place_on,
     point_rows,
     sign_of,
+    targets_text,
 )
 from omnimouse_widgets.views.context.settings import (
     SweepSettings,
@@ -598,11 +599,12 @@ def tier_name(curves: TierCurves) -> str:
 def sweep_text(drawn: DrawnSweep) -> str:
     """Return what a saved sweep asks: "– – LM from V1: 124 targets, 32 windows, 5 draws"."""
     plan, rows = drawn.sweep.plan, drawn.sweep.rows
-    n_targets, n_windows = (max(getattr(r, n) for r in rows) for n in ("n_neurons", "n_windows"))
+    n_windows = max(row.n_windows for row in rows)
     n_draws = len({row.seed for row in rows})
     of = "" if n_draws == len(plan.seeds) else f" of {len(plan.seeds)}"
     draws = f"{n_draws}{of} draw{'s' * (len(plan.seeds) != 1)}"
-    asked = f"{plan.asked}: {n_targets:,} targets, {n_windows:,} {plan.tier} windows, {draws}"
+    windows = f"{n_windows:,} {plan.tier} windows"
+    asked = f"{plan.asked}: {targets_text(rows)} targets, {windows}, {draws}"
     return f"{DASHES[drawn.line][1]} {asked}"
 
 
