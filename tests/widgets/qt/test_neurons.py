@@ -8,6 +8,7 @@ from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.qt.form import SettingsDialog
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.neurons import COLUMNS, LISTED, NeuronsView
+from tests.small_sessions import write_session
 
 LEFT = Qt.MouseButton.LeftButton
 NO_KEYS = Qt.KeyboardModifier.NoModifier
@@ -47,6 +48,15 @@ def test_a_click_on_a_row_selects_its_neuron(panel, controller):
     place = view.visualRect(row).center()
     QTest.mouseClick(view.viewport(), LEFT, NO_KEYS, place)
     assert controller.state.selection == (20,)
+
+
+def test_a_click_on_a_row_of_the_recording_before_changes_nothing(panel, controller, tmp_path):
+    # The table is drawn again in a later turn of the event loop than the recording opens.
+    row = int(table_of(panel).rows_of(np.array([20]))[0])
+    controller.loader.open_now(write_session(tmp_path / "smaller", 12))
+    before = controller.state.selection
+    panel.tables["rows"].widget.selectRow(row)
+    assert controller.state.selection == before
 
 
 def test_a_title_sorts_and_unknown_values_stay_last(panel, controller, redraw):

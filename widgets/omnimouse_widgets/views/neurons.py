@@ -362,7 +362,8 @@ class NeuronsView(OfController):
         """Select rows; earlier neurons keep their order, and hidden ones stay selected."""
         before = self._state.selection
         shown, wanted = set(self.neurons.tolist()), set(rows)
-        if wanted == set(before) & shown:
+        # A table that is not drawn again yet has rows of the filter or recording before.
+        if wanted == set(before) & shown or not wanted <= shown:
             return
         # The state keeps the latest neurons, so new ones go last.
         still = [neuron for neuron in before if neuron in wanted]
