@@ -16,7 +16,12 @@ from typing import Any
 from psygnal import Signal
 
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
-from omnimouse_model.analysis.sweep.run import CELLS_TOGETHER, context_sweep
+from omnimouse_model.analysis.sweep.run import (
+    CELLS_TOGETHER,
+    check_pool,
+    context_sweep,
+    planned_cells,
+)
 from omnimouse_model.analysis.sweep.table import (
     SUFFIX,
     ContextSweep,
@@ -278,6 +283,8 @@ class Sweeps:
         ------
         ValueError
             The session has no window of the plan's tier.
+        MaskError
+            The pool is smaller than a context.
         """
         session = self._client.state.session
         if session is None:
@@ -287,6 +294,8 @@ class Sweeps:
         pace = self._paces.get(self._pace_key)
         each_s = self._client.population_s if pace is None else pace
         spec = self._client.state.spec
+        # As the sweep itself would; all draws of a chosen pool have equally many neurons.
+        check_pool(planned_cells(replace(plan, seeds=plan.seeds[:1]), [session], spec))
         return estimate_of(plan, session, each_s, is_of_sweep=pace is not None, spec=spec)
 
     # -- actions ----------------------------------------------------------------------

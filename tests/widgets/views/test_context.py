@@ -200,6 +200,12 @@ def test_a_sweep_asks_what_the_mask_or_the_form_says(view, controller, session):
     assert "No neuron is selected" in items["start"].refusal
     fill(view, targets="all others", neurons=" ", history=" ")
     assert "needs neurons" in record.record(view)["estimate"].text
+    # What the sweep itself would refuse after its start.
+    fill(view, pool="of the mask", neurons="17", history="0")
+    fill(view, targets="of the mask")
+    items = record.record(view)
+    assert "has 16 neurons that are no targets, fewer than the 17" in items["estimate"].text
+    assert items["start"].refusal == items["estimate"].text
 
 
 def test_the_form_of_a_sweep_begins_with_the_defaults_of_the_library(view, controller):

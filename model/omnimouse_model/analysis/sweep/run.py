@@ -325,7 +325,7 @@ def context_sweep(
     run = _Run(predictor, plan, recordings, job)
     # A file of an older version may have planned more: its other rows can be finished.
     if results is None or not Path(results).exists():
-        _check_pool(run.cells.values())
+        check_pool(run.cells.values())
     file = None
     if results is not None:
         definition = _definition(predictor, plan, recordings)
@@ -472,7 +472,7 @@ def _choice(
     return replace(group, name=f"{len(group.ids):,} chosen neurons")
 
 
-def _check_pool(cells: Iterable[Cell]) -> None:
+def check_pool(cells: Iterable[Cell]) -> None:
     """Refuse contexts with more neurons than a choice of the caller has in any session."""
     chosen = [cell for cell in cells if not cell.draw.is_held_out]
     most = max((len(cell.draw.others) for cell in chosen), default=0)
