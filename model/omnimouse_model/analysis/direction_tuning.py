@@ -37,7 +37,7 @@ from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, num
 from omnimouse_model.masks.cells import neuron_columns
 from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
 from omnimouse_model.metrics.correlation import nanmean
-from omnimouse_model.metrics.tuning import SIGNIFICANCE_LEVEL, selectivity_index
+from omnimouse_model.metrics.tuning import N_SHUFFLES, SIGNIFICANCE_LEVEL, selectivity_index
 from omnimouse_model.progress import QUIET, Job, part_of, shows_progress
 from omnimouse_model.simulate.demo import opened
 from omnimouse_model.storage.trees import decode
@@ -55,7 +55,6 @@ DIRECTION_COLUMNS = tuple(
     for unit in ("", "_deg")
 )
 """Columns of the direction of motion, or of its axis, in degrees."""
-N_SHUFFLES = 200
 # Minimum number of trials per direction.
 MIN_TRIALS = 3
 DELAY_S = 0.1
@@ -86,7 +85,9 @@ class DirectionTuning:
     dsi, osi
         Length of the mean vector of directions, and of orientations, 0 to 1.
     preferred_deg
-        Angle of that vector.
+        Angle of the vector of directions; of orientations, if only these are known.
+    preferred_orientation_deg
+        Angle of the vector of orientations, 0 to 180.
     p_direction, p_orientation
         Share of shuffles with at least this selectivity. Shuffles permute the trials,
         or shift the responses circularly by at least 20 s.
@@ -104,6 +105,7 @@ class DirectionTuning:
     dsi: float
     osi: float
     preferred_deg: float
+    preferred_orientation_deg: float
     p_direction: float
     p_orientation: float
     has_directions: bool = True
@@ -118,11 +120,6 @@ class DirectionTuning:
     def is_orientation_selective(self) -> bool:
         """Whether the orientation selectivity is significant."""
         return self.p_orientation < SIGNIFICANCE_LEVEL
-
-    @property
-    def preferred_orientation_deg(self) -> float:
-        """Angle of the mean vector of orientations, 0 to 180."""
-        return _preferred_orientation(self.directions_deg, self.response)
 
 
 @shows_progress
@@ -185,6 +182,13 @@ RECORDED: Final[dict[str, tuple[str, Callable[[ReceptiveField, DirectionTuning],
         "preferred direction of neurons that are selective for it",
         lambda _, tuning: tuning.preferred_deg if tuning.is_direction_selective else np.nan,
     ),
+    "recorded_preferred_orientation_deg": (
+        "preferred orientation of neurons that are selective for it: an axis, 0 to 180°, that of "
+        "the motion if its directions are known",
+        lambda _, tuning: (
+            tuning.preferred_orientation_deg if tuning.is_orientation_selective else np.nan
+        ),
+    ),
 }
 """Columns of a table of neurons: what each is, and its value; NaN where a neuron has none."""
 
@@ -227,7 +231,7 @@ def fields_and_tuning(
 
 
 # -- fields and tuning of all neurons in a file: a line per piece, without maps and curves
-TUNING_VERSION: Final = 1
+TUNING_VERSION: Final = 2
 """Version of what `fields_and_tuning` finds: increased when it changes."""
 _NO_MAP: Final = np.zeros((0, 0))
 _NO_CURVES: Final = {"map": _NO_MAP} | dict.fromkeys(
@@ -341,9 +345,9 @@ def recorded_tuning(
     -------
     The columns that the table of neurons on screen has after *Compute all*: the receptive
     field in pixels of the 36 × 64 frame and how well two halves of the recording agree on
-    it, OSI and DSI with their p values, and the preferred direction in degrees. A p value is
-    the share of 200 shuffles that are as selective: at .01, about one of 100 neurons without
-    tuning passes. NaN where there is no estimate.
+    it, OSI and DSI with their p values, and the preferred direction and orientation in
+    degrees. A p value is the share of 200 shuffles that are as selective: at .01, about one
+    of 100 neurons without tuning passes. NaN where there is no estimate.
 
     Raises
     ------
@@ -368,7 +372,7 @@ def recorded_tuning(
 def _nothing(neuron: int, problem: str) -> DirectionTuning:
     nan, empty = float("nan"), np.zeros(0)
     return DirectionTuning(
-        *(neuron, "screen", empty, empty, empty, nan, nan, nan, nan, nan),
+        *(neuron, "screen", empty, empty, empty, nan, nan, nan, nan, nan, nan),
         problem=problem,
     )
 
@@ -534,11 +538,12 @@ def _tuning(
     dsi, osi, preferred = (float(v) for v in selectivity(directions, mean))
     null_dsi, null_osi, _ = selectivity(directions, shuffled)
     p_direction = share_above(dsi, null_dsi)
+    axis = _preferred_orientation(directions, mean)
     if not has_directions:
         dsi, p_direction = float("nan"), float("nan")
-        preferred = _preferred_orientation(directions, mean)
+        preferred = axis
     return DirectionTuning(
-        *(neuron, source, directions, mean, error, dsi, osi, preferred),
+        *(neuron, source, directions, mean, error, dsi, osi, preferred, axis),
         *(p_direction, share_above(osi, null_osi), has_directions),
     )
 

@@ -9,6 +9,7 @@ from jaxtyping import Float, Float32
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.lab.stimuli.stimulus import MONITOR, Monitor, Stimulus, responses_by_value
 from omnimouse_model.metrics.tuning import (
+    N_SHUFFLES,
     dot_average,
     dot_masks,
     fit_gaussian,
@@ -17,8 +18,6 @@ from omnimouse_model.metrics.tuning import (
 )
 from omnimouse_model.progress import QUIET, Job, shows_progress
 
-N_SHUFFLES = 200
-"""Shuffles of the directions over the events, for the p values of selectivity."""
 _MAX_STEPS = 100
 """Limit of the fit of a field; those with a peak need fewer."""
 _MAP_SIZE = (36, 64)

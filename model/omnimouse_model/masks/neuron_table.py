@@ -19,7 +19,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks.cells import MIXED, PATTERN_NAMES, STATE_NAMES, TRANSITION, VISIBLE
 from omnimouse_model.masks.mask import Mask
-from omnimouse_model.metrics.tuning import SIGNIFICANCE_LEVEL
+from omnimouse_model.metrics.tuning import N_SHUFFLES, SIGNIFICANCE_LEVEL
 
 COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "<=": operator.le,
@@ -164,7 +164,14 @@ def _compared(name: str, sign: str, operand: str, columns: Mapping[str, np.ndarr
     except ValueError:
         raise MaskError(f"'{name}' holds numbers, '{operand}' is none.") from None
     # Without this, `!=` would be true for every unknown value.
-    return np.asarray(compare(values, number) & ~np.isnan(values))
+    fits = np.asarray(compare(values, number) & ~np.isnan(values))
+    least = 1 / (N_SHUFFLES + 1)
+    # A table of the user's own can hold smaller ones under these names.
+    if name in P_VALUES and sign[0] == "<" and not (compare(least, number) or fits.any()):
+        raise MaskError(
+            f"'{name}{sign}{operand}': p cannot be below 1/{N_SHUFFLES + 1}, which is {least:.4f}."
+        )
+    return fits
 
 
 def _named(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -70,6 +70,19 @@ def test_tuned_neurons_have_a_small_p_value_of_orientation_or_direction():
     assert list(matching_neurons("tuned", columns)) == [0]
 
 
+def test_a_p_value_below_the_least_one_is_refused_with_the_least():
+    name = "recorded_p_orientation"
+    columns = COLUMNS | {name: np.array([1 / 201, 0.04, 0.5, np.nan, 0.9])}
+    assert list(matching_neurons(f"{name}<0.005", columns)) == [0]
+    assert list(matching_neurons(f"{name}<0.005 AL", columns)) == []
+    for text in (f"{name}<0.001", f"{name}<=0.004 V1", f"V1 | !{name}<0"):
+        with pytest.raises(MaskError, match=r"p cannot be below 1/201, which is 0\.0050"):
+            matching_neurons(text, columns)
+    # Of the user's own table, from more shuffles.
+    columns[name] = np.array([1e-4, 0.04, 0.5, np.nan, 0.9])
+    assert list(matching_neurons(f"{name}<0.001", columns)) == [0]
+
+
 def test_a_neuron_is_found_by_an_id_of_any_length():
     ids = np.array([7, 864_691_135, 1_033_388_342, 864_691_135_341_234_567])
     for at, number in enumerate(ids):

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
-from omnimouse_model.analysis.direction_tuning import N_SHUFFLES, direction_tuning, share_above
+from omnimouse_model.analysis.direction_tuning import direction_tuning, share_above
 from omnimouse_model.analysis.receptive_fields import ReceptiveField
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
 from omnimouse_model.live.neurons import neuron_info as live_facts
 from omnimouse_model.masks import VISIBLE
+from omnimouse_model.metrics.tuning import N_SHUFFLES
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import neuron as text
 from omnimouse_widgets.views.neuron import NeuronView
@@ -141,9 +142,7 @@ def test_numbers_are_the_librarys(view, controller, recording, tuning):
 
 
 def test_a_neuron_with_two_peaks_has_an_orientation_and_no_direction(tuning):
-    peaks = np.where(tuning.directions_deg % 180 == 45, 1.0, 0.2)
-    assert peaks.sum() > 0.2 * len(peaks) + 1
-    found = replace(tuning, response=peaks, p_orientation=0.01, p_direction=0.5)
+    found = replace(tuning, preferred_orientation_deg=45.0, p_orientation=0.01, p_direction=0.5)
     assert text.tuning_text(found).startswith("orientation 45°, no direction · ")
     untuned = replace(found, p_orientation=0.5)
     assert text.tuning_text(untuned).startswith("no preferred direction · ")

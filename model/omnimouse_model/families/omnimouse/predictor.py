@@ -187,7 +187,10 @@ class TransformerPredictor(Predictor):
         UnsupportedRequestError
             It does not; the message states what to do.
         """
-        solution = "Fine-tune it (in a terminal: omnimouse finetune), or choose a baseline."
+        solution = (
+            "Fine-tune it (in a terminal: omnimouse finetune; in Python: om.finetune), or choose "
+            "a baseline."
+        )
         check_known(self.name, self.needs.n_neurons, session, solution)
 
     # -- requests -----------------------------------------------------------------

@@ -332,7 +332,7 @@ def test_hidden_frames_inform_official_checkpoints_and_they_say_so(window, offic
 
 def test_what_cannot_be_served_is_refused_with_the_reason(predictor, window, tmp_path):
     other = open_session(write_session(tmp_path / "other", 9))
-    with pytest.raises(UnsupportedRequestError, match=r"does not know session.*mouse"):
+    with pytest.raises(UnsupportedRequestError, match=r"not know session.*mouse.*om\.finetune"):
         predictor.predict(other.window(3.0), Mask.nothing(9))
     asked = Mask.nothing(window.session).ask(slice(None))
     for neurons in ([-1], [0, window.session.n_neurons]):

@@ -305,6 +305,10 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
         np.testing.assert_allclose(columns["recorded_osi"], wanted, rtol=1e-6)
         is_selective = np.array([t.is_direction_selective for t in tunings])
         np.testing.assert_array_equal(np.isfinite(columns["recorded_preferred_deg"]), is_selective)
+        axes = np.array([t.preferred_orientation_deg for t in tunings])
+        is_oriented = np.array([t.is_orientation_selective for t in tunings])
+        shown = columns["recorded_preferred_orientation_deg"]
+        np.testing.assert_allclose(shown, np.where(is_oriented, axes, np.nan), rtol=1e-5)
         assert set(colouring.definitions()) == set(columns)
         with pytest.raises(ValueError, match=rf"neurons 0\.\.{N - 1}; found 7\.\.{N}"):
             om.recorded_tuning(mouse[0], [7, N])
