@@ -74,6 +74,8 @@ SCALE: Final = 2.0
 """Pixels per CSS pixel, for screens of high resolution."""
 WIDE: Final = 2500
 """Pixels; a wider picture is shown smaller in the documentation, and is saved at half size."""
+HEAVY: Final = 300_000
+"""Bytes; a picture of more, as of the noise of a field, is saved at half size."""
 STEPS: Final = 60
 PICTURE_SHARE: Final = 0.2
 """Share of the steps before the fine-tuning screenshot: several are scored by then."""
@@ -100,7 +102,7 @@ def save_pictures(out: Path, report: Callable[[str], None], *makers: Maker) -> l
     with browser_and_server() as (browser, server), page_in(browser, server, scale=SCALE) as tab:
         for name, picture in chain.from_iterable(make(tab) for make in makers):
             paths.append(out / f"{name}.png")
-            _save(picture, paths[-1])
+            save_picture(picture, paths[-1])
             report(str(paths[-1]))
     return paths
 
@@ -237,11 +239,17 @@ def _wait_for_results(tab: NotebookPage) -> None:
     tab.page.wait_for_timeout(QUIET_MS)
 
 
-def _save(shown: "Locator | NotebookPage", path: Path) -> None:
-    """Save a picture of 256 colours, at a quarter of the size in bytes."""
+def save_picture(shown: "Locator | NotebookPage", path: Path) -> None:
+    """Save a picture of 256 colours, at a quarter of the size in bytes; a heavy one is halved."""
     source = shown.page if isinstance(shown, NotebookPage) else shown
     picture = Image.open(io.BytesIO(source.screenshot())).convert("RGB")
     if picture.width > WIDE:
         picture = picture.reduce(2)
+    _save_few_colours(picture, path)
+    if path.stat().st_size > HEAVY:
+        _save_few_colours(picture.reduce(2), path)
+
+
+def _save_few_colours(picture: Image.Image, path: Path) -> None:
     few = picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
