@@ -213,6 +213,17 @@ class Sources(HasBackgroundTask):
             text += "; no time known yet"
         return cost_text(text, seconds, is_measured=is_measured)
 
+    @property
+    def is_of_other_settings(self) -> bool:
+        """Whether a run would ask something else than the result of the question is of."""
+        job, session = self._jobs.get(self.question), self.state.session
+        if job is None or session is None:
+            return False
+        if job.path is None or not isinstance(self._source, str):
+            asked = self._arguments(session)
+            return job.source is not self._source or job.arguments != asked
+        return job.path != self._path(session)
+
     def as_python(self) -> str:
         """Return the commands that repeat the question in a script.
 
@@ -645,7 +656,7 @@ class Sources(HasBackgroundTask):
             left = time_left.text(done / total)
             # The time first: a narrow panel cuts the rest. The bar beside it tells the share.
             step = step.removeprefix(f"{job.session.id}: ") or "measuring"
-            report(f"{left.removeprefix(', ')}: {step}".removeprefix(": "), done / total)
+            report(" · ".join(filter(None, (left.removeprefix(", "), step))), done / total)
 
         work.report = progress
         with self._predictor(job) as predictor:

@@ -18,7 +18,13 @@ from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
 from omnimouse_widgets.report.page import write_page
-from omnimouse_widgets.views.context.sources import NOT_RUN, SourcesView, area_cells, bar_order
+from omnimouse_widgets.views.context.sources import (
+    NOT_RUN,
+    OTHER_SETTINGS,
+    SourcesView,
+    area_cells,
+    bar_order,
+)
 from omnimouse_widgets.views.record import (
     Clipboard,
     Curves,
@@ -301,8 +307,25 @@ def test_a_matrix_of_some_draws_says_of_how_many(view, controller):
     sources.changed.connect(lambda: said.append(record(view)["cost"].text))
     press(view, "run")
     assert any(text.startswith("So far, 1 of 5 draws: ") for text in said)
-    assert not record(view)["found"].text.startswith("So far")
+    assert any(
+        text.startswith("So far, ") and " windows of the first of 5 draws: " in text
+        for text in said
+    )
+    assert record(view)["found"].text.startswith("5 draws: ")
     assert not any("%" in text for text in said if "target" in text)
+
+
+def test_a_matrix_of_other_settings_says_so(view, controller):
+    run(view, controller, question="areas")
+    assert "of each area, past and present, " in record(view)["found"].text
+    assert not record(view)["other"].text
+    choose(view, "lagged", True)
+    assert record(view)["other"].text == OTHER_SETTINGS
+    press(view, "run")
+    assert "of each area, past only, " in record(view)["found"].text
+    assert not record(view)["other"].text
+    choose(view, "windows", 9)
+    assert record(view)["other"].text == OTHER_SETTINGS
 
 
 def test_a_stopped_question_goes_on_where_it_was(view, controller):

@@ -9,6 +9,8 @@ from omnimouse_model.data.hub.servers import VARIABLE
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.predict.compatibility import Compatibility
+from omnimouse_model.predict.devices import Residence
 from omnimouse_widgets.qt.control import model
 from omnimouse_widgets.qt.control.model import ADDRESS, FILE, FOLDER, ModelSection
 from omnimouse_widgets.qt.control.panel import ControlPanel, Sections
@@ -255,3 +257,11 @@ def test_what_is_in_the_way_is_told_in_place(tuned_controller, panel, script, qt
     press(panel.widgets["start"])
     qtbot.waitUntil(lambda: tuned_controller.finetuning.is_finished, timeout=LONG_MS)
     qtbot.waitUntil(lambda: not is_shown(panel, "problem"), timeout=LONG_MS)
+
+
+def test_the_tooltip_of_the_line_speaks_of_embeddings_where_the_model_has_some():
+    place = Residence(hardware="CPU, 2 threads")
+    own = "Neurons of this recording for which the model has embeddings"
+    assert model.place_tooltip(place, Compatibility(8, 8)).startswith(own)
+    assert own not in model.place_tooltip(place, Compatibility(8, None))
+    assert model.place_tooltip(place, None) == "Device: CPU, 2 threads"

@@ -110,12 +110,18 @@ def test_other_texts_are_drawn_as_by_qt(show, text, chosen):
 def test_a_long_name_keeps_both_ends_and_is_whole_in_the_tooltip(show):
     name = "demo, fine-tuned to 90009-1-1-of-another-day"
     box = show(combo_box(lambda _: None, [(name, name)], tooltip="Model"), 160, 26)
+    box.setStyleSheet("QToolTip { background-color: #010203; }")
     shown = box.shown_text
     assert shown.startswith("demo")
     assert shown.endswith("day")
     at = QPoint(5, 5)
     QApplication.sendEvent(box, QHelpEvent(QHelpEvent.Type.ToolTip, at, box.mapToGlobal(at)))
     assert QToolTip.text() == f"{name}\nModel"
+    # Of the box, whose style it has.
+    shown = [
+        each for each in QApplication.topLevelWidgets() if each.objectName() == "qtooltip_label"
+    ]
+    assert [tip.property("_q_stylesheet_parent") for tip in shown] == [box]
     QToolTip.hideText()
 
 

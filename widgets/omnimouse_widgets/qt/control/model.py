@@ -369,7 +369,7 @@ class ModelInfoSection(QWidget):
         texts += [] if residence is None else place_text(residence)
         line = " · ".join(texts)
         self.line.set_text(line)
-        self.line.setToolTip("" if residence is None else place_tooltip(residence))
+        self.line.setToolTip("" if residence is None else place_tooltip(residence, knowledge))
         self.line.setVisible(bool(line))
         # A fine-tuning of this recording is the remedy: do not offer another one.
         is_finetuned = self._finetuning.is_of_screen
@@ -410,12 +410,13 @@ def place_text(residence: Residence) -> list[str]:
     return [residence.hardware.partition(",")[0], *memory]
 
 
-def place_tooltip(residence: Residence) -> str:
-    """Return the tooltip with hardware, size of the weights and memory."""
-    lines = [
-        "Neurons of this recording for which the model has embeddings",
-        f"Device: {residence.hardware}",
-    ]
+def place_tooltip(residence: Residence, knowledge: Compatibility | None) -> str:
+    """Return the tooltip with known neurons, hardware, size of the weights and memory."""
+    lines = [f"Device: {residence.hardware}"]
+    if knowledge is not None and knowledge.n_known is None:
+        lines.insert(0, "The model needs no embeddings: it predicts any recording")
+    elif knowledge is not None and not knowledge.is_stored:
+        lines.insert(0, "Neurons of this recording for which the model has embeddings")
     if residence.n_bytes:
         lines.append(f"Weights: {size_text(residence.n_bytes)}")
     if (n_bytes := process_bytes(residence.process_id)) is not None:

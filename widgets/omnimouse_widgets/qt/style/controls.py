@@ -112,7 +112,9 @@ class MenuBox(QComboBox):
     def event(self, event: QEvent | None) -> bool:
         """Claim letters and digits before Qt looks for shortcuts; tell a text that is cut."""
         if isinstance(event, QHelpEvent) and self.shown_text != (text := self.currentText()):
-            QToolTip.showText(event.globalPos(), "\n".join(filter(None, (text, self.toolTip()))))
+            tip = "\n".join(filter(None, (text, self.toolTip())))
+            # Of this box, whose colours it has.
+            QToolTip.showText(event.globalPos(), tip, self)
             return True
         claim = QEvent.Type.ShortcutOverride
         if isinstance(event, QKeyEvent) and event.type() == claim and _is_typed(event):

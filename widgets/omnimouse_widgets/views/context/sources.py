@@ -81,6 +81,7 @@ AREA_MASKS: Final = (
 )
 NOT_RUN: Final = "Press Run"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
+OTHER_SETTINGS: Final = "Of other settings than those above"
 NOT_MEASURED: Final = "No values yet: the search gives the order first"
 ONLY_TABLE: Final = "Choose the figure first: a table is saved as CSV or Parquet"
 LEAST_WINDOWS: Final = 8
@@ -394,7 +395,12 @@ class SourcesView(OfController):
 
     def _found(self) -> Sequence[record.Item | record.Row]:
         found = self._sources.result
-        return [record.Text("found", "" if found is None else summary(found), "quiet")]
+        # Sources and informants name their targets, and stay while others are selected.
+        is_other = isinstance(found, AreaMatrix) and self._sources.is_of_other_settings
+        return [
+            record.Text("other", OTHER_SETTINGS if is_other else "", "warning"),
+            record.Text("found", "" if found is None else summary(found), "quiet"),
+        ]
 
     def _actions(self) -> Sequence[record.Item | record.Row]:
         refusal = NO_RESULT if self._sources.result is None else ""
@@ -517,10 +523,17 @@ def summary(found: Finding, *, has_means: bool = False) -> str:
     if isinstance(found, Informants):
         everyone = f"all neurons: {estimate_text(found.everyone())}"
         return f"{found.targets_text}, {windows}\n{everyone}"
-    past = ", past of the source alone" if found.plan.is_lagged else ""
-    visible = f"{found.plan.n_visible:,} visible neurons of each area{past}, {windows}"
-    if not found.is_complete:
-        visible = f"So far, {found.n_finished} of {count(found.n_draws, 'draw')}: {visible}"
+    past = "past only" if found.plan.is_lagged else "past and present"
+    visible = f"{found.plan.n_visible:,} visible neurons of each area, {past}"
+    draws = count(found.n_draws, "draw")
+    if found.is_complete:
+        visible = f"{draws}: {visible}, {windows}"
+    elif found.n_finished:
+        visible = f"So far, {found.n_finished} of {draws}: {visible}, {windows}"
+    else:
+        n_windows = count(found.n_windows, "window")
+        first = f"So far, {n_windows} of the first of {draws}"
+        visible = f"{first}: {visible}, {found.predictor}"
     return f"{visible}\n* the 95 % interval lies above 0; cells without colour: it contains 0"
 
 
