@@ -256,8 +256,10 @@ def apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
     # A result means that the error of an earlier request is solved.
     results.error = None
     if stage.needs is not None:
-        results.needs, results.devices = stage.needs, stage.devices
-        results.residence = stage.residence
+        # Its needs are last: they may choose another model, and the estimate of a fine-tuning
+        # then asks where this one was.
+        results.devices, results.residence = stage.devices, stage.residence
+        results.needs = stage.needs
     if stage.name == "nothing":
         results.clear()
         return

@@ -13,10 +13,11 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.families.twin.predictor import twin_spec
 from omnimouse_model.live.inference.client import apply_stage
 from omnimouse_model.live.inference.engine import Answer
-from omnimouse_model.live.inference.stages import StageRunner
+from omnimouse_model.live.inference.stages import Stage, StageRunner
 from omnimouse_model.live.inference.stream import LiveRequest, Stream
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import Mask
+from omnimouse_model.predict.devices import Residence
 from omnimouse_model.predict.predictor import Needs, Prediction
 from omnimouse_model.progress import Cancelled, never
 from tests.predictors import EchoPredictor
@@ -180,3 +181,13 @@ def test_the_scored_prediction_of_the_window_follows(session, mask):
     assert np.isnan(results.selected.responses[:, 1]).all()
     assert results.population_freshness == "streamed"
     assert not results.is_answered
+
+
+def test_where_a_model_computes_is_known_when_another_is_chosen_by_what_it_needs(session):
+    results, seen = Results(), []
+    results.events.needs.connect(lambda: seen.append(results.residence))
+    residence = Residence("CPU, 1 thread", 8)
+    stage = Stage("loaded", None, needs=EchoPredictor().needs, residence=residence)
+    request = LiveRequest(session, None, None, (), EchoPredictor())
+    apply_stage(results, Answer(1, request, "stage", stage), stage)
+    assert seen == [residence]
