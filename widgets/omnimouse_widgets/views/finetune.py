@@ -54,8 +54,11 @@ FINISH: Final = (
 HELD_OUT: Final = (
     "Held-out windows: some of the train part, on which no step trains; a fit, and a model of "
     "spikes, take those of the validation part. The score is the mean correlation of the "
-    "neurons (of a decoder, of the channels of behaviour), or bits per spike."
+    "neurons (of a decoder, of the channels of behaviour), or bits per spike; of several tasks, "
+    "such as from video and behaviour or from half of the neurons, their mean."
 )
+OF_TASKS: Final = "of the tasks of the training"
+"""What a held-out score is of, unlike that in the bar, which is of the mask on screen."""
 PRELIMINARY: Final = (
     "Preliminary: the held-out windows chose the step, too. What the model gains shows in the "
     "score over the test part, beside that of other models."
@@ -292,10 +295,11 @@ class FinetuneView(OfController):
             items.append(record.Row("curves", self._curves()))
         scores = finetuning.start_score, finetuning.best_score
         gain = gain_text(*scores, finetuning.scored, is_over=False)
-        if finetuning.is_busy and scores[0] is not None:
-            items.append(record.Text("score", gain, "quiet", HELD_OUT))
-        elif finetuning.is_finished and is_gain(*scores):
-            items.append(record.Text("score", PRELIMINARY, "quiet", HELD_OUT))
+        if finetuning.is_finished:
+            if is_gain(*scores):
+                items.append(record.Text("score", PRELIMINARY, "quiet", HELD_OUT))
+        elif scores[0] is not None:
+            items.append(record.Text("score", f"{gain}, {OF_TASKS}", "quiet", HELD_OUT))
         if finetuning.replaced:
             names = [Path(name).name for name in (self._state.predictor_name, request.model)]
             text = "Until it ends, {} predicts on screen in place of {}.".format(*names)
@@ -320,7 +324,7 @@ class FinetuneView(OfController):
             score = gain_text(finetuning.start_score, finetuning.best_score, finetuning.scored)
             assert finetuning.request is not None
             step, planned = finetuning.step, finetuning.request.planned
-            at = f" at step {step} of {planned}" if step < planned else ""
+            at = f" after a stop at step {step} of {planned}" if step < planned else ""
             return f"✓ Finished{at}{chosen}: {score}.{self._of_bar}"
         if finetuning.error is not None:
             return ""
@@ -332,13 +336,14 @@ class FinetuneView(OfController):
 
     @property
     def _of_bar(self) -> str:
-        """Of which part of the recording the score in the bar is: not of held-out windows."""
+        """Of what the held-out score is, and of what the score in the bar is."""
         session, spec = self._state.session, self._state.spec
         if session is None or not self._finetuning.is_of_screen:
             return ""
         # Each redraw asks, and lists the windows of a part.
         tier = cached(session, ("scored_tier", spec), lambda: scored_tier(session, spec))
-        return f" The score in the bar is over the {tier} part." if tier else ""
+        bar = f"the score in the bar is of the mask on screen, over the {tier} part"
+        return f" It is {OF_TASKS}; {bar}." if tier else ""
 
     @property
     def _way_on(self) -> str:

@@ -266,7 +266,7 @@ def test_the_current_weights_are_those_of_a_step_of_the_run(
     press(view, "use")
     assert finetuning.wait(PATIENCE_S)
     assert finetuning.error is None
-    assert record(view)["message"].text.startswith("✓ Finished at step 3 of 10")
+    assert record(view)["message"].text.startswith("✓ Finished after a stop at step 3 of 10")
 
 
 def test_the_time_of_a_whole_run_is_not_told_when_it_goes_on(finetuning, script):
