@@ -9,7 +9,7 @@ matches by both ends, and by `mixed` if one of them is visible), a neuron's id (
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -119,8 +119,7 @@ def matching_neurons(text: str, columns: Mapping[str, np.ndarray]) -> np.ndarray
     MaskError
         A term is invalid; the message shows a valid one.
     """
-    # Spaces separate terms, so those around a sign are removed first.
-    alternatives = _SPACED_SIGN.sub(r"\1", text).lower().split("|")
+    alternatives = _alternatives(text)
     if len(alternatives) > 1 and not all(terms.strip() for terms in alternatives):
         raise MaskError("'|' stands between two alternatives: V1 | LM.")
     is_selected = np.zeros(len(columns["id"]), bool)
@@ -130,6 +129,21 @@ def matching_neurons(text: str, columns: Mapping[str, np.ndarray]) -> np.ndarray
             fits &= _matches(term, columns)
         is_selected |= fits
     return np.flatnonzero(is_selected)
+
+
+def named_columns(text: str, columns: Collection[str]) -> tuple[str, ...]:
+    """Return those of the columns that a filter compares; for `tuned`, its p values."""
+    terms = (term.lstrip("!") for terms in _alternatives(text) for term in terms.split())
+    found: list[str] = []
+    for term in terms:
+        match = _COMPARISON.fullmatch(term)
+        found += P_VALUES if term == TUNED else () if match is None else (match[1],)
+    return tuple(name for name in dict.fromkeys(found) if name in columns)
+
+
+def _alternatives(text: str) -> list[str]:
+    # Spaces separate terms, so those around a sign are removed first.
+    return _SPACED_SIGN.sub(r"\1", text).lower().split("|")
 
 
 def _matches(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import HIDDEN, MIXED, PATTERN_NAMES, TARGET, VISIBLE, Mask
-from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
+from omnimouse_model.masks.neuron_table import matching_neurons, named_columns, table_columns
 
 COLUMNS = {
     "id": np.arange(5),
@@ -81,6 +81,20 @@ def test_a_p_value_below_the_least_one_is_refused_with_the_least():
     # Of the user's own table, from more shuffles.
     columns[name] = np.array([1e-4, 0.04, 0.5, np.nan, 0.9])
     assert list(matching_neurons(f"{name}<0.001", columns)) == [0]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", ()),
+        ("V1 412 |", ()),
+        ("score > 0.3 V1 | !depth<250 score<1", ("score", "depth")),
+        ("!tuned depth<250", ("recorded_p_direction", "depth")),
+        ("size>3", ()),
+    ],
+)
+def test_a_filter_names_the_columns_that_it_compares(text, named):
+    assert named_columns(text, (*COLUMNS, "recorded_p_direction")) == named
 
 
 def test_a_neuron_is_found_by_an_id_of_any_length():

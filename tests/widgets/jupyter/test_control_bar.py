@@ -116,6 +116,14 @@ def test_the_lines_of_the_first_text_are_sentences_where_a_page_joins_them(contr
     assert tip.endswith(".")
 
 
+def test_the_first_text_calls_targets_orange_only_where_they_are(controller, page, monkeypatch):
+    monkeypatch.setattr(type(controller.editor), "can_undo", False)
+    seen = page(ControlBar(controller), "actions")
+    seen.wait_for("actions", lambda fields, _: "the orange neurons" in fields["guide"])
+    controller.colouring.choose("depth")
+    seen.wait_for("actions", lambda fields, _: "the target neurons" in fields["guide"])
+
+
 def test_the_first_text_names_inputs_that_the_model_reads(controller):
     parts = controller.state, controller.results, controller.baseline, controller.colouring
     mask = controller.state.mask.show([0]).with_frames(True).with_behavior("visible")

@@ -111,6 +111,10 @@ def test_properties_of_unit_tables_are_columns(controller, show, redraw, tmp_pat
     assert table_of(panel).data(index, Qt.ItemDataRole.DisplayRole) == "0.375"
     type_filter(panel, "osi>1 L2", redraw)
     assert table_of(panel).order[:2].tolist() == [12, 17]
+    # Beside the unit, also where the table is narrow.
+    shown = [one.name for one in table_of(panel).item.columns]
+    assert shown == ["id", "osi", *COLUMNS[1:], "layer"]
+    assert table_of(panel).data(table_of(panel).index(0, 1), Qt.ItemDataRole.DisplayRole) == "1.5"
     # Qt may read cells of a record after a change of the columns.
     shown = table_of(panel).item
     controller.loader.reopen(unit_tables=None)

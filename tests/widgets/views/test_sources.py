@@ -265,9 +265,13 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
     assert matrix.rows == ("LM", "V1")
     assert "LM → V1: " in matrix.tips[0][1]
     assert "* the 95 % interval lies above 0" in record(view)["found"].text
-    assert "What rows tell columns, beyond behaviour\n" in press(view, "png").description
+    unit = "beyond behaviour: gain of the squared correlation"
+    assert record(view)["quantity"].text == unit
+    assert f"What rows tell columns, {unit}\n" in press(view, "png").description
     choose(view, "kind", "alone")
-    assert "What rows tell columns, alone\n" in press(view, "png").description
+    unit = "alone: share of the targets' variance"
+    assert record(view)["quantity"].text == unit
+    assert f"What rows tell columns, {unit}\n" in press(view, "png").description
     alone = record(view)["content"]
     assert "alone: share of the targets' variance. Colours from 0.000" in alone.label
     _, low, high = controller.sources.result.matrix("alone")

@@ -134,7 +134,7 @@ class ControlBar(Part):
             Drawing(self._draw_progress, progress, [results.changed]),
             Drawing(
                 self._draw_actions,
-                [events.scores_tier, events.mask, events.baseline_name],
+                [events.scores_tier, events.mask, events.baseline_name, events.colour_by],
                 [results.changed, self._baseline.changed, self._colouring.changed],
             ),
         )

@@ -21,7 +21,13 @@ from omnimouse_model.live.project.saved_screen import plain_name
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import MAX_SELECTED, LiveState
 from omnimouse_model.masks import HIDDEN, MIXED, STATE_NAMES, TARGET, TRANSITION, VISIBLE
-from omnimouse_model.masks.neuron_table import P_VALUES, TUNED, matching_neurons, table_columns
+from omnimouse_model.masks.neuron_table import (
+    P_VALUES,
+    TUNED,
+    matching_neurons,
+    named_columns,
+    table_columns,
+)
 from omnimouse_model.metrics.tuning import SIGNIFICANCE_LEVEL
 from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
@@ -423,20 +429,24 @@ class NeuronsView(OfController):
 
     def _table(self) -> Sequence[record.Item]:
         columns = self.columns
-        names = [name for name in column_names(self._state, self._colouring) if name in columns]
+        everything = column_names(self._state, self._colouring)
+        tips = dict(
+            zip(everything, tooltips_of(self._state, self._results, self._colouring), strict=True)
+        )
+        # Beside the unit, so that a narrow table shows by what its rows were chosen.
+        order = dict.fromkeys(("id", *named_columns(self.filter, tips), *everything))
+        names = [name for name in order if name in columns]
         is_old = self._results.are_scores_old
         older = f"\n{OLDER} Scores of an older task"
         described = tuple(
             record.Column(
                 name,
                 f"{name} {OLDER}" if name == "score" and is_old else _TITLES.get(name, name),
-                tip + older * (name == "score" and is_old),
+                tips[name] + older * (name == "score" and is_old),
                 columns[name].dtype.kind == "U",
                 name == "score" and is_old,
             )
-            for name, tip in zip(
-                names, tooltips_of(self._state, self._results, self._colouring), strict=False
-            )
+            for name in names
         )
         neurons = self.neurons
         return [

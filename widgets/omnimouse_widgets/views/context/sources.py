@@ -397,7 +397,9 @@ class SourcesView(OfController):
         found = self._sources.result
         # Sources and informants name their targets, and stay while others are selected.
         is_other = isinstance(found, AreaMatrix) and self._sources.is_of_other_settings
+        quantity = _quantity_text(found, self.kind) if isinstance(found, AreaMatrix) else ""
         return [
+            record.Text("quantity", quantity, "quiet"),
             record.Text("other", OTHER_SETTINGS if is_other else "", "warning"),
             record.Text("found", "" if found is None else summary(found), "quiet"),
         ]
@@ -432,7 +434,7 @@ class SourcesView(OfController):
         def picture(end: str) -> record.SavePicture:
             text = "" if found is None else summary(found, has_means=True)
             if isinstance(found, AreaMatrix):
-                text = f"{TITLES['areas']}, {_kind_text(found, self.kind)}\n{text}"
+                text = f"{TITLES['areas']}, {_quantity_text(found, self.kind)}\n{text}"
             recording = "" if found is None else f"session: {found.session}"
             return record.SavePicture(
                 f"{name}.{end}", "content", f"{recording}\n{text}\n{NO_CAUSE}"
@@ -499,6 +501,12 @@ def found_table(found: Finding, select: Callable[[int], object] | None = None) -
 
 
 # -- texts ---------------------------------------------------------------------------
+def _quantity_text(found: AreaMatrix, kind: AreaKind) -> str:
+    """Return what the values of a matrix are: "alone: share of the targets' variance"."""
+    kind = kind if found.plan.inputs else "alone"
+    return f"{_kind_text(found, kind)}: {AREA_UNITS[kind]}"
+
+
 def _kind_text(found: AreaMatrix, kind: AreaKind) -> str:
     """Return what the values of a matrix are, e.g. "beyond video and behaviour"."""
     if kind == "alone" or not found.plan.inputs:
@@ -827,11 +835,10 @@ def area_cells(found: AreaMatrix, kind: AreaKind) -> record.Matrix:
     coloured = np.where((low <= 0) & (high >= 0), np.nan, values)
     finite = coloured[np.isfinite(coloured)].tolist()
     least, most = min([0.0, *finite]), max([0.0, *finite]) if finite else 1.0
-    unit = AREA_UNITS["alone" if kind == "alone" or not found.plan.inputs else kind]
     n = range(len(labels))
     return record.Matrix(
         "content",
-        f"From rows to columns, {_kind_text(found, kind)}: {unit}. Colours from {least:z.3f} "
+        f"From rows to columns, {_quantity_text(found, kind)}. Colours from {least:z.3f} "
         f"(dark) to {most:z.3f} (bright); none where the 95 % interval contains 0",
         labels,
         labels,

@@ -129,7 +129,9 @@ def guide_text(state: LiveState, results: Results, baseline: Results, colouring:
             source, tip = "whatever the mask shows", "No mask changes it: choose another model."
     score, *others = _compared_score(state, results, baseline, colouring)
     # Short lines: the canvas of a small screen has room for about 50 letters.
-    lines = [f"{model} predicts the orange neurons", f"{source}: {score}"]
+    # Orange are the targets where the colour is that of the states.
+    which = "orange" if state.colour_by == "state" else "target"
+    lines = [f"{model} predicts the {which} neurons", f"{source}: {score}"]
     lines += [f"({text})" for text in others]
     # A page joins the lines to sentences.
     end = "" if lines[-1].endswith((".", "…")) else "."
