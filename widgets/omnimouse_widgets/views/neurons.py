@@ -369,7 +369,7 @@ class NeuronsView(OfController):
         before = self._state.selection
         shown, wanted = set(self.neurons.tolist()), set(rows)
         # A table that is not drawn again yet has rows of the filter or recording before.
-        if wanted == set(before) & shown or not wanted <= shown:
+        if wanted == set(before) & shown or not wanted <= shown | set(before):
             return
         # The state keeps the latest neurons, so new ones go last.
         still = [neuron for neuron in before if neuron in wanted]
