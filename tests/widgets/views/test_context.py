@@ -382,6 +382,12 @@ def test_the_values_of_the_points_are_a_table_that_can_be_copied(view, controlle
         assert row["s.e.m."] == f"{point.sem:.3f}"
         assert (row["draws"], row["windows"]) == ("2", "2")
         assert row["targets"] == str(sweep.rows[0].n_neurons)
+    gain = sweep.gains(sweep.curves()[0])[1]
+    assert [row["gain (95 %)"] for row in rows] == [
+        "–", f"{gain.value:+.3f} ({gain.ci_low:.3f} to {gain.ci_high:.3f})",
+    ]  # fmt: skip
+    # One curve has no switch that tells its inputs.
+    assert [sign[2] for sign in items["sweeps"].signs] == ["mine", rows[0]["inputs"]]
     copied = record.press(view, "copy")
     assert copied.text.split("\n")[1].split("\t")[:3] == ["mine", "0", "0"]
     assert items["png"].refusal

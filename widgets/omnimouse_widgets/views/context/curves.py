@@ -13,6 +13,7 @@ from omnimouse_model.analysis.sweep.contexts import AXES, Context, ContextAxis
 from omnimouse_model.analysis.sweep.table import (
     RESPONSES,
     ContextSweep,
+    Gain,
     Point,
     SweepRow,
     distinct_curves,
@@ -227,14 +228,22 @@ def context_plots(
 SIGNS: Final = {"o": "●", "s": "■", "t1": "▲", "d": "◆"}
 """Glyphs of `palette.CONDITION_SYMBOLS`."""
 POINT_TITLES: Final = (
-    "line", "neurons", "history", "score", "95 % interval", "s.e.m.", "draws", "inputs",
-    "targets", "windows",
+    "line", "neurons", "history", "score", "95 % interval", "gain (95 %)", "s.e.m.", "draws",
+    "inputs", "targets", "windows",
 )  # fmt: skip
 
 
 def sign_of(label: str) -> str:
     """Return the glyph of the marks of a condition."""
     return SIGNS[palette.CONDITION_SYMBOLS[label]]
+
+
+def gain_text(gain: Gain) -> str:
+    """Return e.g. "+0.034 (0.020 to 0.048)"; "–" of the smallest context."""
+    if not np.isfinite(gain.value):
+        return "–"
+    ends = f" ({gain.ci_low:z.3f} to {gain.ci_high:z.3f})" if np.isfinite(gain.ci_low) else ""
+    return f"{gain.value:+z.3f}{ends}"
 
 
 def point_rows(
@@ -250,7 +259,9 @@ def point_rows(
         targets = _targets_by_context(each.sweep)
         metric = metric_of(each.sweep)
         for curve in distinct_curves(each.sweep):
-            for point in curve.points if curve.label not in hidden else ():
+            if curve.label in hidden:
+                continue
+            for point, gain in zip(curve.points, each.sweep.gains(curve), strict=True):
                 context = point.context
                 # Not computed yet; one on both axes is listed once.
                 if context not in targets or (each.line, curve.label, context) in rows:
@@ -265,6 +276,7 @@ def point_rows(
                     f"{context.history_samples}",
                     score,
                     ends if np.isfinite(point.ci_low) else "–",
+                    gain_text(gain),
                     f"{point.sem:z.3f}" if np.isfinite(point.sem) else "–",
                     f"{n_draws}" if n_draws == n_asked else f"{n_draws} of {n_asked}",
                     curve.label,

@@ -65,7 +65,8 @@ TITLES: Final = (
 """Of saved sweeps: where names are equal, the other columns tell them apart."""
 POINTS: Final = (
     "Points of the curves: mean over draws and its interval over time (of one window: over "
-    "neurons); s.e.m. over draws of neurons"
+    "neurons); gain over the smallest context of the curve, paired, with its interval over "
+    "draws; s.e.m. over draws of neurons"
 )
 NO_SAVED: Final = "No saved sweeps. Start one under Sweep…"
 OTHER: Final = "no curve has this mask's targets and pool"
@@ -348,6 +349,8 @@ class ContextView(OfController):
             return [record.Message("curves", "Context curves", text)]
         # Also of one curve: rows stay in place when others come.
         signs = [(DASHES[each.line][1], palette.EDGE, each.legend) for each in drawn]
+        if not self._conditions():  # else its switches tell the inputs
+            signs += [(sign_of(one), palette.CONDITION_COLOURS[one], one) for one in self._offered]
         legend = record.Legend("sweeps", tuple(signs))
         if self.page == "table":
             rows = point_rows(drawn, self.hidden)
