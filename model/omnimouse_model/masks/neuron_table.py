@@ -208,8 +208,8 @@ def _tuned(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     known = [values for values in known if values.dtype.kind in "fiu"]
     if not known:
         raise MaskError(
-            f"'{TUNED}' needs a column {' or '.join(P_VALUES)} of numbers: Compute all of Colour "
-            "by, Orientation selectivity, or join the table of om.recorded_tuning."
+            f"'{TUNED}' is not computed yet: Colour by, Orientation selectivity, Compute all (or "
+            f"join the numbers {' or '.join(P_VALUES)} of om.recorded_tuning)."
         )
     return np.any([values < SIGNIFICANCE_LEVEL for values in known], axis=0)
 

@@ -63,7 +63,7 @@ def test_tuned_neurons_have_a_small_p_value_of_orientation_or_direction():
     assert list(matching_neurons("tuned V1 | AL", columns)) == [0, 3]
     columns["recorded_p_orientation"] = np.array(["0.01", "", "x", "y", ""])
     assert list(matching_neurons("tuned", columns)) == [4]
-    with pytest.raises(MaskError, match="of numbers"):
+    with pytest.raises(MaskError, match="the numbers"):
         matching_neurons("tuned", columns | {"recorded_p_direction": np.full(5, "low")})
     # A word of the user's own table comes first.
     columns["kind"] = np.array(["tuned", "", "", "", ""])
@@ -108,7 +108,7 @@ def test_a_neuron_is_found_by_an_id_of_any_length():
     [
         ("size>3", r"No column 'size'; there are id, area, state, depth, score\.$"),
         ("recorded_osi>0.3", r"No column 'recorded_osi'.* Compute all makes those"),
-        ("!tuned", r"'tuned' needs a column recorded_p_orientation or .*: Compute all of"),
+        ("!tuned", r"'tuned' is not computed yet: .* Compute all .*recorded_p_orientation or "),
         ("depth<", r"'depth<' is no comparison; write depth<250"),
         ("depth<1<2", r"'depth<1<2' is no comparison"),
         ("!", r"'!' is no comparison"),

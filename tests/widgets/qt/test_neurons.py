@@ -86,6 +86,20 @@ def test_a_column_that_is_not_computed_says_how_it_is(panel, redraw):
     assert "Compute all" in panel.widgets["filter"].reasons["text"].text()
 
 
+def test_a_filter_by_what_is_being_computed_says_so(panel, controller, redraw, monkeypatch):
+    type_filter(panel, "tuned", redraw)
+    reason = panel.widgets["filter"].reasons["text"]
+    assert "Compute all" in reason.text()
+    monkeypatch.setattr(type(controller.colouring), "n_so_far", 3)
+    controller.colouring.changed.emit()
+    redraw()
+    assert reason.text() == "✕ 'tuned' is being computed; the filter waits"
+    monkeypatch.undo()
+    controller.colouring.changed.emit()
+    redraw()
+    assert "Compute all" in reason.text()
+
+
 def test_a_filter_that_no_neuron_passes_shows_the_columns(panel, redraw):
     type_filter(panel, "nowhere", redraw)
     count = panel.widgets["count"]

@@ -152,10 +152,25 @@ def cell_text(name: str, value: Any) -> str:
     return f"{value:z.2f}" if name == "score" else f"{value:z.0f}"
 
 
-def check_filter(text: str, columns: Mapping[str, np.ndarray]) -> None:
-    """Raise `ValueError` for a filter that is not valid, with how a column is computed."""
+def check_filter(
+    text: str, columns: Mapping[str, np.ndarray], *, is_computing: bool = False
+) -> None:
+    """Raise `ValueError` for a filter that is not valid, with how a column is computed.
+
+    `is_computing` says that those from the recording are being computed.
+    """
     missing = [name for name in RECORDED if name in text and name not in columns]
-    if missing:
+    if not missing and TUNED in text and not any(name in columns for name in P_VALUES):
+        missing = [TUNED]
+    if missing and is_computing:
+        try:
+            # A word of a table can be `tuned`, too.
+            matching_neurons(text, columns)
+        except ValueError:
+            raise ValueError(
+                f"'{missing[0]}' is being computed; the filter waits"
+            ) from None
+    elif missing and missing[0] != TUNED:
         raise ValueError(
             f"{missing[0]} is not computed yet: Colour by, Orientation selectivity, Compute all."
         )
@@ -181,7 +196,9 @@ class FilterSettings:
         FILTER_TIP,
         "",
         empty="V1 target depth<250 score>0.3",
-        check=lambda text, view: check_filter(text.strip(), view.columns),
+        check=lambda text, view: check_filter(
+            text.strip(), view.columns, is_computing=view.is_computing
+        ),
     )
 
 
@@ -263,7 +280,7 @@ class NeuronsView(OfController):
         self.filter = ""
         self.form = Form(FilterSettings, lambda: self)
         self.export_form = Form(TableSettings)
-        self._is_waiting = False
+        self._refusal = ""
         self.form.changed.connect(self._on_form)
         for signal in (colouring.changed, laboratory.measured):
             signal.connect(self._on_columns)
@@ -300,6 +317,11 @@ class NeuronsView(OfController):
         return self._columns[1]
 
     @property
+    def is_computing(self) -> bool:
+        """Whether columns from the recording are being computed for all neurons."""
+        return self._colouring.n_so_far is not None
+
+    @property
     def neurons(self) -> np.ndarray:
         """Neurons that pass the filter, in the order of the rows."""
         columns = self.columns
@@ -320,14 +342,17 @@ class NeuronsView(OfController):
 
     # -- what the user does -----------------------------------------------------------
     def _on_form(self) -> None:
-        self._is_waiting = bool(self.form.refusal)
-        if not self._is_waiting:
+        self._refusal = self.form.refusal
+        if not self._refusal:
             self.filter = str(self.form.value("text")).strip()
         self.changed.emit()
 
     def _on_columns(self) -> None:
-        """Apply a filter in the box that names a column which is known only now."""
-        if self._is_waiting and not self.form.refusal:
+        """Apply a filter in the box that names a column which is known only now.
+
+        Or say that the column is being computed, or is no longer.
+        """
+        if self._refusal and self.form.refusal != self._refusal:
             self.form.changed.emit()
 
     def set_filter(self, text: str) -> None:
