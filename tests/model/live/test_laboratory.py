@@ -220,6 +220,17 @@ def test_a_recording_without_video_offers_no_experiment(session):
         assert "has no video" in made.laboratory.problem
 
 
+def test_a_first_prediction_that_may_have_fitted_the_model_tells_no_time(session):
+    class Fitted(EnergyNeurons):
+        needs = replace(EnergyNeurons.needs, fits=1)
+
+    with open_controller(session, Fitted()) as made:
+        assert made.results.population is not None
+        assert made.laboratory.seconds is None
+        made.editor.apply_preset("video_only")
+        assert made.laboratory.seconds > 0
+
+
 def test_the_cost_is_told_before(controller):
     laboratory = controller.laboratory
     once, seconds = laboratory.n_windows, laboratory.seconds

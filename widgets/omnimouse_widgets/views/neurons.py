@@ -167,9 +167,7 @@ def check_filter(
             # A word of a table can be `tuned`, too.
             matching_neurons(text, columns)
         except ValueError:
-            raise ValueError(
-                f"'{missing[0]}' is being computed; the filter waits"
-            ) from None
+            raise ValueError(f"'{missing[0]}' is being computed; the filter waits") from None
     elif missing and missing[0] != TUNED:
         raise ValueError(
             f"{missing[0]} is not computed yet: Colour by, Orientation selectivity, Compute all."
