@@ -99,6 +99,8 @@ def test_a_run_tells_what_its_score_is_and_where_its_weights_are(controller, tmp
     finetuning.request = FinetuneRequest(name, session, tmp_path, steps=3)
     assert "folder" not in record(view)
     finetuning.validations = [(0, 0.25), (3, 0.3)]
+    assert "Loss of each step" in record(view)["loss"].tip
+    assert "no step trains on" not in record(view)["loss"].tip
     folder = record(view)["folder"]
     assert folder.text == f"Weights in the folder {tmp_path.name}"
     assert folder.tip == str(tmp_path)

@@ -43,8 +43,8 @@ TIPS: Final = {
     "stop": "Stop within a second; the current weights are saved",
     "use": "Select the fine-tuned model",
     "finish": "Finish with the current weights, and select the model",
-    "loss": "Loss of each step with its running mean; points: correlation, or bits per "
-    "spike, on held-out windows, which no step trains on",
+    "loss": "Loss of each step, and its running mean",
+    "held-out score": "Score on held-out windows, which no step trains on",
     "dismiss": "Hide this run; its folder is not deleted",
 }
 FINISH: Final = (
@@ -446,7 +446,7 @@ def _plot(
         # Qt leaves out a number that is wider than its end of the axis.
         limits=(-0.06 * last, 1.2 * last, low - margin, high + margin),
         title=title,
-        tip=TIPS["loss"],
+        tip=TIPS[title],
     )
 
 
