@@ -188,6 +188,7 @@ def test_where_a_model_computes_is_known_when_another_is_chosen_by_what_it_needs
     results.events.needs.connect(lambda: seen.append(results.residence))
     residence = Residence("CPU, 1 thread", 8)
     stage = Stage("loaded", None, needs=EchoPredictor().needs, residence=residence)
-    request = LiveRequest(session, None, None, (), EchoPredictor())
+    window, mask = session.window(start_s=0.0, spec=SPEC), Mask.nothing(session, spec=SPEC)
+    request = LiveRequest(session, window, mask, (), EchoPredictor())
     apply_stage(results, Answer(1, request, "stage", stage), stage)
     assert seen == [residence]
