@@ -18,7 +18,7 @@ Convention = Literal["paper", "properties"]
 SIGNIFICANCE_LEVEL = 0.05
 """Significance level of the shuffle tests of selectivity."""
 N_SHUFFLES = 200
-"""Shuffles of these tests. The observed value counts as one more, so that no p is 0."""
+"""Number of shuffles of the tests. The observed value counts as one more: no p is 0."""
 # Start values: turns of the best direction, and two widths. For small κ the curve is
 # nearly flat, and a single start may end there.
 _STARTS = (0.0, np.pi / 2, np.pi, 3 * np.pi / 2)

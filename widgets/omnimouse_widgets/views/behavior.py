@@ -176,7 +176,7 @@ def _value_text(score: BehaviorScore | None) -> str:
 
 
 def _gain_text(now: BehaviorScore | None, pinned: BehaviorScore | None) -> str:
-    """Return e.g. `+0.051 ± 0.032`."""
+    """Return the difference of two decodings with its interval, e.g. `+0.051 ± 0.032`."""
     if now is None or pinned is None:
         return "–"
     gain = now.gain(pinned)

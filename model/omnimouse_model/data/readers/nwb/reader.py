@@ -382,7 +382,7 @@ def _kind_of(nwb: NwbFile, group: Group, table: Group | None) -> str:
 
 
 def _is_beside(nwb: NwbFile, one: Series, series: list[Series]) -> bool:
-    """Return whether a series may be a control, and is beside activity of its regions."""
+    """Return whether a series with a control's name lies beside activity of its regions."""
 
     def is_plain(series: Series) -> bool:
         return series.kind not in _ONLY_BY_NAME and not _MAYBE_CONTROL.search(_ending(series.group))
