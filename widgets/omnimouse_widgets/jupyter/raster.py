@@ -17,6 +17,7 @@ from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing
 from omnimouse_widgets.views.raster import (
     ALL_ROWS,
+    COLUMNS,
     GREY,
     HATCHED,
     LEAST_BIN_PX,
@@ -198,6 +199,7 @@ class Raster(RecordPart):
             states=palette.STATE_NAMES,
             colours=palette.STATE_COLOURS,
             # JSON has no numbers as keys.
+            columns=COLUMNS,
             hatch_texts={str(code): text for code, text in HATCHED.items()},
             cursor_colour=palette.CURSOR,
             tick={"bin": LEAST_BIN_PX, "row": LEAST_ROW_PX, "height": TICK_HEIGHT},

@@ -92,6 +92,8 @@ TIP: Final = (
     "Wheel: zoom rows (in a notebook with Ctrl) · in napari Shift+wheel: zoom time"
 )
 ORDER_TIP: Final = "Order of the rows, from top to bottom"
+COLUMNS: Final = "sample"
+"""What the numbers below the columns count."""
 
 
 class RasterView(OfController):

@@ -13,7 +13,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.raster.gestures import RasterBlock, box_block, brush_blocks
 from omnimouse_widgets.qt.raster.panel import RasterArea
-from omnimouse_widgets.views.raster import OVERLAYS, RasterView, levels_of
+from omnimouse_widgets.views.raster import COLUMNS, OVERLAYS, RasterView, levels_of
 from omnimouse_widgets.views.record import choose
 from tests.widgets.pointer import canvas_position, drag, pixel, wheel
 
@@ -42,6 +42,17 @@ def viewport_of(panel: RasterArea) -> Any:
 
 
 # -- from state to screen ---------------------------------------------------------
+def test_the_first_picture_says_what_the_numbers_below_it_count(raster, redraw):
+    choose(raster.view, "pictures", "beside")
+    redraw()
+    names = {name: picture.axis.name for name, picture in raster.pictures.items()}
+    assert [name for name, item in names.items() if item.isVisible()] == ["truth"]
+    left = names["truth"].mapRectToScene(names["truth"].boundingRect())
+    assert names["truth"].text() == COLUMNS
+    assert left.left() > 0
+    assert raster.canvas.sceneRect().contains(left)
+
+
 @pytest.mark.parametrize("code", [HIDDEN, VISIBLE, TARGET])
 def test_a_cell_has_the_colour_of_state_and_value(raster, controller, redraw, code):
     controller.navigation.set_cursor(0)

@@ -173,6 +173,7 @@ function rasterCells(item, { model, page, handlers, keys: panelKeys, statusOf })
       isStale = false;
     }
     drawRowAxis(context, all[0]);
+    drawText(context, constants.columns, all[0].x - 8, all[0].y + all[0].h + 6, QUIET, { align: "right", baseline: "top" });
     pictures.forEach((picture, k) => drawPicture(context, picture, all[k]));
   }
   function drawPicture(context, picture, box) {

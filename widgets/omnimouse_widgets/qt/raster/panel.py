@@ -8,13 +8,14 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QBrush, QColor, QImage, QPainter, QPainterPath, QPolygonF
-from qtpy.QtWidgets import QGraphicsRectItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGraphicsRectItem, QGraphicsSimpleTextItem, QVBoxLayout, QWidget
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.raster.gestures import RasterBlock, RasterBox, RasterGestures
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.views.raster import (
     ALL_ROWS,
+    COLUMNS,
     OVERLAYS,
     TICK_HEIGHT,
     are_ticks,
@@ -208,7 +209,10 @@ TITLE_HEIGHT = 16
 
 # -- one picture: it draws what it is given, and reports gestures ---------------------
 class TimeAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
-    """Time axis that moves the cursor on press or drag."""
+    """Time axis that moves the cursor on press or drag.
+
+    Its name stands left of it, below the names of the rows, where it takes no height.
+    """
 
     scrubbed = Signal(float)
 
@@ -217,6 +221,10 @@ class TimeAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         plot_style.style_axis(self)
         self.setCursor(Qt.CursorShape.SplitHCursor)
         self.setToolTip("Drag here to move the cursor")
+        self.name = QGraphicsSimpleTextItem(COLUMNS, self)
+        self.name.setFont(plot_style.small_font())
+        self.name.setBrush(QColor(plot_style.AXIS))
+        self.name.setPos(-self.name.boundingRect().width() - 8, 6)
 
     def mousePressEvent(self, event: Any) -> None:
         """Move the cursor to the press."""
@@ -443,6 +451,7 @@ class RasterArea(QWidget):
         for number, raster in enumerate(self._visible.values()):
             # All pictures share the rows, so one axis is sufficient.
             raster.plot.showAxis("left", number == 0)
+            raster.axis.name.setVisible(number == 0)
             self.canvas.ci.addItem(raster.plot, 0, number)
         for name, raster in self.pictures.items():
             raster.plot.setVisible(name in self._visible)
