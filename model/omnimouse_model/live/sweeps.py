@@ -120,7 +120,7 @@ def run_sweep(
         The predictor is an object that only the live engine may stop.
     """
     work = job.work
-    work.report = _timed(work, on_progress, len(job.plan.contexts) * len(job.plan.seeds))
+    work.report = _timed(work, on_progress, job.plan.n_points)
     device = str(job.about.get("device", "auto"))
     with background_predictor(job.source, device, load, lambda: work.is_stopped) as predictor:
         session = job.session

@@ -408,6 +408,16 @@ class SweepPlan:
         """What the sweep asks, such as "V1 from LM": targets and pool."""
         return f"{self.targets_name} from {self.pool_name}"
 
+    def n_draws(self, context: Context) -> int:
+        """Return the number of different draws: one of chosen neurons, of which none is shown."""
+        is_chosen = self.targets is not None or self.pool is not None
+        return 1 if is_chosen and not context.neurons else len(self.seeds)
+
+    @property
+    def n_points(self) -> int:
+        """Points of one session that are computed: contexts with their different draws."""
+        return sum(map(self.n_draws, self.contexts))
+
     @property
     def contexts(self) -> tuple[Context, ...]:
         """All different contexts, ordered by their visible inputs."""

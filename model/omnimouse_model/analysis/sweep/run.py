@@ -224,8 +224,9 @@ def context_sweep(
     -----
     The targets are neurons in the last second of each window: those that are chosen, or
     for each draw a held-out set. They are the same along every curve, and in that
-    second never in a context. Contexts of one draw are nested. See `contexts.Context`
-    for the definition of a context.
+    second never in a context. Contexts of one draw are nested. Without visible neurons,
+    nothing is drawn of chosen targets: such a context is computed once, and is one draw.
+    See `contexts.Context` for the definition of a context.
 
     Parameters
     ----------
@@ -366,6 +367,14 @@ class _Run:
         cells = planned_cells(plan, sessions, predictor.needs.spec)
         # In planned order, which rows and tables follow.
         self.cells = {cell_key(predictor, cell, plan): cell for cell in cells}
+        # Nothing is drawn of the same targets without visible neurons: one draw is all of them.
+        firsts: dict[object, str] = {}
+        self._first = {
+            key: firsts.setdefault((cell.session.id, cell.context), key)
+            if not (cell.context.neurons or cell.draw.is_held_out)
+            else key
+            for key, cell in self.cells.items()
+        }
         self.rows: dict[str, SweepRow] = {}
         self._job = job
         spec, metric = predictor.needs.spec, plan.metric
@@ -384,6 +393,8 @@ class _Run:
         self, predictor: TaskPredictor, scheduler: str | None
     ) -> Iterator[dict[str, SweepRow]]:
         """Compute the missing rows, a few at a time, until done or cancelled."""
+        if others := self._same_rows(self.rows):
+            yield others
         batches = self._batches()
         pieces = [(predictor, self.plan, [self.cells[key] for key in keys]) for keys in batches]
         # Includes rows of the results file, so that progress does not restart at 0.
@@ -394,10 +405,20 @@ class _Run:
         )
         sizes = [self._n_predictions(keys) for keys in batches]
         for number, rows in map_pieces(_score, pieces, scheduler, job, sizes):
-            yield dict(zip(batches[number], rows, strict=True))
+            part = dict(zip(batches[number], rows, strict=True))
+            yield part | self._same_rows(part)
+
+    def _same_rows(self, rows: Mapping[str, SweepRow]) -> dict[str, SweepRow]:
+        """Return the missing rows of other draws that are the same as some rows."""
+        found = {self._first[key]: row for key, row in rows.items()}
+        return {
+            key: replace(found[first], seed=self.cells[key].seed)
+            for key, first in self._first.items()
+            if first in found and key not in self.rows and key not in rows
+        }
 
     def _n_predictions(self, keys: Iterable[str]) -> int:
-        cells = [self.cells[key] for key in keys]
+        cells = [self.cells[key] for key in {self._first[key] for key in keys}]
         return sum(len(cell.starts) + self._n_train[cell.session.id] for cell in cells)
 
     def _batches(self) -> list[list[str]]:
@@ -412,7 +433,7 @@ class _Run:
             missing = [
                 key
                 for key, cell in self.cells.items()
-                if cell.session.id == session and key not in self.rows
+                if cell.session.id == session and key not in self.rows and self._first[key] == key
             ]
             while missing:
                 is_few = len(self.cells[missing[0]].starts) <= BATCH

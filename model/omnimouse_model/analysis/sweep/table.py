@@ -332,7 +332,7 @@ class ContextSweep(HasSummary):
         parts = [
             part
             for session in self.sessions
-            if (part := _draws([r for r in rows if r.session == session], target))
+            if (part := _draws(self._different(context, rows, session), target))
         ]
         # Sessions without a score are left out until they have one.
         if not parts:
@@ -352,6 +352,12 @@ class ContextSweep(HasSummary):
             len(parts),
             max(row.n_windows for row in rows),
         )
+
+    def _different(self, context: Context, rows: list[SweepRow], session: str) -> list[SweepRow]:
+        """Return the rows of a session; one where all draws of a context are the same."""
+        own = [row for row in rows if row.session == session]
+        is_same = self.plan.n_draws(context) == 1 and len({row.score for row in own}) == 1
+        return own[:1] if is_same else own
 
     def gains(self, curve: Curve) -> tuple[Gain, ...]:
         """Return the gain of each point of a curve over its smallest context.
@@ -381,9 +387,8 @@ class ContextSweep(HasSummary):
         before = {(row.session, row.seed): row.value_of(target) for row in smallest}
         parts = []
         for session in self.sessions:
-            paired = [
-                row for row in rows if (session, row.seed) in before and row.session == session
-            ]
+            own = self._different(rows[0].context, rows, session) if rows else []
+            paired = [row for row in own if (session, row.seed) in before]
             gains = np.array([row.value_of(target) - before[session, row.seed] for row in paired])
             is_known = np.isfinite(gains)
             if is_known.any():

@@ -378,6 +378,5 @@ def estimate_of(
     """Return the estimate of a plan; raise `ValueError` if its tier has no window."""
     # The windows that the sweep will use, without reading any of them.
     n_windows = len(scored_starts(session, plan.tier, plan.max_windows, spec))
-    n_points = len(plan.contexts) * len(plan.seeds)
     n_train = n_centring(session, spec, plan.metric, is_centred=plan.centred)
-    return SweepEstimate(n_points, n_windows, n_train, each_s, is_of_sweep)
+    return SweepEstimate(plan.n_points, n_windows, n_train, each_s, is_of_sweep)

@@ -22,6 +22,7 @@ from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.masks.mask import Mask
 from omnimouse_model.masks.selection import NeuronGroup
+from omnimouse_model.progress import CallbackJob
 from tests.model.context_predictor import (
     ASK,
     N_NEURONS,
@@ -314,6 +315,38 @@ def test_the_pool_alone_is_shown_and_the_targets_are_predicted(session):
         predictor, session, neurons=[1], pool=range(20), seeds=1, max_windows=1, centred=False
     )
     assert outside.rows[0].n_neurons == session.n_neurons - 20
+
+
+def test_a_context_of_which_nothing_is_drawn_is_computed_once(session, tmp_path):
+    predictor, told = ContextPredictor(), []
+    job = CallbackJob(lambda done, total, _: told.append((done, total)))
+    ask = {"neurons": [0, 8], "history_samples": [10], "targets": [1, 2], "max_windows": 2}
+    ask |= {"seeds": 3, "centred": False}
+    path = tmp_path / "one.sweep.jsonl"
+    sweep = context_sweep(predictor, session, **ask, results=path, job=job)
+    # Two windows of three draws with neurons, and of one draw of the other two contexts.
+    assert len(predictor.asked) == 2 * (3 + 1 + 1)
+    assert told[-1] == (10, 10)
+    assert sweep.plan.n_points == 5
+    assert sweep.is_complete
+    counts = [point.n_seeds for curve in sweep.curves() for point in curve.points]
+    assert counts == [1, 3, 1]
+    nothing = [row for row in sweep.rows if row.context == Context()]
+    assert [row.seed for row in nothing] == [0, 1, 2]
+    assert len({row.score for row in nothing}) == 1
+    assert np.isnan(sweep.point(Context()).sem)
+    gains = sweep.gains(sweep.curve("neurons"))
+    assert np.isfinite(gains[1].ci_low)
+    # A file of an older version, or of a stop, has some of the draws: none is asked again.
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if '"seed":1' not in line.replace(" ", "")))
+    predictor.asked.clear()
+    again = context_sweep(predictor, session, **ask, results=path)
+    assert len(predictor.asked) == 2
+    assert again.table() == sweep.table()
+    # Held-out targets are drawn anew: each draw is its own.
+    drawn = context_sweep(predictor, session, neurons=[0], seeds=2, max_windows=1, centred=False)
+    assert drawn.point(Context()).n_seeds == drawn.plan.n_points == 2
 
 
 def test_more_neurons_than_a_chosen_pool_has_are_refused_before_the_first_prediction(session):

@@ -269,7 +269,7 @@ def point_rows(
                 is_scored = np.isfinite(point.score)
                 score = metric.text(point.score, 3) if is_scored else f"– {point.refusal}"
                 ends = f"{point.ci_low:z.3f} to {point.ci_high:z.3f}"
-                n_draws, n_asked = point.n_seeds, len(each.sweep.plan.seeds)
+                n_draws, n_asked = point.n_seeds, each.sweep.plan.n_draws(context)
                 rows[each.line, curve.label, context] = (
                     each.legend if has_names else f"{DASHES[each.line][1]} {sign_of(curve.label)}",
                     f"{context.neurons:,}",
