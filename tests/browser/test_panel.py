@@ -162,6 +162,29 @@ def test_each_kind_of_plot_is_drawn(page, name):
     assert {found: drawing.locator(found).count() for found in expected} == expected
 
 
+def test_a_long_interval_ends_at_the_edge_of_its_plot(page):
+    ends = np.stack([WAVE - 0.1, WAVE + 0.1], 1)
+    ends[1] = -50, 50
+    show(page, curves(line("s", ends=ends, tips=tuple("abcd"), dash="none")))
+    boxes = page.eval_on_selector_all(
+        "svg polyline[stroke='#E69F00']", "all => all.map((one) => one.getBBox())"
+        ".filter((box) => box.height).map((box) => [box.y, box.y + box.height])",
+    )  # fmt: skip
+    across = page.eval_on_selector_all("svg text", "all => all.map((one) => one.getBBox().y)")
+    assert min(low for low, _ in boxes) > min(across)
+    assert max(high for _, high in boxes) < sorted(across)[-2]
+
+
+def test_the_names_of_directions_are_beside_the_colours(page):
+    show(page, PLOTS["polar"][0])
+    boxes = """all => all.map((one) => one.getBBox())
+        .map((box) => [box.x, box.y, box.x + box.width, box.y + box.height])"""
+    dots = page.eval_on_selector_all("svg circle", boxes)
+    for x0, y0, x1, y1 in page.eval_on_selector_all("svg text", boxes):
+        assert all(x1 < left or right < x0 or y1 < top or bottom < y0
+                   for left, top, right, bottom in dots)  # fmt: skip
+
+
 def test_texts_below_a_plot_never_overlap_and_the_last_one_stays(page):
     ticks = tuple((at, f"{int(4000 * at):,}") for at in (0.0, 1.0, 1.1, 1.2, 3.9, 4.0))
     show(page, Curves("plot", "Plot", (), "", "", ticks, limits=(-1.0, 5.0, 0.0, 4.0)))

@@ -1,7 +1,9 @@
 """The panel Context in napari: its form, and the mark in its curves."""
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QIcon
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QToolButton
 
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.context.view import ContextView
@@ -33,3 +35,19 @@ def test_the_mark_is_drawn_in_both_curves(session, tmp_path, show, redraw):
         redraw()
         for axis in ("neurons", "history_samples"):
             assert panel.plots[axis].overlays[f"line {axis}"].getData()[0] is not None
+
+
+def test_the_sign_of_a_held_switch_has_a_rim_that_its_ground_does_not_hide(controller, show):
+    panel = show(RecordPanel.of(ContextView.of(controller), controller), 400, 460)
+    switches = panel.findChildren(QToolButton)
+    signs = [switch.icon() for switch in switches if not switch.icon().isNull()]
+    assert signs
+    for icon in signs:
+        rims = []
+        for state in (QIcon.State.On, QIcon.State.Off):
+            image = icon.pixmap(QSize(12, 12), QIcon.Mode.Normal, state).toImage()
+            places = [(x, y) for x in range(image.width()) for y in range(image.height())]
+            colours = [image.pixelColor(*place) for place in places]
+            rims.append(any(min(c.red(), c.green(), c.blue()) > 240 and c.alpha() > 200
+                            for c in colours))  # fmt: skip
+        assert rims == [True, False]

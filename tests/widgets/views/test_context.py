@@ -300,6 +300,12 @@ def test_the_numbers_of_neurons_follow_the_pool_until_the_user_types(view, contr
     assert view.form.value("neurons") == (0, 2)
 
 
+def test_the_star_is_drawn_again_with_the_curves_that_its_text_follows(view, controller):
+    blocks = {type(item): block.signals for block in view.blocks() for item in block.read()}
+    # A sweep that ends can put the star beside its curves.
+    assert controller.sweeps.changed in list(blocks[record.Overlay])
+
+
 def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
     paint_task(controller)
     assert "★ this mask: r" in view.mark

@@ -650,14 +650,24 @@ def _row(row: record.Row) -> QWidget:
 
 
 def _sign_icon(glyph: str, colour: str) -> QIcon:
-    """Return a glyph as an icon, which is pale while the switch is off."""
-    icon, size = QIcon(), QSize(12, 12)
-    for state, opacity in ((QIcon.State.On, 1.0), (QIcon.State.Off, 0.3)):
+    """Return a glyph as an icon, which is pale while the switch is off.
 
-        def paint(painter: QPainter, opacity: float = opacity) -> None:
+    On the ground of a held switch, some colours show only within a rim.
+    """
+    icon, size = QIcon(), QSize(12, 12)
+    centre, box = int(Qt.AlignmentFlag.AlignCenter), QRectF(0, 0, 12, 12)
+    around = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y]
+    for state, opacity, rim in ((QIcon.State.On, 1.0, around), (QIcon.State.Off, 0.3, [])):
+
+        def paint(
+            painter: QPainter, opacity: float = opacity, rim: Sequence[tuple[int, int]] = rim
+        ) -> None:
             painter.setOpacity(opacity)
+            painter.setPen(QColor(theme.HELD_TEXT))
+            for x, y in rim:
+                painter.drawText(box.translated(x, y), centre, glyph)
             painter.setPen(QColor(colour))
-            painter.drawText(QRectF(0, 0, 12, 12), int(Qt.AlignmentFlag.AlignCenter), glyph)
+            painter.drawText(box, centre, glyph)
 
         icon.addPixmap(theme.drawn_pixmap(size, paint), QIcon.Mode.Normal, state)
     return icon

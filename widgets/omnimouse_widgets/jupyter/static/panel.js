@@ -143,7 +143,7 @@ const drawings = {
     if (item.baseline) shapes.push(path([LEFT, width - RIGHT].map((x) => [x, yOf(item.baseline[0])]), INK, { "stroke-dasharray": "4 3" }));
     for (const line of item.lines) {
       const at = [...line.y].map((y, k) => [xOf(line.x[k]), yOf(y)]), drawn = shapes.length;
-      at.slice(0, line.ends.length / 2).forEach(([x], k) => shapes.push(path([0, 1].map((end) => [x, yOf(line.ends[2 * k + end])]), line.colour)));
+      at.slice(0, line.ends.length / 2).forEach(([x], k) => shapes.push(path([0, 1].map((end) => [x, yOf(clamp(line.ends[2 * k + end], low, high))]), line.colour)));
       const runs = runsOf(line); // between gaps
       for (const run of runs) {
         const banded = run.filter((k) => Number.isFinite(line.error[k]));
@@ -172,7 +172,7 @@ const drawings = {
     const points = [...item.values].map((value, k) => at(item.degrees[k], value));
     return [
       ...colours.cycle.map((colour, k) => shape("circle", { cx: at(360 * k / n, edge)[0], cy: at(360 * k / n, edge)[1], r: 4, fill: rgb(colour) })),
-      words("0°", at(0, edge)[0] + 16, middle + 4), words("90°", WIDE / 2 + 20, at(90, edge)[1] + 4),
+      words("0°", at(0, edge)[0] + 16, middle + 4), words("90°", WIDE / 2, at(90, edge)[1] + 20),
       path([...points, points[0]], item.colour), ...points.map((point) => mark(point, item.colour)),
       ...[...item.error].map((error, k) => path([-1, 1].map((sign) => at(item.degrees[k], item.values[k] + sign * error)), item.colour)),
       ...(item.level === null ? [] : [path(Array.from({ length: 73 }, (_, k) => at(5 * k, item.level)), RULE, DASHES.dotted)]),

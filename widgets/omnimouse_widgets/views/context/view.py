@@ -132,7 +132,7 @@ class ContextView(OfController):
             record.Block(self._running, [sweeps.changed], grows=True),
             record.Block(self._list, [self.changed, sweeps.changed], grows=True),
             record.Block(self._content, [*curves, *costs], grows=True),
-            record.Block(self._marks, [self.changed, *mask], grows=True),
+            record.Block(self._marks, curves, grows=True),
             record.Block(self._texts, curves, grows=True),
         ]
 
