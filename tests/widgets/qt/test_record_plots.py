@@ -7,9 +7,10 @@ import pyqtgraph as pg
 import pytest
 from psygnal import Signal
 from qtpy.QtCore import QEvent, QObject, QPointF, QRect, QSize, Qt
-from qtpy.QtGui import QImage, QPainter, QRegion
+from qtpy.QtGui import QColor, QImage, QPainter, QPalette, QRegion
 from qtpy.QtTest import QTest
 
+from omnimouse_widgets import palette
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.record import (
     Action,
@@ -151,6 +152,22 @@ def test_an_image_and_a_polar_curve_have_their_marks_and_one_picture(view, panel
     picture = QImage(str(tmp_path / "all.png"))
     heights = sum(panel.plots[name].canvas.height() for name in ("plot", "tuning", "field"))
     assert picture.height() > 2 * heights
+
+
+def test_marks_on_a_picture_keep_their_colours_in_a_light_theme(view, panel, redraw):
+    outline = np.array([[2.0, 2.0], [8.0, 6.0]], np.float32)
+    pixels = np.zeros((9, 16, 3), np.uint8)
+    image = Image("field", "Field", pixels, palette.CURSOR, outline=outline)
+    line = Line("", palette.CURSOR, np.arange(3.0), np.ones(3), "")
+    panel.setPalette(QPalette(QColor("#FFFFFF")))
+    for plot, is_kept in ((image, True), (Curves("field", "", (line,), "x", "y", None), False)):
+        view.more = (plot,)
+        view.moved.emit()
+        redraw()
+        panel.grab()
+        curves = [one for one in panel.plots["field"].items if isinstance(one, pg.PlotCurveItem)]
+        kept = [pg.mkPen(one.opts["pen"]).color() == QColor(palette.CURSOR) for one in curves]
+        assert kept == [is_kept]
 
 
 def test_marks_leave_their_old_place_if_something_is_painted_in_between(panel, qapp):

@@ -110,6 +110,9 @@ class RecordPlot:
             self.plot.showAxis(side, isinstance(plot, record.Curves))
         self.box.setAspectLocked(isinstance(plot, (record.Polar, record.Image)))
         self.box.invertY(isinstance(plot, record.Image))
+        # Outlines over a dark picture keep their colours in a light theme.
+        ground = QColor(plot_style.BACKGROUND) if isinstance(plot, record.Image) else None
+        self.box.setBackgroundColor(ground)
         self.box.outline = plot.outline if isinstance(plot, record.Curves) else ""
         if isinstance(plot, record.Curves):
             self._show_curves(plot)

@@ -13,7 +13,7 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QBuffer, QByteArray, QEvent, QIODevice, QRectF, QSize, Qt
 from qtpy.QtGui import QBrush, QColor, QImage, QPainter, QPaintEvent, QPen, QShowEvent
-from qtpy.QtWidgets import QFrame, QGraphicsItem, QGraphicsRectItem
+from qtpy.QtWidgets import QFrame, QGraphicsItem, QGraphicsRectItem, QGraphicsSimpleTextItem
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.theme import AXIS as AXIS
@@ -343,6 +343,7 @@ _REPLACE: Final[dict[type, Callable[[Any, bool], None]]] = {
     pg.InfiniteLine: lambda item, is_light: _replace(item.pen, is_light, item.setPen),
     pg.LinearRegionItem: lambda item, is_light: _replace(item.brush, is_light, item.setBrush),
     QGraphicsRectItem: lambda item, is_light: _replace(item.pen(), is_light, item.setPen),
+    QGraphicsSimpleTextItem: lambda item, is_light: _replace(item.brush(), is_light, item.setBrush),
 }
 
 
