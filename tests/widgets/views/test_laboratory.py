@@ -165,6 +165,7 @@ def test_the_labels_of_a_decoding_are_a_matrix(session):
         np.testing.assert_array_equal(matrix.values, found.confusion)
         assert "100 % of" in matrix.tips[0][0]
         assert "balanced accuracy 100 %" in record(view)["found"].text
+        assert "each true area (row) per predicted one (column)" in record(view)["neuron"].text
 
 
 def test_results_are_columns_of_the_table_of_neurons(session, tmp_path):

@@ -150,8 +150,11 @@ class LaboratoryView(OfController):
 
     def _found(self) -> Sequence[record.Item | record.Row]:
         session, neuron = self._state.session, self._info.shown
+        decoding = self._laboratory.decoding
+        # A matrix is of all neurons: its line says what rows and columns are.
+        line = "" if decoding is None else CONFUSION.format(label=decoding.label)
         return [
-            record.Text("neuron", neuron_text(self._laboratory, session, neuron)),
+            record.Text("neuron", line or neuron_text(self._laboratory, session, neuron)),
             record.Text("found", summary(self._laboratory), "quiet"),
             record.Row("actions", self._actions()),
         ]
