@@ -771,7 +771,7 @@ def learned_text(learned: LearnedNeurons, neuron: int, count: int = 5) -> str:
         near = ", ".join(
             f"{names[other]} ({far:z.2f})" for other, far in zip(nearest, distance, strict=True)
         )
-        parts.append(f"most similar functional fingerprints (0 same, 0.5 unrelated): {near}")
+        parts.append(f"nearest fingerprints (0 same, 0.5 unrelated): {near}")
     return " · ".join(parts)
 
 
