@@ -218,7 +218,7 @@ UNSAID = "where the recording 90009-1-1 of neurons_of is"
         (True, 700.0, "about 12 min left"),
         (True, None, f"in all {EXPECTED}"),
         (False, None, "omnimouse finetune … --out my_mouse"),
-        (False, None, "Weights in the folder my_mouse"),
+        (False, None, "Weights in the folder "),
         (False, 1.0, "Use current weights makes no further step."),
     ],
 )

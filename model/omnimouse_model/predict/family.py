@@ -97,11 +97,15 @@ class Transfer:
         About how many seconds of a CPU core it takes for a model (its name or path, and
         the bytes of its weights), a session and a number of steps; None where nobody has
         measured it. It imports no PyTorch: forms call it.
+    after_steps
+        What is done after the last step for a model (its name or path), in a few words such
+        as "the context part is fitted", and "" if nothing is. It imports no PyTorch either.
     """
 
     options: type
     start: Callable[[Predictor, Session, Any, Path, Job], Predictor]
     seconds: Callable[[str, int, Session, int], float] | None = None
+    after_steps: Callable[[str], str] = lambda model: ""
 
 
 def _no_checkpoint(path: Path, device: str) -> Predictor:

@@ -23,7 +23,8 @@ from omnimouse_widgets.views.record import record
 def test_a_run_whose_steps_were_all_worse_says_so_at_its_end():
     assert gain_text(0.25, 0.3) == "held-out score 0.250 → 0.300"
     assert gain_text(0.25, 0.25).startswith("no step beat the start")
-    assert gain_text(0.25, 0.25, is_over=False) == "held-out score 0.250 → 0.250"
+    told = "held-out score 0.250 at the start, and no better one so far"
+    assert gain_text(0.25, 0.25, is_over=False) == told
 
 
 def test_a_held_out_score_says_over_how_many_windows_and_neurons_it_is():
@@ -87,6 +88,7 @@ def test_a_run_stopped_before_its_first_step_does_not_speak_of_saved_weights(con
     finetuning.request = FinetuneRequest(name, session, tmp_path, steps=3)
     finetuning.n_steps = 3
     assert record(view)["message"].text == "Stopped before the first step; nothing is saved yet."
+    assert record(view)["start"].label == "Start"
     finetuning.validations = [(0, 0.25)]
     assert "current weights are saved" in record(view)["message"].text
     assert record(view)["use"].label == USE_CURRENT
@@ -102,8 +104,8 @@ def test_a_run_tells_what_its_score_is_and_where_its_weights_are(controller, tmp
     assert "Loss of each step" in record(view)["loss"].tip
     assert "no step trains on" not in record(view)["loss"].tip
     folder = record(view)["folder"]
-    assert folder.text == f"Weights in the folder {tmp_path.name}"
-    assert folder.tip == str(tmp_path)
+    assert folder.text == f"Weights in the folder {tmp_path}"
+    assert record(view)["copy_path"].run().text == str(tmp_path)
     # Also of a stopped run, which can be resumed.
     told = "held-out score 0.250 → 0.300, of the tasks of the training"
     assert record(view)["score"].text == told
@@ -124,6 +126,7 @@ def test_a_run_tells_what_its_score_is_and_where_its_weights_are(controller, tmp
 def test_an_ended_run_makes_room_for_another_model_and_comes_back(controller, tmp_path):
     view, session = FinetuneView.of(controller), controller.state.session
     controller.finetuning.request = FinetuneRequest("mtm", session, tmp_path, steps=3)
+    controller.finetuning.step = 1
     controller.model.choose("latent-zig")
     assert record(view)["title"].text == f"Fit latent-zig to {session.id}"
     assert record(view)["start"].label == "Start"
@@ -143,6 +146,36 @@ def test_the_loss_of_one_step_is_a_point_and_that_of_more_a_line(controller, tmp
     assert {line.symbol for line in record(view)["loss"].lines} == {"o"}
     finetuning.losses = [(1, 0.7), (2, 0.6)]
     assert {line.symbol for line in record(view)["loss"].lines} == {""}
+
+
+def test_one_held_out_score_is_a_number_and_more_are_a_plot(controller, tmp_path):
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    name, session = controller.state.predictor_name, controller.state.session
+    finetuning.request = FinetuneRequest(name, session, tmp_path, steps=3)
+    finetuning.validations = [(0, 0.25)]
+    assert "scores" not in record(view)
+    assert record(view)["score"].text.startswith("held-out score 0.250 at the start")
+    finetuning.validations = [(0, 0.25), (1, 0.24)]
+    assert len(record(view)["scores"].lines[0].x) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "told"), [("demo", "the context part is fitted"), ("demo-plain", "")]
+)
+def test_what_follows_the_steps_of_this_model_is_told_before_and_after_a_stop(
+    controller, tmp_path, monkeypatch, model, told
+):
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    finetuning.request = FinetuneRequest(model, controller.state.session, tmp_path, steps=3)
+    finetuning.validations = [(0, 0.25)]
+    end = f", but first {told}, as at the end" if told else "."
+    assert record(view)["finish"].text.startswith(f"{USE_CURRENT} makes no further step{end}")
+    finetuning.request = None
+    for name, value in {"is_offered": True, "model": model}.items():
+        monkeypatch.setattr(Finetuning, name, value)
+    plan = record(view)["message"].text
+    assert plan.startswith("300 steps train the embeddings" + (f", then {told}" if told else ""))
+    assert ("context part" in plan) == bool(told)
 
 
 def test_a_run_of_another_recording_is_named_at_its_end_and_has_no_button(controller, tmp_path):

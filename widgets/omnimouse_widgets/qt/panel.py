@@ -506,8 +506,12 @@ class RecordPanel(QWidget):
             return
         match item:
             case record.Text():
-                set_text = widget.set_text if item.is_line else widget.setText
-                set_text(item.text)
+                if item.is_line:
+                    widget.set_text(item.text)
+                else:
+                    # Of a selectable text, the breaks would be copied, too.
+                    is_quiet = item.tone == "quiet"
+                    widget.setText(theme.breakable(item.text) if is_quiet else item.text)
                 widget.setToolTip(item.tip)
                 if isinstance(widget, theme.ToneLabel):
                     widget.set_tone(TONES.get(item.tone, "quiet"))

@@ -45,11 +45,13 @@ TIPS: Final = {
     "finish": "Finish with the current weights, and select the model",
     "loss": "Loss of each step, and its running mean",
     "held-out score": "Score on held-out windows, which no step trains on",
+    "copy": "Copy the path of the folder, for om.load_predictor and for commands",
     "dismiss": "Hide this run; its folder is not deleted",
 }
-FINISH: Final = (
-    "Use current weights makes no further step. A model with a context part has that fitted "
-    "first, as at the end of a whole run: minutes, and longer on a busy machine."
+FINISH: Final = "Use current weights makes no further step."
+FINISH_AFTER: Final = (
+    "Use current weights makes no further step, but first {}, as at the end of a whole run: "
+    "minutes, and longer on a busy machine."
 )
 HELD_OUT: Final = (
     "Held-out windows: some of the train part, on which no step trains; a fit, and a model of "
@@ -222,7 +224,7 @@ class FinetuneView(OfController):
             record.Text("message", self._offer_text()),
             record.Text("unused", self._unused, "warning"),
             *(self._problem() if finetuning.request is None else ()),  # else `ended` has it
-            record.Text("finish", FINISH if use == USE_CURRENT else "", "quiet"),
+            self._finish(use),
             record.Row(
                 "actions", self._buttons(start, use, self.form.refusal or finetuning.refusal)
             ),
@@ -259,7 +261,9 @@ class FinetuneView(OfController):
         is_whole = saved is None and n_steps is not None
         time = self._finetuning.estimate(n_steps) if is_whole else ""
         count = f"{n_steps} steps" if n_steps else "all steps"
-        plan = "" if n_steps is None else f"{count}{part}" + (f" · {time}" if time else "")
+        after = self._finetuning.after_steps(self._finetuning.model)
+        done = f"{count}{part}" + (f", then {after}" if after else "")
+        plan = "" if n_steps is None else " · ".join(filter(None, (done, time)))
         if saved is None:
             return plan
         return f"A run stopped at step {saved.step} and can be resumed. {plan}".strip()
@@ -272,6 +276,8 @@ class FinetuneView(OfController):
         if finetuning.can_resume:
             # A folder that holds another run cannot be continued.
             start = "Start over" if finetuning.is_stale else "Resume"
+            if not finetuning.is_stale and self._is_unsaved:
+                start = "Start"
             # A stopped run has a usable result once its start values were scored.
             use = USE_CURRENT if finetuning.can_be_used else ""
         elif finetuning.is_finished and not finetuning.is_chosen:
@@ -304,21 +310,34 @@ class FinetuneView(OfController):
             names = [Path(name).name for name in (self._state.predictor_name, request.model)]
             text = "Until it ends, {} predicts on screen in place of {}.".format(*names)
             items.append(record.Text("stand_in", text, "quiet"))
+        copy: tuple[record.Action, ...] = ()
         # Before its first save, and of a run that could not start, there is none.
         if finetuning.validations:
-            text = f"Weights in the folder {request.path.name}"
-            items.append(record.Text("folder", text, "quiet", str(request.path)))
+            items.append(record.Text("folder", f"Weights in the folder {request.path}", "quiet"))
+            copied = record.Clipboard(f"{request.path}", "The path is on the clipboard")
+            copy = (record.Action("copy_path", "Copy path", TIPS["copy"], lambda: copied),)
         return [
             *items,
             *self._problem(),
-            record.Text("finish", FINISH if use == USE_CURRENT else "", "quiet"),
-            record.Row("actions", self._buttons(start, use)),
+            self._finish(use),
+            record.Row("actions", (*self._buttons(start, use), *copy)),
         ]
+
+    def _finish(self, use: str) -> record.Text:
+        """Return what *Use current weights* does, where it is offered."""
+        finetuning, text = self._finetuning, ""
+        if use == USE_CURRENT:
+            request = finetuning.request if self._shows_run else None
+            after = finetuning.after_steps(finetuning.model if request is None else request.model)
+            text = FINISH_AFTER.format(after) if after else FINISH
+        return record.Text("finish", text, "quiet")
 
     def _run_text(self) -> str:
         finetuning = self._finetuning
         if finetuning.is_busy:
-            return f"◌ {finetuning.message}…"
+            # What is being done, and how long it takes, where that is known.
+            stage, dot, time = finetuning.message.partition(" · ")
+            return f"◌ {stage}…{dot}{time}"
         if finetuning.is_finished:
             chosen = ", and the model is selected" if finetuning.is_chosen else ""
             score = gain_text(finetuning.start_score, finetuning.best_score, finetuning.scored)
@@ -328,11 +347,16 @@ class FinetuneView(OfController):
             return f"✓ Finished{at}{chosen}: {score}.{self._of_bar}"
         if finetuning.error is not None:
             return ""
-        if not finetuning.step and not finetuning.can_be_used:
+        if self._is_unsaved:
             return "Stopped before the first step; nothing is saved yet."
         # Of a fit of epochs, the number of steps is known once it runs; older folders lack it.
         at = f"{finetuning.step}" + (f" of {n_steps}" if (n_steps := finetuning.n_steps) else "")
         return f"Stopped at step {at}; the current weights are saved.{self._way_on}"
+
+    @property
+    def _is_unsaved(self) -> bool:
+        """Whether a run that ended has saved nothing with which it could go on."""
+        return not self._finetuning.step and not self._finetuning.can_be_used
 
     @property
     def _of_bar(self) -> str:
@@ -387,7 +411,7 @@ class FinetuneView(OfController):
         )
         return tuple(action for action in actions if action.label)
 
-    def _curves(self) -> tuple[record.Curves, record.Curves]:
+    def _curves(self) -> tuple[record.Curves, ...]:
         finetuning = self._finetuning
         # A run can end early; the axis then ends at its last step. Its full length from
         # the start, so that curves do not shrink while they grow.
@@ -396,10 +420,11 @@ class FinetuneView(OfController):
         losses, scores = finetuning.losses, finetuning.validations
         # The loss of single steps is noisy: it is grey, behind its running mean.
         raw, mean = _line(palette.AXIS, losses), _line(LOSS_COLOUR, smoothed(losses))
-        return (
-            _plot("loss", "loss", (raw, mean), losses, last),
-            _plot("scores", "held-out score", (_line(SCORE_COLOUR, scores, "o"),), scores, last),
-        )
+        loss = _plot("loss", "loss", (raw, mean), losses, last)
+        line = _line(SCORE_COLOUR, scores, "o")
+        held_out = _plot("scores", "held-out score", (line,), scores, last)
+        # One score is no course: its number stands below.
+        return (loss, held_out) if len(scores) > 1 else (loss,)
 
 
 def _title_of(request: FinetuneRequest) -> str:
@@ -498,6 +523,8 @@ def gain_text(
         return f"held-out score {best:z.3f}{over}"  # of a fit, which begins at random
     if best is None:
         return "held-out score unknown"
-    if is_over and not is_gain(start, best):
-        return f"no step beat the start, whose held-out score is {start:z.3f}{over}"
+    if not is_gain(start, best):
+        at_start = f"held-out score {start:z.3f} at the start{over}"
+        least = f"no step beat the start, whose held-out score is {start:z.3f}{over}"
+        return least if is_over else f"{at_start}, and no better one so far"
     return f"held-out score {start:z.3f} → {best:z.3f}{over}"

@@ -64,15 +64,26 @@ def window_cells(n_neurons: int) -> int:
     return 2 * n_neurons + VIDEO_CELLS
 
 
+def _has_context(model: str) -> bool:
+    """Return whether the model of a name or path has a context part."""
+    finished, names = Path(model, FINISHED), {"demo": True, "demo-plain": False}
+    stated = stated_in(finished if finished.exists() else Path(model))
+    return bool(names.get(model, stated.get("has_context", False)))
+
+
+def _after_steps(model: str) -> str:
+    """Return what is done after the last step of a fine-tuning (`Transfer.after_steps`)."""
+    return "the context part is fitted" if _has_context(model) else ""
+
+
 def _transfer_seconds(model: str, n_bytes: int, session: Session, steps: int) -> float:
     """Return about how long a fine-tuning takes on one core (`Transfer.seconds`)."""
     # A small model is not proportionally faster: reading the windows takes time too.
     size = max(n_bytes / DEMO_BYTES, 0.2)
-    n, names = session.n_neurons, {"demo": True, "demo-plain": False}
+    n = session.n_neurons
     cells = START_CELLS + training_cells(n, steps)
-    context_s, finished = 0.0, Path(model, FINISHED)
-    stated = stated_in(finished if finished.exists() else Path(model))
-    if names.get(model, stated.get("has_context", False)):
+    context_s = 0.0
+    if _has_context(model):
         # Each train window is predicted with its video, with and without behaviour; four
         # sets of inputs are fitted.
         n_windows = 60 * session.tiers().get("train", 0.0)
@@ -98,6 +109,7 @@ FAMILY = Family(
         NeuronTransferOptions,
         later(f"{__name__}.training:OmniMouseTraining.transfer"),
         _transfer_seconds,
+        _after_steps,
     ),
     export=later(f"{__name__}.training:export_run"),
     published="OmniMouse-5M",

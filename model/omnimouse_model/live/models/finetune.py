@@ -442,6 +442,12 @@ class Finetuning(HasBackgroundTask):
         family = family_of_name(self.model)
         return None if family is None or family.transfer is None else family.transfer.options
 
+    def after_steps(self, model: str) -> str:
+        """Return what is done after the last step of a model's fine-tuning; "" if nothing."""
+        family = family_of_name(model)
+        transfer = None if family is None else family.transfer
+        return "" if transfer is None else transfer.after_steps(model)
+
     def saved_result(self, train: TrainedPart = "embeddings") -> FinetunedModel | None:
         """Return the saved fine-tuning of `model` to the recording on screen, or None."""
         session = self._client.state.session

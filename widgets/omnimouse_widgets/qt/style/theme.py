@@ -88,6 +88,14 @@ def wrapped_label(tone: Tone | None = None, *, is_selectable: bool = False) -> T
     return label
 
 
+def breakable(text: str) -> str:
+    """Return a text in which a long word, such as a path, can go on in the next line.
+
+    Qt breaks lines at spaces, but not within a word.
+    """
+    return re.sub(r"\S{30,}", lambda word: re.sub(r"([/\\_.-])", "\\1\u200b", word[0]), text)
+
+
 class SteadyLabel(ToneLabel):
     """Wrapped label with the height of a number of lines, also while it has fewer.
 
