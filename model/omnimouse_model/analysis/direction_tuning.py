@@ -166,13 +166,19 @@ RECORDED: Final[dict[str, tuple[str, Callable[[ReceptiveField, DirectionTuning],
         "agreement of two halves of the recording on the receptive field",
         lambda f, _: f.reliability,
     ),
-    "recorded_osi": ("orientation selectivity", lambda _, tuning: tuning.osi),
+    "recorded_osi": (
+        "orientation selectivity, 0 none to 1 one orientation alone",
+        lambda _, tuning: tuning.osi,
+    ),
     "recorded_p_orientation": (
         f"share of {N_SHUFFLES} shuffles with at least this orientation selectivity; the least "
         f"is 1/{N_SHUFFLES + 1}, where there is none",
         lambda _, tuning: tuning.p_orientation,
     ),
-    "recorded_dsi": ("direction selectivity", lambda _, tuning: tuning.dsi),
+    "recorded_dsi": (
+        "direction selectivity, 0 none to 1 one direction alone",
+        lambda _, tuning: tuning.dsi,
+    ),
     "recorded_p_direction": (
         f"share of {N_SHUFFLES} shuffles with at least this direction selectivity; the least "
         f"is 1/{N_SHUFFLES + 1}, where there is none",

@@ -1,10 +1,12 @@
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
+from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.painter import MaskPainter
@@ -98,6 +100,19 @@ def test_the_legend_of_a_quantity_that_is_not_computed_names_it(controller, pain
     painter.colour_by = "osi"
     assert painter._legend["label_of_action"] == "Compute all"
     assert painter._legend["text"] == "Orientation selectivity · 0 of 40 neurons known"
+
+
+def test_the_legend_counts_the_neurons_that_are_not_tuned(controller, painter, monkeypatch):
+    tuned, untuned = (
+        SimpleNamespace(problem="", osi=0.2, dsi=0.1, p_orientation=p, p_direction=p)
+        for p in (0.01, 0.3)
+    )
+    known = [NeuronProperties(0, tuning=tuned), NeuronProperties(1, tuning=untuned)]
+    monkeypatch.setattr(NeuronInfo, "computed", known)
+    painter.colour_by = "osi"
+    text, colour = painter._legend["unknown"]
+    assert text == "unknown, or not tuned (p ≥ 0.05): 1"
+    assert colour == palette.UNSCORED
 
 
 def test_an_area_that_nobody_knows_is_refused_by_name(painter, painter_page):

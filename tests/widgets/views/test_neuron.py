@@ -146,6 +146,8 @@ def test_a_neuron_with_two_peaks_has_an_orientation_and_no_direction(tuning):
     assert text.tuning_text(found).startswith("orientation 45°, no direction · ")
     untuned = replace(found, p_orientation=0.5)
     assert text.tuning_text(untuned).startswith("no preferred direction · ")
+    of_axes = replace(untuned, has_directions=False)
+    assert text.tuning_text(of_axes).startswith("no preferred orientation · ")
 
 
 def test_a_neuron_that_is_no_target_says_so_in_place_of_a_score(view, controller):

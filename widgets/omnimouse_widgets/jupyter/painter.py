@@ -448,6 +448,8 @@ class MaskPainter(Part):
                 _hex(table[at] / 255) for at in np.linspace(0, 255, 17).round().astype(int)
             )
             legend["bar"] = f"linear-gradient(to right, {stops})"
+        if unknown := colouring.unknown_text:
+            legend["unknown"] = [unknown, palette.UNSCORED]
         return legend
 
 

@@ -734,7 +734,7 @@ def field_text(field: ReceptiveField) -> str:
     (row, column), (height, width) = field.centre_yx, VIDEO_SIZE
     return (
         f"row {row:z.0f}, column {column:z.0f} of {height} × {width} px · "
-        f"{1000 * field.lag_s:z.0f} ms · halves agree r = {field.reliability:z.2f} · "
+        f"lag {1000 * field.lag_s:z.0f} ms · halves agree r = {field.reliability:z.2f} · "
         f"{KINDS[field.kind]}"
     )
 
@@ -746,7 +746,10 @@ def tuning_text(tuning: DirectionTuning) -> str:
     orientation = f"OSI {tuning.osi:z.2f} (p {p_text(tuning.p_orientation)})"
     source = SOURCES[tuning.source]
     if not tuning.has_directions:
-        return f"orientation {tuning.preferred_deg:z.0f}° · {orientation} · {source}"
+        preferred = "no preferred orientation"
+        if tuning.is_orientation_selective:
+            preferred = f"orientation {tuning.preferred_deg:z.0f}°"
+        return f"{preferred} · {orientation} · {source}"
     preferred = f"{tuning.preferred_deg:z.0f}°"
     if not tuning.is_direction_selective:
         preferred = "no preferred direction"

@@ -37,8 +37,21 @@ from omnimouse_widgets.views.form import Form, setting
 COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
 TEXT_COLUMNS: Final = ("area", "probe", "state")
 """Columns that contain text; the others contain numbers."""
-_TITLES: Final = {"id": "unit"}
-"""Titles that differ from the key of the column."""
+_TITLES: Final = {
+    "id": "unit",
+    "recorded_field_row_px": "RF row (px)",
+    "recorded_field_column_px": "RF column (px)",
+    "recorded_field_reliability": "RF reliability (r)",
+    "recorded_osi": "OSI",
+    "recorded_p_orientation": "p of OSI",
+    "recorded_dsi": "DSI",
+    "recorded_p_direction": "p of DSI",
+    "recorded_preferred_deg": "preferred direction (°)",
+    "recorded_preferred_orientation_deg": "preferred orientation (°)",
+}
+"""Titles that differ from the key of the column, by which a filter and files name it."""
+_WORDS: Final = {"osi": "OSI", "dsi": "DSI", "ssi": "SSI", "deg": "(°)", "px": "(px)"}
+"""Parts of the keys of experiments that have another form in a title."""
 _TOOLTIPS: Final = {
     "id": "Id of the neuron in the recording, as everywhere on screen (in files: unit_id)",
     "area": "Brain area, where the recording says",
@@ -92,6 +105,19 @@ def property_tooltip(colouring: Colouring, name: str) -> str:
     return definitions.get(name, "From the unit tables of the recording")
 
 
+def title_of(name: str, measured: Mapping[str, str]) -> str:
+    """Return the title of a column; `measured` are those of experiments, by key.
+
+    Their values are a start of the key, the name of the experiment.
+    """
+    if name in measured:
+        experiment = measured[name]
+        words = name.removeprefix(f"{experiment}_").split("_")
+        plain = " ".join(_WORDS.get(word, word) for word in words)
+        return f"model, {experiment.replace('_', ' ')}: {plain}"
+    return _TITLES.get(name, name)
+
+
 def tooltips_of(state: LiveState, results: Results, colouring: Colouring) -> tuple[str, ...]:
     """Return the tooltip of each of `column_names`."""
     quantity = score_quantity(state.metric, results.neuron_scores)
@@ -99,7 +125,10 @@ def tooltips_of(state: LiveState, results: Results, colouring: Colouring) -> tup
     own = (_TOOLTIPS.get(name, score) for name in _own_columns(state))
     return (
         *own,
-        *(property_tooltip(colouring, n) for n in property_names(state, colouring)),
+        *(
+            property_tooltip(colouring, n) + f"\nIn the filter and in files: {n}"
+            for n in property_names(state, colouring)
+        ),
     )
 
 
@@ -461,10 +490,15 @@ class NeuronsView(OfController):
         names = [name for name in order if name in columns]
         is_old = self._results.are_scores_old
         older = f"\n{OLDER} Scores of an older task"
+        measured = {
+            f"{experiment}_{column}": experiment
+            for experiment, result in self._laboratory.measurements.items()
+            for column in result.findings.columns
+        }
         described = tuple(
             record.Column(
                 name,
-                f"{name} {OLDER}" if name == "score" and is_old else _TITLES.get(name, name),
+                f"{name} {OLDER}" if name == "score" and is_old else title_of(name, measured),
                 tips[name] + older * (name == "score" and is_old),
                 columns[name].dtype.kind == "U",
                 name == "score" and is_old,

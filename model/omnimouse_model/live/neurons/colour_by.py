@@ -40,6 +40,7 @@ from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.results import Results, ScoresOnScreen, scores_of_neurons
 from omnimouse_model.live.sources import Sources
 from omnimouse_model.live.state import COMPARED, ColourBy, Compared, LiveState
+from omnimouse_model.metrics.tuning import SIGNIFICANCE_LEVEL
 
 UNPREDICTABLE: Final = "Nothing is predictable of the neurons that were asked."
 _LOOKS: Final = 64
@@ -55,6 +56,11 @@ _OF_INFO: Final[dict[ColourBy, Callable[[NeuronProperties], float]]] = {
     "osi": lambda f: _of_tuning(f, lambda tuning: tuning.osi),
     "dsi": lambda f: _of_tuning(f, lambda tuning: tuning.dsi),
 }
+_P_VALUE: Final[dict[ColourBy, Callable[[DirectionTuning], float]]] = {
+    "osi": lambda tuning: tuning.p_orientation,
+    "dsi": lambda tuning: tuning.p_direction,
+}
+"""The test that a neuron must pass to be coloured: any noise has some selectivity."""
 
 
 class Colouring(HasBackgroundTask):
@@ -82,6 +88,8 @@ class Colouring(HasBackgroundTask):
         self._last_quantity: ColourBy = "score"
         self._ceiling: tuple[Session, PopulationCeiling] | None = None
         self._scales: dict[ColourBy, tuple[tuple[object, ...], quantities.Scale]] = {}
+        # A scale before the test of tuning, and after it, with how many do not pass.
+        self._tested: tuple[quantities.Scale, quantities.Scale, int] | None = None
         self._by_viewer: dict[object, ColourBy] = {}
         self._n_info = 0
         self._task = BackgroundTask(_read_ceiling, self._take, execution)
@@ -117,8 +125,39 @@ class Colouring(HasBackgroundTask):
 
     @property
     def scale(self) -> quantities.Scale | None:
-        """Scale of the chosen quantity; None for the state and without a session."""
-        return self.scale_of(self._state.colour_by)
+        """Scale of the chosen quantity; None for the state and without a session.
+
+        Values of neurons that are not tuned are left out; `scale_of` has them.
+        """
+        scale = self.scale_of(self._state.colour_by)
+        return self._passed(scale)[0] if scale is not None else None
+
+    @property
+    def unknown_text(self) -> str:
+        """What the neurons are that have no colour of the scale; "" if all have one."""
+        name, scale = self._state.colour_by, self.scale_of(self._state.colour_by)
+        if name == "score" or scale is None:
+            return ""
+        n_untuned = self._passed(scale)[1]
+        unknown = "" if np.isfinite(scale.values).all() else "unknown"
+        untuned = f"not tuned (p ≥ {SIGNIFICANCE_LEVEL:g}): {n_untuned:,}" if n_untuned else ""
+        return ", or ".join(filter(None, (unknown, untuned)))
+
+    def _passed(self, scale: quantities.Scale) -> tuple[quantities.Scale, int]:
+        """Return a scale without neurons that do not pass their test, and their number."""
+        p_value = _P_VALUE.get(scale.quantity.name)
+        if p_value is None:
+            return scale, 0
+        # Once for each scale: every stroke asks.
+        if self._tested is None or self._tested[0] is not scale:
+            values = scale.values.copy()
+            for info in self._neuron_info.computed:
+                if not _of_tuning(info, p_value) < SIGNIFICANCE_LEVEL:
+                    values[info.neuron] = np.nan
+            n_untuned = int((np.isfinite(scale.values) & np.isnan(values)).sum())
+            passed = quantities.make_scale(scale.quantity, values, ())
+            self._tested = scale, passed, n_untuned
+        return self._tested[1:]
 
     def scale_of(self, name: ColourBy) -> quantities.Scale | None:
         """Return a quantity's scale; None for the state and without a session."""
@@ -147,7 +186,13 @@ class Colouring(HasBackgroundTask):
     @property
     def message(self) -> str:
         """Progress, or why the chosen quantity is unknown; else ""."""
-        return self.message_of(self._state.colour_by)
+        name = self._state.colour_by
+        message, of_all = self.message_of(name), self.scale_of(name)
+        scale, n_untuned = (None, 0) if of_all is None else self._passed(of_all)
+        # Where none passes, the field has the colours of the states, and their legend.
+        if scale is None or scale.is_known or not n_untuned:
+            return message
+        return " · ".join(filter(None, (message, self.unknown_text)))
 
     def message_of(self, name: ColourBy) -> str:
         """Return progress, or why a quantity is unknown; else ""."""
@@ -406,6 +451,7 @@ class Colouring(HasBackgroundTask):
         self._task.stop()
         self._ceiling = self._scored = None
         self._scales.clear()
+        self._tested = None
         self._follow()
 
     def _on_neuron_info(self) -> None:

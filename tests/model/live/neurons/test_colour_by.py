@@ -1,5 +1,7 @@
 """Quantities that colour the neurons: values, scales and messages."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from omnimouse_model.data.window_spec import N_SAMPLES
 from omnimouse_model.evaluation import repeats as ceilings
 from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
 from omnimouse_model.live.neurons.quantities import QUANTITY, Quantity, make_scale
 from omnimouse_model.live.results import ScoresOnScreen
 from omnimouse_model.masks import TARGET
@@ -230,3 +233,23 @@ def test_the_scale_of_selectivity_is_that_of_its_values():
         scale = make_scale(QUANTITY[name], values, ())
         assert scale.ends == ("≤ 0.024", "≥ 0.396")
         assert scale.shares.max() == 1.0
+
+
+def test_a_neuron_that_is_not_tuned_has_no_colour_of_tuning(controller, monkeypatch):
+    colouring, some = controller.colouring, []
+    for neuron, p in enumerate((0.001, 0.05, 0.4, 0.002)):
+        tuning = SimpleNamespace(
+            problem="", osi=0.1 * (1 + neuron), dsi=0.2, p_orientation=p, p_direction=0.3
+        )
+        some.append(NeuronProperties(neuron, tuning=tuning))
+    monkeypatch.setattr(NeuronInfo, "computed", some)
+    controller.state.colour_by = "osi"
+    assert np.flatnonzero(np.isfinite(colouring.scale.values)).tolist() == [0, 3]
+    assert np.isfinite(colouring.scale_of("osi").values).sum() == 4  # in the panel Scores
+    assert colouring.unknown_text == "unknown, or not tuned (p ≥ 0.05): 2"
+    assert "not tuned" not in colouring.message
+    controller.state.colour_by = "dsi"
+    assert not colouring.scale.is_known
+    assert colouring.message == "4 of 50 neurons known · unknown, or not tuned (p ≥ 0.05): 4"
+    controller.state.colour_by = "depth"
+    assert colouring.unknown_text == ""

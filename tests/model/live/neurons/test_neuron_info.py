@@ -299,7 +299,7 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
         assert colouring.n_so_far is None
         wanted = [np.nan if t.problem else t.osi for t in tunings]
         # Products of pieces have other shapes, and round otherwise.
-        np.testing.assert_allclose(colouring.scale.values, wanted, rtol=1e-6)
+        np.testing.assert_allclose(colouring.scale_of("osi").values, wanted, rtol=1e-6)
         assert not colouring.can_compute_all
         columns = colouring.measured_columns()
         np.testing.assert_allclose(columns["recorded_osi"], wanted, rtol=1e-6)

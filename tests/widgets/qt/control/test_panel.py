@@ -356,7 +356,7 @@ def test_unknown_is_a_disk_in_legend_help_and_field(controller, show, monkeypatc
     values = np.where(np.arange(n) < 3, np.nan, np.linspace(0.0, 0.9, n))
     scale = make_scale(score_quantity(METRICS["correlation"], None), values, ())
     scale = replace(scale, quantity=replace(scale.quantity, name="depth"))
-    monkeypatch.setattr(Colouring, "scale", PropertyMock(return_value=scale))
+    monkeypatch.setattr(Colouring, "scale_of", lambda self, name: scale)
     controller.state.colour_by = "depth"
     legend = show(ColourLegend(controller.state, controller.results, controller.colouring), 300)
     legend.draw()

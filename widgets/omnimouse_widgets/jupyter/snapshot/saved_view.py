@@ -253,7 +253,10 @@ def _draw_legend(sheet: drawing.Sheet, controller: Controller) -> None:
         kinds = {"is_cyclic": quantity.period is not None, "is_signed": quantity.is_signed}
         table = palette.scale_table(**kinds)
         sheet.picture(table[None], x, y + 3, 120, 9)
-        sheet.text(x + 126, y, high, drawing.TEXT)
+        x = sheet.text(x + 126, y, high, drawing.TEXT) + 20
+        if unknown := controller.colouring.unknown_text:
+            sheet.disk(x, y + 7, 5, palette.UNSCORED, palette.UNSCORED)
+            sheet.text(x + 10, y, unknown, drawing.TEXT)
         return
     for name, colour in zip(
         scale.categories, palette.area_table(len(scale.categories)), strict=True

@@ -559,6 +559,7 @@ function render({ model, el }) {
         message.middle ? `${message.high} · ${message.middle}` : message.high,
       ));
     }
+    if (message.unknown) addEntry(message.unknown[1], message.unknown[0], "disk");
     addEntry("#ffffff", texts.selected, "ring");
     if (message.text) legend.append(make("span", { textContent: ` ${message.text} ` }));
     if (message.action) {

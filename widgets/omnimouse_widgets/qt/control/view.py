@@ -222,7 +222,6 @@ class ColourLegend(QWidget):
         row = row_of(
             self.visible_ring,
             self.unscored_ring,
-            self.unknown_ring,
             self.selected_ring,
             spacing=8,
         )
@@ -235,6 +234,8 @@ class ColourLegend(QWidget):
         column.addWidget(self.swatches)
         column.addLayout(notice)
         column.addWidget(self.states)
+        # A line of its own: the number of neurons makes it long.
+        column.addWidget(self.unknown_ring)
         column.addWidget(self.rings)
 
     def draw(self) -> None:
@@ -248,7 +249,7 @@ class ColourLegend(QWidget):
         is_ranked = scale is not None and not scale.categories
         self.bar.setVisible(is_ranked or (scale is None and by_score))
         self.bar.show_scale(scale, is_old=by_score and results.are_scores_old)
-        self.bar.setToolTip(_explained(scale))
+        self.bar.setToolTip(_explained(scale, colouring.unknown_text))
         names = () if scale is None else scale.categories
         colours = palette.area_table(len(names)).tolist()
         signs = [
@@ -272,8 +273,11 @@ class ColourLegend(QWidget):
         self.no_outline.setVisible(scale is not None)
         self.visible_ring.setVisible(by_score)
         self.unscored_ring.setVisible(by_score)
-        is_unknown = scale is not None and not np.isfinite(scale.values).all()
-        self.unknown_ring.setVisible(is_unknown and not by_score)
+        unknown = "" if scale is None else colouring.unknown_text
+        self.unknown_ring.setVisible(bool(unknown))
+        label = self.unknown_ring.findChild(theme.ToneLabel)
+        assert label is not None
+        label.setText(unknown)
 
     def _press(self) -> None:
         action = compute_action(self._colouring)
@@ -281,14 +285,14 @@ class ColourLegend(QWidget):
             action.run()
 
 
-def _explained(scale: Scale | None) -> str:
+def _explained(scale: Scale | None, unknown: str) -> str:
     if scale is None:
         return ""
     if scale.quantity.name != "score":
         return (
             f"{scale.quantity.explanation}\n"
-            "Grey disk: unknown · outline: visible or hidden; neurons with target samples "
-            "have an outline in the colour of the number · white: selected"
+            f"Grey disk: {unknown or 'unknown'} · outline: visible or hidden; neurons with target "
+            "samples have an outline in the colour of the number · white: selected"
         )
     noisy = "The score of one window is noisy; `omnimouse evaluate` uses many windows.\n"
     return (
