@@ -23,7 +23,7 @@ from omnimouse_widgets.jupyter.results import (
     Trials,
     WhatIf,
 )
-from omnimouse_widgets.views.neurons import NeuronsView
+from omnimouse_widgets.views.neurons import NeuronsView, title_of
 from omnimouse_widgets.views.record import record
 from omnimouse_widgets.views.repeats import NO_CLIPS
 from omnimouse_widgets.views.rows.traces import Trace
@@ -153,6 +153,17 @@ def test_a_filter_that_waits_for_a_column_is_applied_once_it_is_computed(
     computed["recorded_osi"] = np.where(np.arange(40) < 5, 0.001, np.nan)
     controller.colouring.changed.emit()
     assert neurons.shown == 5
+
+
+def test_columns_have_plain_titles_and_tell_the_name_for_the_filter(controller, monkeypatch):
+    computed = {name: np.zeros(40) for name in RECORDED}
+    monkeypatch.setattr(Colouring, "measured_columns", lambda _: computed)
+    columns = {one.name: one for one in record(NeuronsView.of(controller))["rows"].columns}
+    assert columns["recorded_preferred_deg"].title == "preferred direction (°)"
+    assert not any("_" in one.title for one in columns.values())
+    assert "recorded_preferred_deg" in columns["recorded_preferred_deg"].tip
+    key = "sparse_fields_sd_longer_px"
+    assert title_of(key, {key: "sparse_fields"}) == "model, sparse fields: sd longer (px)"
 
 
 def test_clicked_rows_are_everyones_selection(neurons, controller, table_page):
@@ -293,8 +304,7 @@ def test_rows_are_the_selection_with_truth_and_prediction(traces_part, controlle
     controller.editor.paint_cells([3], slice(0, 30), VISIBLE)
     found = rows_of(*page(traces_part, "block2").wait_for("block2"))
     window, selected = controller.state.window, controller.results.selected
-    score = controller.results.scores[7]
-    assert found.labels[0] == f"unit 7 · scoring… (here {score:.2f})"
+    assert found.labels[0] == "unit 7 · scoring…"
     for row, neuron in enumerate((7, 3, 21)):
         truth = window.responses[:, neuron]
         np.testing.assert_allclose(found.curves[row]["truth"], truth, rtol=1e-6)

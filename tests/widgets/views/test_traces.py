@@ -47,7 +47,8 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     results, mask = controller.results, controller.state.mask
     here = results.scores[7]
     rows = plain_rows(controller)
-    assert rows[0].label.endswith(f"scoring… (here {here:.2f})")
+    assert rows[0].label == "unit 7 · scoring…"
+    assert rows[0].short_label == "7 · scoring…"
     controller.requests.score_tier(False)
     rows = plain_rows(controller)
     assert rows[0].label.endswith(f"r = {here:.2f} here")
@@ -65,6 +66,15 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     parts = scored_parts(controller)
     assert str(found.n_total) in distribution_of(*parts).evidence
     assert str(found.n_total) not in distribution_of(*parts, against="A").evidence
+
+
+def test_a_neuron_is_called_the_best_once_the_scores_say_so(controller, session):
+    controller.state.first_ranks = {7: "best"}
+    assert plain_rows(controller)[0].label == "unit 7 · best when last scored · scoring…"
+    assert plain_rows(controller)[0].short_label == "7 · scoring…"
+    scoring = TierScoring(NoisyPredictor("noisy"), session, controller.state.mask)
+    *_, controller.results.tier_score = scoring.refine(lambda: False)
+    assert plain_rows(controller)[0].label.startswith("unit 7 · best · r = ")
 
 
 def test_a_target_that_does_not_vary_is_not_being_scored(controller, session):

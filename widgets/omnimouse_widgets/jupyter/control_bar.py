@@ -30,6 +30,7 @@ from omnimouse_widgets.views.text.model import (
     task_text,
     video_name,
     video_span,
+    waiting_text,
 )
 from omnimouse_widgets.views.text.tier_score import (
     guide_text,
@@ -248,6 +249,7 @@ class ControlBar(Part):
             tone=tone,
             freshness=freshness,
             is_awaited=results.is_awaited,
+            waiting=waiting_text(results),
             can_repeat=(bool(results.error) and not is_to_be_fitted) or results.was_stopped,
             host=results.asked_host if results.error else "",
             silent=SILENT if self._workers.is_silent else "",

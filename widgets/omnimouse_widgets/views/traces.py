@@ -68,6 +68,8 @@ SHAPE_TIP: Final = (
 )
 BASELINE_SIGN: Final = "┅"
 NO_SCORE: Final = "no score"
+LAST_TIME: Final = "when last scored"
+"""Said of the rank of a neuron until the scores on screen are complete."""
 LABEL: Final = "Responses of the selected neurons, recorded and predicted"
 TIP: Final = (
     "Recorded (white) and predicted (orange, dashed) responses of selected neurons;\n"
@@ -298,8 +300,8 @@ def trace_label(shown: Shown, neuron: int, *, short: bool = False) -> str:
     units = state.session.units
     name = str(units.names[neuron])
     parts = [name if short else f"unit {name}"]
-    if neuron in state.first_ranks:
-        parts.append(state.first_ranks[neuron])
+    if rank := _rank(shown, neuron, short=short):
+        parts.append(rank)
     if units.area is not None:
         parts.append(str(units.area[neuron]))
     own, other = _score(shown, neuron), _baseline_score(shown, neuron)
@@ -313,6 +315,14 @@ def trace_label(shown: Shown, neuron: int, *, short: bool = False) -> str:
         # The sign of the legend: the name is too long for the label.
         parts += [f"{BASELINE_SIGN} {other.long()}"] if other else []
     return " · ".join(parts)
+
+
+def _rank(shown: Shown, neuron: int, *, short: bool) -> str:
+    """Return "best", "median" or "worst" once the scores say so; before, why it was chosen."""
+    rank, found = shown.state.first_ranks.get(neuron, ""), shown.results.tier_score
+    if not rank or (found is not None and found.is_complete):
+        return rank
+    return "" if short else f"{rank} {LAST_TIME}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,9 +342,7 @@ class _RowScore:
     @property
     def short(self) -> str:
         """Score over the tier, else that of the samples on screen."""
-        if self.here and self.in_tier in ("", SCORING):
-            return f"here {self.here}"
-        return self.in_tier
+        return f"here {self.here}" if self.here and not self.in_tier else self.in_tier
 
     def long(self, named: Callable[[str], str] = str) -> str:
         """Return both scores; `named` adds the symbol of the metric to a number."""
@@ -343,8 +351,11 @@ class _RowScore:
         if not self.in_tier:
             number, space, older = self.here.partition(" ")
             return f"{named(number)} here{space}{older}"
-        in_tier = SCORING if self.in_tier == SCORING else named(self.in_tier)
-        return in_tier + (f" (here {self.here})" if self.here else "")
+        # Until the first one stands, that of a few samples would be read in its place.
+        if self.in_tier == SCORING:
+            return SCORING
+        here = f" (here {self.here})" if self.here not in ("", PENDING) else ""
+        return named(self.in_tier) + here
 
 
 def _score(shown: Shown, neuron: int) -> _RowScore:

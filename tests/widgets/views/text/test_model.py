@@ -4,6 +4,7 @@ import omnimouse_model as om
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets.views.text.model import freshness_text, model_name, stand_in_text, task_text
 
 
@@ -26,6 +27,14 @@ def test_a_fit_that_a_request_waits_for_is_told_and_a_refusal_is_no_fault():
     assert freshness_text(results, is_long=False)[2] == "no prediction"
     results.mark_failed(ValueError("broken"))
     assert freshness_text(results, is_long=False)[2] == "error"
+
+
+def test_a_long_wait_says_whether_the_model_is_loaded_yet():
+    results = Results()
+    results.mark_requested(1)
+    assert freshness_text(results, is_long=True)[2] == "loading the model…"
+    results.needs = Needs()
+    assert freshness_text(results, is_long=True)[2] == "predicting…"
 
 
 def test_a_fine_tuned_model_is_called_as_in_the_menu(tmp_path):

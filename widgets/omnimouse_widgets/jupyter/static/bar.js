@@ -81,7 +81,7 @@ function render({ model, el }) {
     guide.hidden = !message.guide;
     fileMask.hidden = !message.has_file_mask;
   }
-  // "predicting…" is shown after a delay: a fast prediction would make it flicker.
+  // What a request waits for is shown after a delay: a fast prediction would make it flicker.
   let timer = 0;
   function takeProgress(message) {
     clearTimeout(timer);
@@ -89,7 +89,7 @@ function render({ model, el }) {
     sign.textContent = message.sign;
     sign.className = `omnimouse-sign omnimouse-tone-${message.tone}`;
     const show = () => {
-      fresh.textContent = message.text || (message.is_awaited ? texts.predicting : message.freshness);
+      fresh.textContent = message.text || (message.is_awaited ? message.waiting : message.freshness);
       stop.hidden = !(isWorking || message.is_awaited);
     };
     if (message.is_awaited && !isWorking) timer = setTimeout(show, message.delay_ms);

@@ -103,7 +103,6 @@ BAR: Final = {
     "file_mask": FILE_MASK,
     "progress": "Progress",
     "score": "Score: {}",
-    "predicting": "predicting…",
 }
 PAINTER: Final = {
     "tools": ["Tool", TOOLS],

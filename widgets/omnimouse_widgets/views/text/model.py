@@ -174,6 +174,11 @@ SILENT = (
 )
 
 
+def waiting_text(results: Results) -> str:
+    """Return for what a request waits that takes long."""
+    return "loading the model…" if results.needs is None else "predicting…"
+
+
 def freshness_text(results: Results, *, is_long: bool, fit: str = "") -> tuple[str, Tone, str]:
     """Return sign, tone and text; the signs differ in shape, not only in colour.
 
@@ -201,7 +206,7 @@ def freshness_text(results: Results, *, is_long: bool, fit: str = "") -> tuple[s
         return "○", "waiting", "stopped"
     # Before "stale" and "running": a long wait is reported in both cases.
     if is_long:
-        return "◌", "waiting", "predicting…"
+        return "◌", "waiting", waiting_text(results)
     if results.freshness == "stale":
         return "◐", "waiting", "older"
     if results.freshness == "running":
