@@ -59,6 +59,18 @@ def test_there_are_none_for_several_neurons_per_row_or_too_many(window, monkeypa
     assert ticks.are_ticks(8.0, 8.0)
 
 
+def test_the_text_of_the_pointer_follows_the_mask(controller):
+    view = RasterView.of(controller)
+    controller.state.raster_order = "stored"
+    view.cells()
+    view.point_at(24, 3.0)
+    assert record(view)["status"].text == "3 · hidden · sample 24"
+    controller.editor.paint_cells(slice(None), slice(0, 60), VISIBLE)
+    assert record(view)["status"].text == "3 · visible · sample 24"
+    view.point_away()
+    assert "sample 24" not in record(view)["status"].text
+
+
 def test_the_text_of_the_pointer_leaves_with_its_recording(controller):
     view = RasterView.of(controller)
     view.cells()

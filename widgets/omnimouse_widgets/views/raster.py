@@ -137,6 +137,7 @@ class RasterView(OfController):
         self._hatched_changed, self._pointed = SignalInstance(), SignalInstance()
         # Of the cell under the pointer, and the session that has it.
         self._pointer_text, self._pointed_in = "", state.session
+        self._place: tuple[int, float] | None = None
         self._rows_of: Session | None = None
 
     def blocks(self) -> Sequence[record.Block]:
@@ -204,8 +205,10 @@ class RasterView(OfController):
                 record.Action("similarity", "Compare", "Compare the neurons again", order.retry)
             )
         set_view = partial(setattr, state, "raster_view")
+        # Again: a new mask or order changes the cell below a pointer that rests.
         is_same = self._pointed_in is self._state.session
-        text = (self._pointer_text if is_same else "") or self.status_text()
+        self._pointer_text = self._describe_pointed() if is_same else ""
+        text = self._pointer_text or self.status_text()
         items += [
             record.Choice("view", "What the raster shows", VIEW_TIP, views, state.raster_view,
                           set_view, key="V"),
@@ -251,17 +254,21 @@ class RasterView(OfController):
 
     def point_at(self, sample: int, row: float) -> None:
         """Describe the cell under the pointer in the status line."""
-        self._set_pointer_text(self.describe(sample, row))
+        self._point((sample, row))
 
     def point_away(self) -> None:
         """Describe no cell."""
-        self._set_pointer_text("")
+        self._point(None)
 
-    def _set_pointer_text(self, text: str) -> None:
-        session = self._state.session
+    def _point(self, place: tuple[int, float] | None) -> None:
+        session, self._place = self._state.session, place
+        text = self._describe_pointed()
         if text != self._pointer_text or session is not self._pointed_in:
             self._pointer_text, self._pointed_in = text, session
             self._pointed.emit()
+
+    def _describe_pointed(self) -> str:
+        return "" if self._place is None else self.describe(*self._place)
 
     def _paint(self, neurons: Neurons, samples: Samples) -> None:
         if self._rows_of is not self._state.session:
@@ -426,7 +433,8 @@ class RasterView(OfController):
         if rows is None or mask is None or session is None or state.window is None:
             return ""
         neurons = rows.neurons(row, row)
-        if not len(neurons):
+        # The pointer may rest where the window of another model has no sample.
+        if not len(neurons) or sample >= len(mask.cells):
             return ""
         states = np.unique(mask.cells[sample, neurons])
         word = STATE_NAMES[states[0]] if len(states) == 1 else "several states"
