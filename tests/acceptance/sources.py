@@ -14,7 +14,8 @@ command measures, with `linear-gaussian`:
   alone with those of ridges on the same inputs (at least .8; the rule by which a
   RECORDING is judged is in docs/sources.md);
 - halves (only with --only halves): of each RECORDING, how both agree that are fitted to other
-  halves of the train tier, over how each agrees with itself;
+  halves of the train tier, over how each agrees with itself; and how ridges agree with
+  themselves where neither fits nor held-out windows are the same;
 - areas: of areas with a common drive alone, the share of intervals of *beyond* above 0;
 - times (only with --only times, on a quiet machine): seconds on screen to the first answer
   and to the end, for a neuron (at most 2 and 20) and for all (at most 300).
@@ -31,7 +32,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import chain, combinations, pairwise, product
+from itertools import chain, combinations, pairwise, permutations, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -60,6 +61,7 @@ from omnimouse_model.families.parts.linear_gaussian.fit import (
 )
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sources import ALL, SELECTED, Question
+from omnimouse_model.metrics.time_blocks import time_blocks
 from omnimouse_model.progress import QUIET
 from omnimouse_model.simulate.coupled_neurons import (
     SINGLE,
@@ -219,8 +221,9 @@ N_COMPONENTS = 40
 """Principal components of a group of inputs with more columns."""
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 1e4, 1e6)
 """Ridge penalties, relative to the mean variance of an input."""
-TRAIN_WINDOWS = 600
-"""Largest number of windows to fit ridges to: 20 minutes, as for the model."""
+TRAIN_WINDOWS = 1200
+"""Largest number of windows to fit ridges to: 20 minutes, as for the model, since of each
+window the second half is fitted."""
 WIDTHS_S = (0.0, 0.2, 0.6, 1.6)
 """Widths of the means over time of other neurons around a sample."""
 PAST_S = (0.1, 0.3, 0.9, 2.0)
@@ -249,7 +252,7 @@ def rank_rows(
     """
     targets, sources = _asked(parts[0], n_targets)
     each = [_alone(part, targets, sources, windows) for part in parts]
-    each_part, values = np.array([alone for alone, _ in each]), pooled(each)
+    each_part, values = np.array([pooled([one]) for one in each]), pooled(each)
     names = [one if isinstance(one, str) else one.name for one in sources]
     over = ", ".join(f"{one} {spearman(*values[:, :, k]):.2f}" for k, one in enumerate(names))
     note = f"alone, {len(targets)} neurons × {len(names)} sources; over neurons: {over}"
@@ -277,43 +280,59 @@ def half_rows(
 
     Fits to two thirds of a recording share half of their samples, and errors that these
     make repeat. Two methods that differ by such errors alone agree over the halves as each
-    does with itself: the value is 1.
+    does with itself: the value is 1. The second row has other held-out windows for either
+    half, too: how ridges of the whole recording would agree with those of another one.
     """
     targets, sources = _asked(parts[0], n_targets)
     pairs = [halves(part) for part in parts]
+    each = [
+        [_alone(half, targets, sources, windows) for half in same]
+        for same in zip(*pairs, strict=True)
+    ]
     # (half, method, target, source)
-    values = np.array(
-        [
-            pooled([_alone(half, targets, sources, windows) for half in same])
-            for same in zip(*pairs, strict=True)
-        ]
-    )
+    model, ridges, across, n = _agreement(np.array([pooled(half) for half in each]))
+    note = f"across {across:.2f}; the model with itself {model:.2f}, the ridges {ridges:.2f}"
+    ceiling = np.sqrt(max(model, 0) * max(ridges, 0))
+    relative = across / ceiling if ceiling else np.nan
+    yield Row(f"ranks of halves over their ceiling, {name}", relative, np.nan, True, n=n, note=note)
+    # Either half of the windows for either fit, and the mean of both.
+    pairings = [
+        _agreement(np.array([pooled(each[0], one), pooled(each[1], other)]))
+        for one, other in permutations((slice(0, None, 2), slice(1, None, 2)))
+    ]
+    model, ridges, across, n = np.mean(pairings, axis=0)
+    note = "by Spearman–Brown; of halves that share no sample: "
+    note += f"ridges {ridges:.2f}, the model {model:.2f}, across {across:.2f}"
+    own = 2 * ridges / (1 + ridges)
+    yield Row(f"ridges against themselves, {name}", own, np.nan, True, n=int(n), note=note)
+
+
+def _agreement(values: np.ndarray) -> tuple[float, float, float, int]:
+    """Return the rank correlations of two halves, (half, method, target, source).
+
+    They are that of the model with itself, that of the ridges, and the mean of those of
+    one method with the other; and the number of values.
+    """
     # A neuron without any error of the train mean in a half has no value.
     values = values[..., np.isfinite(values).all(axis=(0, 1))]
     model, ridges = (spearman(*values[:, method]) for method in (0, 1))
-    across = np.mean([spearman(values[k, 0], values[1 - k, 1]) for k in (0, 1)])
-    note = f"across {across:.2f}; the model with itself {model:.2f}, the ridges {ridges:.2f}"
-    ceiling = np.sqrt(max(model, 0) * max(ridges, 0))
-    relative = float(across / ceiling) if ceiling else np.nan
-    n = values.shape[-1]
-    yield Row(f"ranks of halves over their ceiling, {name}", relative, np.nan, True, n=n, note=note)
+    across = float(np.mean([spearman(values[k, 0], values[1 - k, 1]) for k in (0, 1)]))
+    return model, ridges, across, values.shape[-1]
 
 
-def pooled(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def pooled(
+    parts: Sequence[tuple[np.ndarray, np.ndarray]], blocks: slice = slice(None)
+) -> np.ndarray:
     """Return 1 - (sum of squared errors) / (sum of those of the train means) over parts.
 
-    `parts` are values (..., target, source) of each, and squared errors (target,) of the
-    train mean: by these, values are weighted. A mean of the ratios would count a part
-    in which a neuron is silent, and has nearly nothing to predict, as one with its events.
-    A part in which the train mean has no error has no ratio, and adds nothing.
+    `parts` are squared errors (method, block, target, source) of each, and those
+    (block, target) of the train mean. A mean of the ratios would count a part in which a
+    neuron is silent, and has nearly nothing to predict, as one with its events.
     """
-    errors = np.array([error[:, None] for _, error in parts])
-    squared = [
-        np.where(error > 0, 1 - value, 0) * error
-        for (value, _), error in zip(parts, errors, strict=True)
-    ]
-    total: np.ndarray = 1 - np.sum(squared, axis=0) / errors.sum(axis=0)
-    return total
+    squared = sum(one[:, blocks].sum(axis=1) for one, _ in parts)
+    baseline = sum(mean[blocks].sum(axis=0) for _, mean in parts)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(1 - squared / np.asarray(baseline)[:, None])
 
 
 def repeatability(parts: np.ndarray) -> float:
@@ -357,18 +376,24 @@ def _alone(
     sources: Sequence[str | om.NeuronGroup],
     windows: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return values of sources alone, and squared errors of the train mean.
+    """Return squared errors of sources alone, and of the train mean, in blocks of time.
 
-    The values are those of the model and of ridges, (2, target, source), the errors (target,).
+    They are those of the model and of ridges, (2, block, target, source), and of the mean
+    (block, target).
     """
     found = om.sources(MODEL, session, sources, targets, max_windows=windows)
     train = [session.window(float(at)) for at in scored_starts(session, "train", TRAIN_WINDOWS)]
     floor = lowest_responses(np.concatenate([w.responses for w in train]), is_count=False)
     means = mean_rates(session, om.OMNIMOUSE)
     tiers = (("train", TRAIN_WINDOWS), ("test", windows))
-    inputs = [_inputs(session, *tier, floor) for tier in tiers]
+    inputs = [ridge_inputs(session, *tier, floor) for tier in tiers]
     reduced: dict[str, list[np.ndarray]] = {}
-    ridges = np.empty((len(targets), len(sources)))
+    asked = [found.plan.subsets.index((number,)) for number in range(len(sources))]
+    model = found.errors.squared[asked].transpose(1, 2, 0)
+    ridges = np.zeros_like(model)
+    spec, samples = om.OMNIMOUSE, Samples.of(session, om.OMNIMOUSE)
+    blocks = time_blocks(scored_starts(session, "test", windows), spec.duration_s)
+    block = np.repeat(blocks, samples.scored[1] - samples.scored[0])
     areas = areas_of(session)
     for group, (number, source) in product(target_groups(areas, targets, 0), enumerate(sources)):
         # Neurons of a group that have the same inputs.
@@ -385,10 +410,10 @@ def _alone(
             else:
                 columns = reduced.setdefault(str(source), _reduced(*(p[source] for p in inputs)))
             recorded = [part["responses"][:, same] for part in inputs]
-            value = _ridge_values(columns, recorded, floor[same], means[same])
-            ridges[np.searchsorted(targets, same), number] = value
-    model = np.array([found.of("alone", name).value for name in found.names]).T
-    return np.array([model, ridges]), found.errors.baseline.sum(axis=0)
+            error = _ridge_errors(columns, recorded, floor[same], means[same])
+            place = (block[:, None], np.searchsorted(targets, same), number)
+            np.add.at(ridges, place, error)
+    return np.array([model, ridges]), found.errors.baseline
 
 
 def _neurons_of(session: om.Session, source: str | om.NeuronGroup, area: str) -> np.ndarray:
@@ -403,7 +428,7 @@ def _neurons_of(session: om.Session, source: str | om.NeuronGroup, area: str) ->
     }.get(source, np.zeros(0, np.int64))
 
 
-def _inputs(
+def ridge_inputs(
     session: om.Session, tier: str, windows: int, floor: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Return inputs and responses at the scored samples of the windows of a tier.
@@ -454,33 +479,33 @@ def _reduced(train: np.ndarray, test: np.ndarray) -> list[np.ndarray]:
     return [train @ axes, test @ axes]
 
 
-def _ridge_values(
+def _ridge_errors(
     inputs: Sequence[np.ndarray],
     recorded: Sequence[np.ndarray],
     floor: np.ndarray,
     means: np.ndarray,
 ) -> np.ndarray:
-    """Return the values of ridges of the train tier in the test windows, for each target.
+    """Return the squared errors of ridges of the train tier in the test windows.
 
-    Values compare with the mean responses of the tier, `means`, as those of the model. The
-    penalty is the one with the least error in parts of the train tier that are left
-    out: a recording of a few minutes needs a larger one.
+    They are those of each sample and target. The mean prediction is the mean response of
+    the tier, `means`, as that of the model. The penalty is the one with the least error in
+    parts of the train tier that are left out: a recording of a few minutes needs a larger
+    one.
     """
     (x, x_test), (y, y_test) = inputs, recorded
     parts = np.array_split(np.arange(len(x)), 4)
     left_out = [np.setdiff1d(np.arange(len(x)), part) for part in parts]
-    errors_of = partial(_ridge_errors, floor=floor)
+    errors_of = partial(_penalty_errors, floor=floor)
     errors = [
-        errors_of(x[rest], y[rest], x[part], y[part], y[rest].mean(axis=0))
+        errors_of(x[rest], y[rest], x[part], y[part], y[rest].mean(axis=0)).sum(axis=1)
         for rest, part in zip(left_out, parts, strict=True)
     ]
     best = np.sum(errors, axis=0).argmin(axis=0)
-    error = errors_of(x, y, x_test, y_test, means)[best, np.arange(len(best))]
-    value: np.ndarray = 1 - error / ((y_test - means) ** 2).sum(axis=0)
-    return value
+    error: np.ndarray = errors_of(x, y, x_test, y_test, means)[best, :, np.arange(len(best))].T
+    return error
 
 
-def _ridge_errors(
+def _penalty_errors(
     x: np.ndarray,
     y: np.ndarray,
     x_test: np.ndarray,
@@ -489,7 +514,7 @@ def _ridge_errors(
     *,
     floor: np.ndarray,
 ) -> np.ndarray:
-    """Return the squared error of ridges in other samples, (penalty, target).
+    """Return the squared errors of ridges in other samples, (penalty, sample, target).
 
     They are fitted in the scale of the model, and predict as it does: their mean prediction
     is `means`, also where that of the samples differs.
@@ -508,7 +533,7 @@ def _ridge_errors(
         predicted = along_test @ weights + level
         predicted = from_fitted(predicted, variance, floor, is_count=False)
         predicted = floor + (predicted - floor) * moved
-        errors.append(((y_test - predicted) ** 2).sum(axis=0))
+        errors.append((y_test - predicted) ** 2)
     return np.array(errors)
 
 

@@ -11,13 +11,21 @@ from omnimouse_model.analysis.sources.errors import Errors, Samples, target_grou
 from omnimouse_model.analysis.sources.sources import PERMUTATIONS, SourcesPlan, ask_sources
 from omnimouse_model.errors import MaskError, ResultsFileError, UnsupportedRequestError
 from omnimouse_model.evaluation.tier_windows import mean_rates, scored_starts
+from omnimouse_model.families.parts.linear_gaussian.fit import MOST_S, train_series
 from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.predictor import Subset, predict_subsets_of, predicted_subsets
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, shifted, simulate_coupled
-from tests.acceptance.sources import area_rows, pooled, shifted_rows, single_rows
+from tests.acceptance.sources import (
+    TRAIN_WINDOWS,
+    area_rows,
+    pooled,
+    ridge_inputs,
+    shifted_rows,
+    single_rows,
+)
 
 NAMES = ("behavior", "history", "same area", "other areas")
 
@@ -187,16 +195,35 @@ def test_a_value_of_several_held_out_parts_is_one_ratio_of_sums():
     """The second neuron is silent in the second part: what is wrong there hardly counts."""
     errors = np.array([[4.0, 10.0], [6.0, 0.01]])
     squared = np.array([[3.0, 8.0], [3.0, 0.02]])
+    # One method, block and source of each.
     parts = [
-        ((1 - part / whole)[:, None], whole) for part, whole in zip(squared, errors, strict=True)
+        (part[None, None, :, None], whole[None])
+        for part, whole in zip(squared, errors, strict=True)
     ]
     expected = 1 - squared.sum(axis=0) / errors.sum(axis=0)
-    np.testing.assert_allclose(pooled(parts)[:, 0], expected)
+    np.testing.assert_allclose(pooled(parts)[0, :, 0], expected)
     # The mean of the ratios would be -0.4.
     assert expected[1] > 0.19
     # Without any error in a part, the value is that of the others.
-    no_ratio = (np.array([[0.6], [np.nan]]), np.array([6.0, 0.0]))
-    np.testing.assert_allclose(pooled([parts[0], no_ratio])[:, 0], [0.46, 0.2])
+    silent = (np.array([2.4, 0.0])[None, None, :, None], np.array([[6.0, 0.0]]))
+    np.testing.assert_allclose(pooled([parts[0], silent])[0, :, 0], [0.46, 0.2])
+
+
+def test_values_of_other_windows_share_none():
+    """Blocks in turn: each half has the windows that the other has not."""
+    squared, errors = np.array([1.0, 0.5, 3.0, 0.5]), np.array([2.0, 1.0, 2.0, 1.0])
+    part = (squared[None, :, None, None], errors[:, None])
+    assert pooled([part], slice(0, None, 2)).item() == 0.0
+    assert pooled([part], slice(1, None, 2)).item() == 0.5
+
+
+def test_ridges_of_sources_read_as_much_of_a_long_recording_as_the_model():
+    """Of windows that overlap by half, each adds its second half: 600 were 10 minutes."""
+    spec = CoupledSpec(n_neurons=20, minutes=40.0)
+    session = om.open_session(simulate_coupled(spec).arrays)
+    read = ridge_inputs(session, "train", TRAIN_WINDOWS, np.zeros(20, np.float32))
+    n_read = len(train_series(session, om.OMNIMOUSE, most_s=MOST_S).run)
+    assert len(read["responses"]) == pytest.approx(n_read, rel=0.15)
 
 
 def test_groups_of_neurons_and_channels_are_sources(session):
