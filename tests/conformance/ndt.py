@@ -44,6 +44,8 @@ PUBLIC_RATIOS = {CAUSAL: 0.6}
 """Ratios of the public trainer that differ from those of the papers."""
 DRAWS_SE = 4.0
 """Standard errors by which shares of hidden entries may differ."""
+ROUNDING = 1e-6
+"""Difference of shares that do not vary."""
 
 
 # -- reading ---------------------------------------------------------------------------
@@ -230,7 +232,8 @@ def draws_line(reference: Reference) -> Line:
         for k, kind in enumerate(("input", "target")):
             expected = float(recorded[f"{name}.{kind}_fraction"])
             difference = abs(own[:, k].mean() - expected)
-            line.ratios[f"{name}.{kind}"] = difference / (DRAWS_SE * error[k])
+            # Of one region, every draw hides the same share.
+            line.ratios[f"{name}.{kind}"] = difference / max(DRAWS_SE * error[k], ROUNDING)
     return line
 
 
@@ -265,6 +268,9 @@ def _settings_of(reference: Reference, name: str) -> tuple[str, SchemeSettings]:
         ratio=ratio,
         max_span=masker.get("max_timespan", 1),
         expand=masker.get("expand_prob", 0.0),
+        neurons=tuple(masker.get("channels", ())),
+        bins=tuple(masker.get("timesteps", ())),
+        allow_degenerate=True,
     )
 
 
@@ -419,13 +425,18 @@ def evaluation_lines(reference: Reference) -> Iterator[Line]:
         return predicted_rates(net, eid, seen, "causal")[:, start:stop]
 
     length = spikes.shape[1]
-    starts = range(onset, onset + N_WINDOWS * WINDOW, WINDOW)
+    names = [f"windows_{kind}_zeroed.rates" for kind in ("future", "only_window")]
+    given = next((arrays[name] for name in names if name in arrays), None)
+    n_windows = N_WINDOWS if given is None else given.shape[1] // WINDOW
+    starts = range(onset, onset + n_windows * WINDOW, WINDOW)
     modes: dict[str, Callable[[], np.ndarray]] = {
         "per_neuron": lambda: one_neuron_out(net, eid, spikes),
         "inter_region": lambda: predict_regions(net, eid, spikes, regions, "inter-region"),
         "intra_region": lambda: predict_regions(net, eid, spikes, regions, "intra-region"),
         "forward_pred": lambda: window(length - last, length),
-        "windows_future_zeroed": lambda: forward_windows(net, eid, spikes, onset=onset),
+        "windows_future_zeroed": lambda: forward_windows(
+            net, eid, spikes, onset=onset, n_windows=n_windows
+        ),
         "windows_only_window_zeroed": lambda: np.concatenate(
             [window(start, start + WINDOW) for start in starts], axis=1
         ),

@@ -243,8 +243,11 @@ def _intermediates(
         "latents_init": start[:1],
         "latents_encoded": encoded.latents,
         "processor_out.latents": context.processed[:, :n_latents],
-        "processor_mask.row_count": dense(seen.plans["processor"]).sum(1, dtype=torch.int32),
     }
+    # Global layers have no mask.
+    if "processor" in seen.plans:
+        mask = dense(seen.plans["processor"])
+        found["processor_mask.row_count"] = mask.sum(1, dtype=torch.int32)
     if "encoder" in seen.plans:
         mask = dense(seen.plans["encoder"])
         found["encoder_mask"] = mask.to(torch.uint8)

@@ -16,19 +16,11 @@ import numpy as np
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import SCREEN_MEAN, SCREEN_STD, Session, Window
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.stimulus import Stimulus, rescale_area
+from omnimouse_model.data.stimulus import COMMON_TIERS, Stimulus, rescale_area
 from tests.conformance.line import Line, run
 
 LINEAR, NORMALISED, EXACT = 1e-9, 1e-5, 1e-300
-_TIERS = (
-    ("validation", "validation"),
-    ("val", "validation"),
-    *((t, t) for t in ("train", "oracle", "none", "blank", "live_test_main")),
-    *((t, t) for t in ("live_test_bonus", "final_test_main", "final_test_bonus")),
-    *((f"final_test_{i}", f"final_test_{i}") for i in (1, 2, 3)),
-    ("final_test", "final_test"),
-    ("test", "test"),
-)
+_SHORT_TIERS = {"val": "validation"}
 
 
 class Unsupported(ValueError):
@@ -122,7 +114,8 @@ def _fill_with_mean(values: np.ndarray) -> np.ndarray:
 def _window_value(
     session: Session, expected: dict[str, np.ndarray], parts: list[str]
 ) -> np.ndarray:
-    tiers, stride, blanks = _plan(parts[2])
+    known = {*COMMON_TIERS, *session.trials.tier.tolist()} - {None, ""}
+    tiers, stride, blanks = _plan(parts[2], known)
     starts = session.window_indices(tiers, stride, blanks)
     if parts[3] == "starts":
         return np.asarray(session.start_grid[starts])
@@ -134,16 +127,18 @@ def _window_value(
     return _array(Window(session, int(starts[int(parts[3])])), parts[4])
 
 
-def _plan(name: str) -> tuple[list[str], int, bool]:
+def _plan(name: str, known: set[str]) -> tuple[list[str], int, bool]:
     """Tiers, stride and blanks of a plan such as `val_oracle_s60_blanks`."""
     matched = re.fullmatch(r"(.+)_s(\d+)_(no)?blanks", name)
     if matched is None:
         raise Unsupported(f"plan {name!r} is not TIERS_sSTRIDE_[no]blanks")
+    words = {tier: tier for tier in known} | _SHORT_TIERS
     rest, tiers = matched[1], []
     while rest:
-        for word, tier in _TIERS:
+        # The longest first: final_test_1 before final_test.
+        for word in sorted(words, key=len, reverse=True):
             if rest == word or rest.startswith(word + "_"):
-                tiers.append(tier)
+                tiers.append(words[word])
                 rest = rest[len(word) + 1 :]
                 break
         else:

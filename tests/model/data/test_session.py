@@ -11,6 +11,7 @@ from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.window_spec import default_spec
 from omnimouse_model.storage import byte_source
 from tests import SESSIONS
+from tests.conformance import session as conformance
 from tests.conformance.session import lines
 from tests.memory import check_memory
 from tests.model.data.refusals import check_refusal
@@ -37,6 +38,12 @@ def test_a_difference_from_the_reference_fails(tmp_path):
     np.savez(tmp_path / "wrong.npz", **wrong)
     (line,) = lines(REFERENCE, tmp_path / "wrong.npz")
     assert not line.is_good
+
+
+def test_plans_of_recorded_windows_may_name_any_tier_of_the_session():
+    known = {"final_test", "final_test_1", "validation", "odd_tier"}
+    found = conformance._plan("val_odd_tier_final_test_1_s30_noblanks", known)
+    assert found == (["validation", "odd_tier", "final_test_1"], 30, False)
 
 
 def test_identity_units_and_streams(fixture):

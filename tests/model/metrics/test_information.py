@@ -32,6 +32,12 @@ def test_a_wrong_value_is_found(tmp_path):
     assert all(line.is_good for line in others)
 
 
+def test_unequal_shapes_are_refused_as_by_the_benchmark():
+    spikes = np.ones((3, 4, 2))
+    for rates in (spikes[:1], spikes[0], spikes[..., :1]):
+        assert bps.value_of(lambda rates=rates: bps.pooled(rates, spikes)) == bps.REFUSED
+
+
 def test_scores_need_what_they_are_made_of():
     spikes = np.random.default_rng(0).poisson(0.4, (5, 6, 3)).astype(float)
     rates = {

@@ -45,6 +45,32 @@ def test_conformance_fails_on_a_wrong_value(tmp_path, capsys):
     assert print_lines([]) == 1
 
 
+def test_conformance_takes_any_number_of_mice(tmp_path):
+    with np.load(METRICS / "single_trial.npz", allow_pickle=False) as archive:
+        data = dict(archive)
+    names = ("y", "r", "exp_corr_sensorium", "exp_corr_strict")
+    data |= {f"{name}10": data[f"{name}1"] for name in names}
+    each = [data[f"exp_corr_sensorium{k}"] for k in (0, 1, 10)]
+    data["exp_pooled_mean_sensorium"] = np.concatenate(each).mean()
+    data["exp_mean_of_mice_sensorium"] = np.mean([one.mean() for one in each])
+    np.savez(tmp_path / "single_trial.npz", **data)
+    (line,) = conformance.lines(tmp_path)
+    assert line.is_good, line.text()
+    assert "corr_strict10" in line.ratios
+
+
+@pytest.mark.parametrize(
+    ("mu", "mse", "is_good"),
+    [(3.0, 0.1, True), (2 * np.pi - 1e-7, 0.3, True), (3.0, 0.3, False)],
+    ids=["better", "around 0", "worse"],
+)
+def test_conformance_takes_a_fit_that_is_as_good(mu, mse, is_good):
+    fit = metrics.tuning.VonMises(mu, 2.0, 0.8, 3.0, 0.5, mse, True)
+    expected = np.array([[1e-7, 2.0, 0.8, 3.0, 0.5, 0.2]])
+    ((_, found, wanted, tolerance),) = conformance._fitted("fit", [fit], expected)
+    assert np.allclose(found, wanted, rtol=tolerance, atol=tolerance) == is_good
+
+
 def test_correlation_and_slope_are_numpys(generator):
     prediction, target = noisy_pair(generator)
     kept = np.delete(np.arange(len(target)), [3, 10])

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -36,6 +37,21 @@ def test_reference_values_are_met():
     found = {line.name: line.is_good for line in conformance.lines(FIXTURE)}
     assert all(found.values()), found
     assert {"neuron", "padded_causal", "mask draws", "one cycle"} <= set(found)
+
+
+def test_draws_of_a_session_of_one_region_are_compared(tmp_path):
+    reference = conformance.Reference(FIXTURE)
+    shape, draws = (3, 2, 1), {"regions": np.array(["V1"] * 5)}
+    for scheme in ("inter-region", "neuron"):
+        draws |= {f"{scheme}.{kind}": np.zeros(shape) for kind in ("input", "target")}
+        draws[f"{scheme}.length"] = np.array(5)
+    draws |= {f"inter-region.{kind}_fraction": np.array(1.0) for kind in ("input", "target")}
+    draws |= {f"neuron.{kind}_fraction": np.array(0.3) for kind in ("input", "target")}
+    np.savez(tmp_path / "mask_draws.npz", **draws)
+    reference.folder = tmp_path
+    line = conformance.draws_line(reference)
+    assert line.ratios["inter-region.input"] == 0
+    assert np.isfinite(list(line.ratios.values())).all()
 
 
 @pytest.mark.slow
