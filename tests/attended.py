@@ -46,7 +46,9 @@ def attended(net: OmniMouse) -> Iterator[Attended]:
         seen.latents, seen.plans["encoder"] = given[0], given[3]
 
     def first(_: Any, given: tuple[Any, ...]) -> None:
-        seen.sequence = given[0]
+        # Layers that are repeated meet a sequence again.
+        if seen.sequence is None:
+            seen.sequence = given[0]
 
     def layer(_: Any, given: tuple[Any, ...]) -> None:
         if given[2] is not None:
