@@ -62,6 +62,8 @@ PLAN_FIELDS = (
 """Fields of a plan that are arguments of `context_sweep`."""
 LEAST_POINTS = 4
 """Points of a sweep from which on the encoding of windows, which they share, tells in its pace."""
+LEAST_PACE = 5.0, 10
+"""Seconds and predictions on which a pace rests: that of less is of the start of a run."""
 PaceKey = tuple[str, str, str]
 """Predictor, device and fingerprint of the session: sweeps alike take as long."""
 
@@ -176,7 +178,9 @@ def _timed(
             left_s = max(told[2] - (clock() - told[1]), 1.0)
         rest_s, each_s = 0.0 if done == total else left_s, None
         # Earlier, a pace is that of few windows, beside whatever runs just then.
-        if rest_s is not None and 10 * (done - first_done) >= total - first_done > 0:
+        n_done, (least_s, least_done) = done - first_done, LEAST_PACE
+        is_enough = n_done >= least_done and clock() - begun_s >= least_s
+        if rest_s is not None and is_enough and 10 * n_done >= total - first_done > 0:
             # Also the start, and what the first point encodes: the next sweep has both again.
             each_s = (clock() - begun_s + rest_s) / (total - first_done)
         on_progress(SweepProgress(int(done), int(total), left_s, each_s))

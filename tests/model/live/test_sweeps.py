@@ -141,7 +141,7 @@ def open_session_in(drawing_thread: SweepsThread, session: Session) -> SweepsThr
 
 
 @pytest.mark.slow
-def test_the_time_of_a_sweep_is_estimated_from_an_equal_one(controller, session):
+def test_the_time_of_a_sweep_is_estimated_from_an_equal_one(controller, session, monkeypatch):
     assert controller.sweeps.estimate(PLAN) is None
     controller.model.choose(EchoPredictor())
     controller.loader.open_now(session)
@@ -154,8 +154,15 @@ def test_the_time_of_a_sweep_is_estimated_from_an_equal_one(controller, session)
     assert centred.n_predictions == N_ANSWERS + 16 * N_ROWS
     assert "× (2 + 16 train) windows" in centred.text
     controller.sweeps.start(PLAN)
+    short = controller.sweeps.estimate(PLAN)
+    assert not short.is_of_sweep, "a run of less than five seconds has no pace"
+    assert "at most about" in short.text
+    monkeypatch.setattr(live_sweeps, "LEAST_PACE", (0.0, 10))
+    controller.sweeps.start(PLAN)
     known = controller.sweeps.estimate(PLAN)
     assert (known.is_of_sweep, known.each_s is not None) == (True, True)
+    unknown = replace(known, each_s=None).text
+    assert unknown.endswith("no time known yet; it is shown after the first tenth")
     with pytest.raises(ValueError, match="no window of tier 'none such'"):
         controller.sweeps.estimate(SweepPlan(neurons=(0,), tier="none such"))
 

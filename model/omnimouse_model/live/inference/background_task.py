@@ -359,12 +359,13 @@ class SweepEstimate:
             f"{self.n_predictions:,} predictions"
         )
         if self.each_s is None:
-            return f"{size} · time unknown before the first prediction of all targets"
+            return f"{size} · no time known yet; it is shown after the first tenth"
         time = duration_text(self.each_s * self.n_predictions)
         busy = "; longer while this processor is busy" * is_processor_busy()
         if self.is_of_sweep:
             return f"{size} · about {time}, estimated from the last sweep{busy}"
-        return f"{size} · roughly {time}, estimated from the fastest prediction{busy}"
+        # Points of a sweep share what is read and encoded of a window.
+        return f"{size} · at most about {time}, if each takes as long as a single one{busy}"
 
 
 def estimate_of(
