@@ -10,6 +10,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.redraw import qt_post
+from omnimouse_widgets.qt.traces import GUTTER_SHARE
 from omnimouse_widgets.views.traces import TracesView
 from tests.model.live.test_pins import SloppyPredictor
 from tests.predictors import GatedPredictor, RefusingPredictor
@@ -252,3 +253,20 @@ def test_labels_without_room_have_the_shortest_form_in_all_rows(
     monkeypatch.setattr(stack.box, "width", lambda: 20.0)
     stack._fit()
     assert not any("A " in label or "B " in label for label in stack.labels)
+
+
+def test_labels_of_low_rows_hide_no_curve(pinned_panel, controller, monkeypatch):
+    for preset in ("video_behavior", "video_only"):
+        controller.editor.apply_preset(preset)
+        controller.pins.pin()
+    pinned_panel.redraw.flush()
+    stack = pinned_panel.stacks["traces"]
+    monkeypatch.setattr(type(stack), "_is_low", True)
+    stack._fit()
+    assert all(trace.marks for trace in stack._traces)
+    widths = [label.textItem.boundingRect().width() for label in stack._labels]
+    room = GUTTER_SHARE * stack.box.width()
+    monkeypatch.setattr(stack.box, "width", lambda: (max(widths) - 1) / GUTTER_SHARE)
+    stack._fit()
+    shorter = [label.textItem.boundingRect().width() for label in stack._labels]
+    assert max(shorter) < max(widths) <= room

@@ -299,12 +299,13 @@ class TraceStack(QObject):
         return [label.toPlainText() for label in self._labels]
 
     def _label(self, traces: Sequence[Trace]) -> None:
-        # From the longest form of a label to the one for low rows.
+        # From the longest form of a label to those for low rows.
         self._html = [
             (
                 _html(trace.label, trace),
                 _html(trace.short_label, trace),
                 _html(trace.short_label, trace, is_short=True),
+                f"<span>{escape(trace.short_label)}</span>",
             )
             for trace in traces
         ]
@@ -325,12 +326,16 @@ class TraceStack(QObject):
         if not self._rows:
             return
         start, stop = self._traces[0].extent
-        left, n = start, len(self._rows)
+        left, n, shortest = start, len(self._rows), 2
         is_low = self._is_low
         if is_low:
             width = float(self.box.width())
-            self._set_labels(2, is_cut=True)
-            widest = max(label.textItem.boundingRect().width() for label in self._labels)
+            # Beyond the gutter, labels would hide curves: scores of pins are left out first.
+            for shortest in (2, 3):
+                self._set_labels(shortest, is_cut=True)
+                widest = max(label.textItem.boundingRect().width() for label in self._labels)
+                if widest <= GUTTER_SHARE * width:
+                    break
             gutter = min(GUTTER_STEP * ceil(widest / GUTTER_STEP), GUTTER_SHARE * width)
             # Extends the range to the left such that [start, stop] fills the rest of
             # the width.
@@ -340,8 +345,7 @@ class TraceStack(QObject):
         for number, label in enumerate(self._labels):
             label.setPos(left, n - number)
         # All rows have the same form: the longest that fits in each of them.
-        *longer, shortest = (2,) if is_low else (0, 1, 2)
-        if not any(self._set_labels(form) for form in longer):
+        if is_low or not any(self._set_labels(form) for form in (0, 1)):
             self._set_labels(shortest, is_cut=True)
 
     def _set_labels(self, form: int, *, is_cut: bool = False) -> bool:
