@@ -201,7 +201,11 @@ class Sources(HasBackgroundTask):
         if session is None or self.problem:
             return ""
         n_groups, n_masks, _ = self._size(session)
-        text = f"{n_masks:,} masks × {len(self._starts(session)):,} windows"
+        n_windows = len(self._starts(session))
+        windows = f"{n_windows:,} windows"
+        if n_windows < self.windows:  # fewer than asked
+            windows = f"all {n_windows:,} test windows"
+        text = f"{n_masks:,} masks × {windows}"
         if n_groups > 1:
             text = f"{n_groups} {'draws' if self.question == 'areas' else 'groups'} × {text}"
         job, found, seconds = self._jobs.get(self.question), self.result, self._seconds(session)

@@ -156,7 +156,8 @@ def test_the_live_curves_are_those_of_the_results(view, controller):
 def test_a_saved_picture_says_what_its_marks_and_lines_mean(view):
     record.choose(view, "condition video", False)
     picture = record.press(view, "png")
-    marks, line = picture.description.split("\n")
+    marks, line, mask = picture.description.split("\n")
+    assert mask.endswith("┊ this mask: 0 visible")
     assert marks.split("   ") == ["● video + behaviour", "▲ behaviour", "◆ nothing"]
     assert line == f"── {record.record(view)['sweeps'].signs[0][2]}"
 
@@ -309,6 +310,7 @@ def test_the_star_is_drawn_again_with_the_curves_that_its_text_follows(view, con
 def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
     paint_task(controller)
     assert "★ this mask: r" in view.mark
+    assert record.record(view)["sweeps"].signs[-1][::2] == ("★┊", "this mask: 16 visible")
     view.set_live(False)
     assert view.mark.startswith("This mask: r"), "no star beside an empty plot"
     view.set_live(True)

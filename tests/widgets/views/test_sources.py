@@ -1,5 +1,6 @@
 """The panel *Sources* without a toolkit: questions, bars, curves, matrix, colours, exports."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -150,7 +151,7 @@ def test_a_table_has_all_numbers_and_exports_write_them(view, controller, tmp_pa
         "same area",
         "other areas",
     ]
-    assert rows[0]["v(all)"] >= rows[-1]["v(all)"]
+    assert rows[0]["all sources"] >= rows[-1]["all sources"]
     table.choose([int(table.order[-1])])
     assert controller.state.selection == (int(rows[-1]["unit"]),)
     controller.selection.select([3, 30])
@@ -265,15 +266,15 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
     assert matrix.rows == ("LM", "V1")
     assert "LM → V1: " in matrix.tips[0][1]
     assert "* the 95 % interval lies above 0" in record(view)["found"].text
-    unit = "beyond behaviour: gain of the squared correlation"
+    unit = "beyond behaviour: gain of the squared correlation r² (at most 1)"
     assert record(view)["quantity"].text == unit
     assert f"What rows tell columns, {unit}\n" in press(view, "png").description
     choose(view, "kind", "alone")
-    unit = "alone: share of the targets' variance"
+    unit = "alone: share of the targets' variance (1: all)"
     assert record(view)["quantity"].text == unit
     assert f"What rows tell columns, {unit}\n" in press(view, "png").description
     alone = record(view)["content"]
-    assert "alone: share of the targets' variance. Colours from 0.000" in alone.label
+    assert "alone: share of the targets' variance (1: all). Colours from 0.000" in alone.label
     _, low, high = controller.sources.result.matrix("alone")
     np.testing.assert_array_equal(np.isfinite(alone.values), (low > 0) | (high < 0))
     choose(view, "sheet", "table")
@@ -443,6 +444,9 @@ def test_the_least_number_of_windows_says_so(view):
     assert (box.value, box.unit) == (8, " windows (least)")
     choose(view, "windows", 9)
     assert record(view)["windows"].unit == " windows"
+    # More than the recording has are not asked.
+    choose(view, "windows", 10_000)
+    assert re.search(r"masks × all \d+ test windows", record(view)["cost"].text)
 
 
 def test_a_question_that_is_answered_has_no_time_of_a_run(view, controller):

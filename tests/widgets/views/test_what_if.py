@@ -10,3 +10,9 @@ def test_without_video_and_behaviour_no_setting_has_an_error_and_the_reasons_are
     assert items["edits"].text == FIXED
     assert "video" in items["traces"].missing
     assert "behaviour" in items["traces"].missing
+
+
+def test_the_delay_is_told_in_frames_and_their_length(controller):
+    fields = record(WhatIfView.of(controller))["settings"].form.fields()
+    rate_hz = controller.state.spec.video.rate_hz
+    assert next(f.unit for f in fields if f.name == "later") == f"× {1000 / rate_hz:.0f} ms"

@@ -21,6 +21,7 @@ from omnimouse_model.live.models.finetune import (
 )
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.metrics.named import Metric
 from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
@@ -52,12 +53,6 @@ FINISH: Final = "Use current weights makes no further step."
 FINISH_AFTER: Final = (
     "Use current weights makes no further step, but first {}, as at the end of a whole run: "
     "minutes, and longer on a busy machine."
-)
-HELD_OUT: Final = (
-    "Held-out windows: some of the train part, on which no step trains; a fit, and a model of "
-    "spikes, take those of the validation part. The score is the mean correlation of the "
-    "neurons (of a decoder, of the channels of behaviour), or bits per spike; of several tasks, "
-    "such as from video and behaviour or from half of the neurons, their mean."
 )
 OF_TASKS: Final = "of the tasks of the training"
 """What a held-out score is of, unlike that in the bar, which is of the mask on screen."""
@@ -272,6 +267,7 @@ class FinetuneView(OfController):
         finetuning = self._finetuning
         request = finetuning.request
         assert request is not None
+        held_out = held_out_text(is_fit=request.is_fit, metric=self._state.metric)
         start = use = ""
         if finetuning.can_resume:
             # A folder that holds another run cannot be continued.
@@ -285,7 +281,7 @@ class FinetuneView(OfController):
         items: list[record.Item | record.Row] = [
             self._head(request.path),
             record.Text(
-                "message", self._run_text(), tip=HELD_OUT if finetuning.validations else ""
+                "message", self._run_text(), tip=held_out if finetuning.validations else ""
             ),
         ]
         if finetuning.is_busy:
@@ -303,9 +299,9 @@ class FinetuneView(OfController):
         gain = gain_text(*scores, finetuning.scored, is_over=False)
         if finetuning.is_finished:
             if is_gain(*scores):
-                items.append(record.Text("score", PRELIMINARY, "quiet", HELD_OUT))
+                items.append(record.Text("score", PRELIMINARY, "quiet", held_out))
         elif scores[0] is not None:
-            items.append(record.Text("score", f"{gain}, {OF_TASKS}", "quiet", HELD_OUT))
+            items.append(record.Text("score", f"{gain}, {OF_TASKS}", "quiet", held_out))
         if finetuning.replaced:
             names = [Path(name).name for name in (self._state.predictor_name, request.model)]
             text = "Until it ends, {} predicts on screen in place of {}.".format(*names)
@@ -425,6 +421,17 @@ class FinetuneView(OfController):
         held_out = _plot("scores", "held-out score", (line,), scores, last)
         # One score is no course: its number stands below.
         return (loss, held_out) if len(scores) > 1 else (loss,)
+
+
+def held_out_text(*, is_fit: bool, metric: Metric) -> str:
+    """Return which windows are held out, and what the score over them is."""
+    is_correlation = metric.name == "correlation"
+    part = "some of the train part" if is_correlation and not is_fit else "the validation part"
+    score = "mean correlation of what is predicted" if is_correlation else metric.unit
+    return (
+        f"Held-out windows: {part}, on which no step trains. The score is the {score}; of "
+        "several tasks of the training, their mean."
+    )
 
 
 def _title_of(request: FinetuneRequest) -> str:

@@ -106,7 +106,7 @@ DIMMED: Final = 0.45
 """Brightness of hidden frames, as in the stimulus panel."""
 
 
-def _shift_setting(name: str, label: str, help_text: str, most: Any, unit: str = "") -> Any:
+def _shift_setting(name: str, label: str, help_text: str, most: Any, unit: Any) -> Any:
     return setting(
         label, help_text, 0, unit=unit,
         low=lambda view: -most(view.spec), high=lambda view: most(view.spec),
@@ -177,7 +177,11 @@ class EditSettings:
         "px",
     )
     later: int = _shift_setting(
-        "later", "Delay", "Frames of the video later", lambda spec: spec.n_frames
+        "later",
+        "Delay",
+        "Delay of the video in frames",
+        lambda spec: spec.n_frames,
+        lambda view: f"× {1000 / view.spec.video.rate_hz:.0f} ms" if view.spec.video else "frames",
     )
     part: str = setting(
         "Where",

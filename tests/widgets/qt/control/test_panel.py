@@ -219,8 +219,10 @@ def test_a_step_that_is_too_long_for_its_button_ends_with_dots(painting, control
     redraw()
     undo = painting.brush.undo
     assert undo.text() == undo.shown_text == "Undo: 5 neurons visible"
+    undo.setFixedWidth(undo.fontMetrics().horizontalAdvance("↶ 5 neurons visible") + 16)
+    assert undo.shown_text == "↶ 5 neurons visible"
     undo.setFixedWidth(90)
-    assert undo.shown_text.startswith("Undo: 5")
+    assert undo.shown_text.startswith("↶ 5 n")
     assert undo.shown_text.endswith("…")
     assert undo.fontMetrics().horizontalAdvance(undo.shown_text) < 90
     assert undo.toolTip() == "Undo Paint 5 neurons visible (Ctrl+Z)"

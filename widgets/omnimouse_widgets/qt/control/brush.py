@@ -277,7 +277,7 @@ class BrushSection(QWidget, OfController):
         form.add("By distance", row)
 
     def _build_history(self, form: Form) -> None:
-        self.undo, self.redo = StepButton(), StepButton()
+        self.undo, self.redo = StepButton("↶"), StepButton("↷")
         # `clicked` sends whether the button is checked, which the editor does not take.
         self.undo.clicked.connect(lambda: self._editor.undo())
         self.redo.clicked.connect(lambda: self._editor.redo())
@@ -358,10 +358,14 @@ class BrushSection(QWidget, OfController):
 
 
 class StepButton(QPushButton):
-    """Button that names a step; a text that is too long ends with …, which Qt cuts."""
+    """Button that names a step.
 
-    def __init__(self) -> None:
+    Where the text is too long, an arrow stands for its verb; one longer still ends with ….
+    """
+
+    def __init__(self, arrow: str) -> None:
         super().__init__()
+        self._arrow = arrow
         controls.fit_panel_width(self)
         self.setStyleSheet("QPushButton { text-align: left; padding: 3px 6px; }")
 
@@ -373,7 +377,11 @@ class StepButton(QPushButton):
         assert style is not None
         part = QStyle.SubElement.SE_PushButtonContents
         room = style.subElementRect(part, option, self).width()
-        return self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, room)
+        text, metrics = self.text(), self.fontMetrics()
+        _, colon, step = text.partition(": ")
+        if colon and metrics.horizontalAdvance(text) > room:
+            text = f"{self._arrow} {step}"
+        return metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw the button."""

@@ -126,7 +126,7 @@ class SourcesView(OfController):
         self._sources, self._selection, self._colour_by = sources, selection, colouring.choose
         self.page: Page = "figure"
         self.kind: AreaKind = "beyond"
-        self.sorted_by, self.is_descending = "v(all)", True
+        self.sorted_by, self.is_descending = TOTAL, True
         # What the rows of the table were made of, and the rows.
         self._rows: tuple[tuple[object, ...], tuple[dict[str, np.ndarray], np.ndarray]] | None
         self._rows, self._version = None, 0
@@ -522,7 +522,7 @@ def summary(found: Finding, *, has_means: bool = False) -> str:
     windows = f"{found.n_windows} windows, {found.predictor}"
     if isinstance(found, SourceScores):
         parts = [f"{len(found.neurons):,} of {count(found.n_planned, 'neuron')}, {windows}"]
-        parts.append(f"all sources: {estimate_text(found.mean_total())}")
+        parts.append(f"{TOTAL}: {estimate_text(found.mean_total())}")
         for name in found.names if has_means else ():
             values = (f"{kind} {estimate_text(found.mean_of(kind, name))}" for kind in KINDS)
             parts.append(f"{source_label(name)}: {', '.join(values)}")
@@ -556,7 +556,7 @@ def source_colours(n: int) -> list[str]:
 
 
 def bar_order(found: SourceScores) -> np.ndarray:
-    """Return the places of the neurons: by area, and by v(all) in each."""
+    """Return the places of the neurons: by area, and by all sources in each."""
     total = np.nan_to_num(found.total().value, nan=-1.0)
     return np.asarray(np.lexsort((-total, found.areas)))
 
@@ -564,7 +564,7 @@ def bar_order(found: SourceScores) -> np.ndarray:
 def source_bars(found: SourceScores, select: Callable[[int], object]) -> record.Curves:
     """Return stacked bars of the shares of each neuron, sorted in each area.
 
-    Negative shares are stacked below 0: what is above, less what is below, is v(all).
+    Negative shares are stacked below 0: what is above, less what is below, is that of all sources.
     """
     order = bar_order(found)
     shares = np.nan_to_num([found.of("share", name).value[order] for name in found.names])
@@ -645,18 +645,20 @@ def source_means(found: SourceScores) -> record.Curves:
         "source",
         UP,
         tuple((float(k), source_label(name)) for k, name in enumerate(found.names)),
-        (total, "all sources") if np.isfinite(total) else None,
+        (total, TOTAL) if np.isfinite(total) else None,
         limits=(-0.6, len(found.names) - 0.4, low - 0.05 * span, high + 0.05 * span),
     )
 
 
+TOTAL: Final = "all sources"
+"""Name of the value of all sources together."""
 SOURCE_COLUMNS: Final = (
     ("unit", "Id of the neuron in the recording (in files: unit_id)"),
     ("source", "Of what the values are"),
     ("alone", "Value of this source alone"),
     ("unique", "What is lost without this source"),
     ("share", "Share of this source in the whole"),
-    ("v(all)", "Value of all sources together"),
+    (TOTAL, "Value of all sources together (in files: v_all)"),
     ("area", "Area of the neuron"),
     ("low", "Lower end of the 95 % interval of unique"),
     ("high", "Upper end of the 95 % interval of unique"),
@@ -688,7 +690,7 @@ def source_rows(
         "low": by_row([one.low for one in unique]),
         "high": by_row([one.high for one in unique]),
         "share": by_row([one.value for one in kinds["share"]]),
-        "v(all)": np.repeat(found.total().value, n),
+        TOTAL: np.repeat(found.total().value, n),
         "index": np.repeat(found.neurons, n),
         "number": np.tile(np.arange(n), n_neurons),
     }
@@ -729,7 +731,7 @@ def read_source_rows(
 def source_table(found: SourceScores) -> record.Table:
     """Return one row per neuron and source."""
     names = tuple(title for title, _ in SOURCE_COLUMNS)
-    columns, order = source_rows(found, "v(all)", is_descending=True)
+    columns, order = source_rows(found, TOTAL, is_descending=True)
     rows = read_source_rows(columns, names, source_colours(len(found.names)), order)
     return record.Table(
         "content", "Sources of each neuron", names, tuple(texts for texts, _ in rows)
@@ -823,8 +825,8 @@ def informant_table(found: Informants, select: Callable[[int], object] | None) -
 
 # -- areas ---------------------------------------------------------------------------
 AREA_UNITS: Final[dict[AreaKind, str]] = {
-    "alone": "share of the targets' variance",
-    "beyond": "gain of the squared correlation",
+    "alone": "share of the targets' variance (1: all)",
+    "beyond": "gain of the squared correlation r² (at most 1)",
 }
 
 

@@ -59,7 +59,7 @@ Page = Literal["", "sweep", "saved", "table"]
 FROM_CODE: Final = "From code"
 """Name in the plots of a table that was set by code."""
 TITLES: Final = (
-    "line", "started", "name", "points", "inputs", "neurons", "history", "draws", "windows",
+    "line", "started", "points", "name", "inputs", "neurons", "history", "draws", "windows",
     "model", "targets", "pool",
 )  # fmt: skip
 """Of saved sweeps: where names are equal, the other columns tell them apart."""
@@ -261,7 +261,8 @@ class ContextView(OfController):
         shown = [label for label in self._offered if label not in self.hidden]
         marks = [f"{sign_of(label)} {label}" for label in shown]
         lines = [f"{DASHES[each.line][1]} {each.legend}" for each in self.drawn()]
-        return "\n".join(["   ".join(marks), *lines])
+        mask = [f"{sign} {text}" for sign, _, text in mark_signs(self._mark())]
+        return "\n".join(["   ".join(marks), *lines, *mask])
 
     def _copy(self) -> record.Clipboard:
         """Return the table on screen as text, with the names of the sweeps in place of signs."""
@@ -351,11 +352,15 @@ class ContextView(OfController):
         signs = [(DASHES[each.line][1], palette.EDGE, each.legend) for each in drawn]
         if not self._conditions():  # else its switches tell the inputs
             signs += [(sign_of(one), palette.CONDITION_COLOURS[one], one) for one in self._offered]
-        legend = record.Legend("sweeps", tuple(signs))
         if self.page == "table":
             rows = point_rows(drawn, self.hidden)
-            return [legend, record.Table("point table", POINTS, POINT_TITLES, rows)]
-        return [legend, record.Row("plots", self._drawn_plots(drawn))]
+            return [
+                record.Legend("sweeps", tuple(signs)),
+                record.Table("point table", POINTS, POINT_TITLES, rows),
+            ]
+        signs += mark_signs(self._mark())
+        plots = record.Row("plots", self._drawn_plots(drawn))
+        return [record.Legend("sweeps", tuple(signs)), plots]
 
     def _drawn_plots(self, drawn: Sequence[DrawnSweep]) -> tuple[record.Curves, ...]:
         mark = self._mark()
@@ -525,7 +530,7 @@ class ContextView(OfController):
             points = f"running, {points}" if entry.path == sweeps.running else points
         number = sweeps.compared.index(entry.path) + 1 if entry.path in sweeps.compared else 0
         line = DASHES[number][1] if number else ""
-        return line, entry.started, entry.name, points, *plan_texts(entry.sweep)
+        return line, entry.started, points, entry.name, *plan_texts(entry.sweep)
 
     def _pick(self, row: int) -> None:
         self._saved, self._unconfirmed = self._sweeps.entries[row].path, None
@@ -723,6 +728,15 @@ def no_curve_text(results: Results) -> str:
     if refusals:
         return f"No point: {refusals[0]}"
     return "stopped" if results.sweep_freshness == "stopped" else "◌ computing…"
+
+
+def mark_signs(mark: CurrentPoint | None) -> list[tuple[str, str, str]]:
+    """Return what dotted line and star in the plots are: "★┊ this mask: 64 visible"."""
+    if mark is None:
+        return []
+    star = "★" * (bool(np.isfinite(mark.score)) and mark.is_comparable)
+    text = f"this mask: {mark.context.neurons:z,.0f} visible"
+    return [(f"{star}┊", palette.CURSOR, text)]
 
 
 def point_text(mark: CurrentPoint | None, *, is_drawn: bool) -> str:
