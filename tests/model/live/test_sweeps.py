@@ -156,7 +156,10 @@ def test_the_time_of_a_sweep_is_estimated_from_an_equal_one(controller, session,
     controller.sweeps.start(PLAN)
     short = controller.sweeps.estimate(PLAN)
     assert not short.is_of_sweep, "a run of less than five seconds has no pace"
+    monkeypatch.setattr(background_task, "is_processor_busy", lambda: False)
     assert "at most about" in short.text
+    monkeypatch.setattr(background_task, "is_processor_busy", lambda: True)
+    assert "no time known while this processor is busy" in short.text
     monkeypatch.setattr(live_sweeps, "LEAST_PACE", (0.0, 10))
     controller.sweeps.start(PLAN)
     known = controller.sweeps.estimate(PLAN)

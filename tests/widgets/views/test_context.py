@@ -12,7 +12,7 @@ import omnimouse_model as om
 import omnimouse_model.analysis.sweep.live_sweep as live_sweep_module
 from omnimouse_model.analysis.sweep.contexts import Context, SweepPlan
 from omnimouse_model.analysis.sweep.live_sweep import asked_neurons
-from omnimouse_model.live.current_point import WINDOW_SWEEP
+from omnimouse_model.live.current_point import WINDOW_SWEEP, current_point
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.context.curves import (
@@ -29,6 +29,7 @@ from omnimouse_widgets.views.context.view import (
     NOT_LIVE,
     OTHER,
     ContextView,
+    mark_signs,
     refused_text,
     sweep_text,
 )
@@ -311,6 +312,11 @@ def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
     paint_task(controller)
     assert "★ this mask: r" in view.mark
     assert record.record(view)["sweeps"].signs[-1][::2] == ("★┊", "this mask: 16 visible")
+    # More visible neurons than the curves have.
+    mark = current_point(controller.state, controller.results)
+    mark = replace(mark, context=replace(mark.context, neurons=4000))
+    plots = [one for one in record.record(view).values() if isinstance(one, record.Curves)]
+    assert mark_signs(mark, plots)[0][2] == "this mask: 4,000 visible, beyond the axis"
     view.set_live(False)
     assert view.mark.startswith("This mask: r"), "no star beside an empty plot"
     view.set_live(True)

@@ -358,14 +358,18 @@ class SweepEstimate:
             f"{self.n_points:,} points × {train or f'{self.n_windows:,}'} windows = "
             f"{self.n_predictions:,} predictions"
         )
+        later = "it is shown after the first tenth"
         if self.each_s is None:
-            return f"{size} · no time known yet; it is shown after the first tenth"
+            return f"{size} · no time known yet; {later}"
         time = duration_text(self.each_s * self.n_predictions)
-        busy = "; longer while this processor is busy" * is_processor_busy()
+        if not self.is_of_sweep and is_processor_busy():
+            # One prediction then took as long as the others left it.
+            return f"{size} · no time known while this processor is busy; {later}"
         if self.is_of_sweep:
+            busy = "; longer while this processor is busy" * is_processor_busy()
             return f"{size} · about {time}, estimated from the last sweep{busy}"
         # Points of a sweep share what is read and encoded of a window.
-        return f"{size} · at most about {time}, if each takes as long as a single one{busy}"
+        return f"{size} · at most about {time}, if each takes as long as a single one"
 
 
 def estimate_of(

@@ -261,7 +261,7 @@ class ContextView(OfController):
         shown = [label for label in self._offered if label not in self.hidden]
         marks = [f"{sign_of(label)} {label}" for label in shown]
         lines = [f"{DASHES[each.line][1]} {each.legend}" for each in self.drawn()]
-        mask = [f"{sign} {text}" for sign, _, text in mark_signs(self._mark())]
+        mask = [f"{sign} {text}" for sign, _, text in mark_signs(self._mark(), self._plots[1])]
         return "\n".join(["   ".join(marks), *lines, *mask])
 
     def _copy(self) -> record.Clipboard:
@@ -358,9 +358,9 @@ class ContextView(OfController):
                 record.Legend("sweeps", tuple(signs)),
                 record.Table("point table", POINTS, POINT_TITLES, rows),
             ]
-        signs += mark_signs(self._mark())
-        plots = record.Row("plots", self._drawn_plots(drawn))
-        return [record.Legend("sweeps", tuple(signs)), plots]
+        plots = self._drawn_plots(drawn)
+        signs += mark_signs(self._mark(), plots)
+        return [record.Legend("sweeps", tuple(signs)), record.Row("plots", plots)]
 
     def _drawn_plots(self, drawn: Sequence[DrawnSweep]) -> tuple[record.Curves, ...]:
         mark = self._mark()
@@ -730,12 +730,17 @@ def no_curve_text(results: Results) -> str:
     return "stopped" if results.sweep_freshness == "stopped" else "◌ computing…"
 
 
-def mark_signs(mark: CurrentPoint | None) -> list[tuple[str, str, str]]:
+def mark_signs(
+    mark: CurrentPoint | None, plots: Sequence[record.Curves]
+) -> list[tuple[str, str, str]]:
     """Return what dotted line and star in the plots are: "★┊ this mask: 64 visible"."""
     if mark is None:
         return []
     star = "★" * (bool(np.isfinite(mark.score)) and mark.is_comparable)
     text = f"this mask: {mark.context.neurons:z,.0f} visible"
+    place = place_on("neurons", mark.context.neurons)
+    if any(one.name == "neurons" and one.limits and place > one.limits[1] for one in plots):
+        text += ", beyond the axis"
     return [(f"{star}┊", palette.CURSOR, text)]
 
 
