@@ -43,6 +43,7 @@ from omnimouse_model.live.state import COMPARED, ColourBy, Compared, LiveState
 from omnimouse_model.metrics.tuning import SIGNIFICANCE_LEVEL
 
 UNPREDICTABLE: Final = "Nothing is predictable of the neurons that were asked."
+UNTUNED: Final = f"not tuned (p ≥ {SIGNIFICANCE_LEVEL:g}): {{:,}}"
 _LOOKS: Final = 64
 """Samples in which a neuron without a mean is looked for."""
 _FROM_REPEATS: Final = ("ceiling", "oracle")
@@ -140,8 +141,9 @@ class Colouring(HasBackgroundTask):
             return ""
         n_untuned = self._passed(scale)[1]
         unknown = "" if np.isfinite(scale.values).all() else "unknown"
-        untuned = f"not tuned (p ≥ {SIGNIFICANCE_LEVEL:g}): {n_untuned:,}" if n_untuned else ""
-        return ", or ".join(filter(None, (unknown, untuned)))
+        if n_untuned and unknown:  # a legend has no room for the level, too
+            return f"{unknown}, not tuned: {n_untuned:,}"
+        return UNTUNED.format(n_untuned) if n_untuned else unknown
 
     def _passed(self, scale: quantities.Scale) -> tuple[quantities.Scale, int]:
         """Return a scale without neurons that do not pass their test, and their number."""
@@ -192,7 +194,7 @@ class Colouring(HasBackgroundTask):
         # Where none passes, the field has the colours of the states, and their legend.
         if scale is None or scale.is_known or not n_untuned:
             return message
-        return " · ".join(filter(None, (message, self.unknown_text)))
+        return " · ".join(filter(None, (message, UNTUNED.format(n_untuned))))
 
     def message_of(self, name: ColourBy) -> str:
         """Return progress, or why a quantity is unknown; else ""."""

@@ -222,6 +222,7 @@ class ColourLegend(QWidget):
         row = row_of(
             self.visible_ring,
             self.unscored_ring,
+            self.unknown_ring,
             self.selected_ring,
             spacing=8,
         )
@@ -234,8 +235,6 @@ class ColourLegend(QWidget):
         column.addWidget(self.swatches)
         column.addLayout(notice)
         column.addWidget(self.states)
-        # A line of its own: the number of neurons makes it long.
-        column.addWidget(self.unknown_ring)
         column.addWidget(self.rings)
 
     def draw(self) -> None:
