@@ -126,8 +126,8 @@ class Moments:
         # Order matters, the first case wins: a silent neuron is reported as a property
         # of the data even if its prediction is constant too.
         empty = self.count == 0
-        flat_target = _is_flat(self.square_target, self.mean_target, self.count)
-        flat_prediction = _is_flat(self.square_prediction, self.mean_prediction, self.count)
+        flat_target = is_flat(self.square_target, self.mean_target, self.count)
+        flat_prediction = is_flat(self.square_prediction, self.mean_prediction, self.count)
         return first_of(
             (empty, Status.EMPTY),
             (flat_target, Status.CONSTANT_TARGET),
@@ -144,7 +144,8 @@ def first_of(
     return np.select([case for case, _ in cases], names, default=np.asarray(default))
 
 
-def _is_flat(square: np.ndarray, mean: np.ndarray, count: np.ndarray) -> np.ndarray:
+def is_flat(square: np.ndarray, mean: np.ndarray, count: np.ndarray | int = 1) -> np.ndarray:
+    """Return which sums of squared deviations, or variances, are rounding errors alone."""
     # Sums of squared deviations of a constant trace are seldom exactly 0. The limit is
     # relative to the mean, so that it does not depend on the unit of the trace.
     sd = np.sqrt(np.maximum(square, 0.0) / np.maximum(count, 1))

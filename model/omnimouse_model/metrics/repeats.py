@@ -14,6 +14,7 @@ from omnimouse_model.metrics.correlation import (
     Status,
     Valued,
     first_of,
+    is_flat,
     moments,
     nanmean,
     nanvar,
@@ -62,7 +63,8 @@ def cc_scores(
         ratio = signal / mean_power
     # The tolerance is for the square root in the effective number of repeats. A signal
     # power of 0 or less (noise exceeds the estimate) leaves CC_max undefined, not 0.
-    enough, moving = n_effective >= 2 - 1e-9, mean_power > 0
+    enough = n_effective >= 2 - 1e-9
+    moving = (mean_power > 0) & ~is_flat(mean_power, nanmean(average, 1))
     good = enough & moving & (signal > 0)
     cc_max = np.sqrt(np.where(good, ratio, np.nan))
     sums = moments(nanmean(np.asarray(prediction, np.float64), 1), average, axis=1)
@@ -226,12 +228,14 @@ def _repeated(target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             "explainable variance.",
             stacklevel=3,
         )
-    spread = nanvar(target.reshape(-1, target.shape[2]), 0)
+    flat = target.reshape(-1, target.shape[2])
+    spread = nanvar(flat, 0)
+    is_moving = (spread > 0) & ~is_flat(spread, nanmean(flat, 0))
     status = first_of(
         (np.full(most.shape, target.size == 0), Status.EMPTY),
         (most == 0, Status.NAN_INPUT),
         (most < 2, Status.TOO_FEW_REPEATS),
-        (~(spread > 0), Status.CONSTANT_TARGET),
+        (~is_moving, Status.CONSTANT_TARGET),
     )
     return target, status
 

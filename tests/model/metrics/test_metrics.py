@@ -71,6 +71,23 @@ def test_conformance_takes_a_fit_that_is_as_good(mu, mse, is_good):
     assert np.allclose(found, wanted, rtol=tolerance, atol=tolerance) == is_good
 
 
+@pytest.mark.parametrize("value", [0.7, 1 / 3, 12345.678, -2.3])
+def test_constant_responses_have_no_ceiling(generator, value):
+    # Their variance is not exactly 0.
+    target = np.full((50, 3, 1), value)
+    prediction = generator.normal(size=target.shape)
+    scores = metrics.cc_scores(prediction.transpose(2, 1, 0), target.transpose(2, 1, 0))
+    explainable = metrics.explainable_variance(prediction, target)
+    found = [scores.cc_max, scores.cc_norm, explainable.fev, explainable.feve]
+    kinds = [scores.status, explainable.status]
+    for measure in (metrics.conservative_reliability, metrics.jackknife_reliability):
+        reliability = measure(target)
+        found.append(reliability.value)
+        kinds.append(reliability.status)
+    assert np.isnan(found).all()
+    assert np.unique(kinds).tolist() == ["constant_target"]
+
+
 def test_correlation_and_slope_are_numpys(generator):
     prediction, target = noisy_pair(generator)
     kept = np.delete(np.arange(len(target)), [3, 10])
