@@ -320,7 +320,7 @@ def needed_datasets(paths: Sequence[str]) -> list[str]:
         Relative paths `alf/probe00/pykilosort/#2024-05-06#/spikes.times.npy`.
     """
     # Imported here, as all readers: a window needs them later.
-    from omnimouse_model.data.readers.alf_probe import DIRECT, dataset_name, sorter_rank
+    from omnimouse_model.data.readers.alf import DIRECT, dataset_name, sorter_rank
 
     def rank(place: tuple[str, ...]) -> tuple[int, str]:
         return sorter_rank(place[1] if len(place) > 1 else DIRECT)

@@ -20,14 +20,15 @@ from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes, ReadOptions, choose_series
 from omnimouse_model.data.readers.build.trial_files import Placed, PlacedRows, traces_signal
-from omnimouse_model.data.readers.suite2p_files import (
+from omnimouse_model.data.readers.suite2p_plane import (
     MATLAB,
     TABLES,
     TRACES,
+    Plane,
     is_plane,
     marked_frames,
+    read_plane,
 )
-from omnimouse_model.data.readers.suite2p_plane import Plane, read_plane
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal

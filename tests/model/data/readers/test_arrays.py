@@ -9,7 +9,7 @@ import pytest
 
 from omnimouse_model.data.convert import convert
 from omnimouse_model.data.open import is_session, open_session
-from omnimouse_model.data.readers import array_responses
+from omnimouse_model.data.readers import arrays
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from tests.model.data.refusals import check_refusal, check_session, left_out, warning_of
@@ -516,7 +516,7 @@ def test_pauses_of_large_files_are_found_by_a_few_rows(rate_hz, monkeypatch, tmp
     values = traces(1800, 6)
     values[601:900] = np.nan
     values[1700] = values[:, 0] = np.nan
-    monkeypatch.setattr(array_responses, "_MAX_SEARCHED", 0)
+    monkeypatch.setattr(arrays, "_MAX_SEARCHED", 0)
     np.savez(tmp_path / "r.npz", responses=values, rate_hz=rate_hz)
     session = open_session(tmp_path / "r.npz")
     spans = session.responses.recorded_spans * rate_hz
