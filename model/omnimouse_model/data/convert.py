@@ -27,15 +27,8 @@ from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, shows_progress
-from omnimouse_model.storage.arrays.zarr_arrays import (
-    MAX_TABLE_BYTES,
-    ZarrArray,
-    array_to_write,
-    check_files,
-    create_group,
-    group_to_write,
-    update_attributes,
-)
+from omnimouse_model.storage.arrays import zarr_arrays
+from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray
 from omnimouse_model.storage.arrays.zarr_metadata import MAX_CHUNK_BYTES
 from omnimouse_model.storage.files import bad_file, is_file, is_folder, is_there, real_path
 from omnimouse_model.storage.journal import (
@@ -331,7 +324,7 @@ class _Conversion:
         """Write all missing pieces, then the attributes of the store."""
         done = _hashes(journal.notes)
         if done:
-            check_files(self.part)
+            zarr_arrays.check_files(self.part)
         else:
             journal.clear()
             self._create()
@@ -361,7 +354,7 @@ class _Conversion:
         # After a power failure, a complete store must have its data.
         if hasattr(os, "sync"):
             os.sync()
-        update_attributes(self.part, {"complete": True})
+        zarr_arrays.update_attributes(self.part, {"complete": True})
 
     def is_complete(self, path: Path) -> bool:
         """Return whether a folder is a complete store of the same source."""
@@ -395,7 +388,7 @@ class _Conversion:
             ("frames", videos.dtype, videos.frame_bytes, MAX_CHUNK_BYTES),
         ]
         pieces += [
-            (name, values.dtype, values.nbytes, MAX_TABLE_BYTES)
+            (name, values.dtype, values.nbytes, zarr_arrays.MAX_TABLE_BYTES)
             for name, values in store.small_arrays(session).items()
         ]
         for name, dtype, n_bytes, most in pieces:
@@ -414,7 +407,7 @@ class _Conversion:
     def _create(self) -> None:
         """Create the store with empty arrays."""
         attributes = {"format": store.FORMAT, "version": self.header["version"]}
-        root = create_group(self.part, attributes)
+        root = zarr_arrays.create_group(self.part, attributes)
         session, videos = self._session, distinct_videos(self._session)
         n = session.n_neurons
         make = partial(
@@ -479,7 +472,7 @@ class _Conversion:
         yield ("tables",), 1.0, self._tables
 
     def _open(self, name: str) -> Any:
-        return array_to_write(self.part, name, _WRITE_ALL)
+        return zarr_arrays.array_to_write(self.part, name, _WRITE_ALL)
 
     def _responses(self, first: int, stop: int) -> list[str]:
         values = self._rows.read(first, stop)
@@ -520,7 +513,7 @@ class _Conversion:
     def _tables(self) -> list[str]:
         """Write all small arrays and attributes; return their hash."""
         session = self._session
-        root = group_to_write(self.part)
+        root = zarr_arrays.group_to_write(self.part)
         arrays = store.small_arrays(session)
         if session.stimulus is not None:
             arrays["stimulus/first_row"] = distinct_videos(session).first
@@ -533,14 +526,14 @@ class _Conversion:
                 config=_WRITE_ALL,
             )
         for group, attributes in store.group_attributes(session).items():
-            update_attributes(self.part / group, attributes)
+            zarr_arrays.update_attributes(self.part / group, attributes)
         return [store.table_digest(session)]
 
     def _describe(self, hashes: dict[str, str]) -> None:
         """Write the attributes of the root, except the mark that it is complete."""
         session = self._session
         content = blake2b(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
-        update_attributes(
+        zarr_arrays.update_attributes(
             self.part,
             {
                 **self.header,

@@ -15,15 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped, UInt8
 
-from omnimouse_model.data import clock
-from omnimouse_model.data.recording import (
-    Overview,
-    Recording,
-    allowed_times,
-    cached,
-    summarise,
-    trial_starts,
-)
+from omnimouse_model.data import clock, recording
+from omnimouse_model.data.recording import Overview, Recording
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import BLANK_TIER, COMMON_TIERS, MEAN_GRAY
 from omnimouse_model.data.window_spec import (
@@ -162,7 +155,7 @@ was recorded from 0 to 94.5 s.
             starts = clock.full_window_starts(recorded, length)
             return starts, self.start_grid[starts]
 
-        starts, begins = cached(self, ("without pauses", length), find)
+        starts, begins = recording.cached(self, ("without pauses", length), find)
         if not len(starts):
             raise ValueError(
                 f"Session {self.id!r} was recorded in {len(self.without_pauses())} "
@@ -223,7 +216,7 @@ was recorded from 0 to 94.5 s.
         spec = spec or default_spec()
         if spec.align == "trial":
             tiers = self._tier_names(tier, include_blanks)
-            return trial_starts(self, tiers, spec)[::stride]
+            return recording.trial_starts(self, tiers, spec)[::stride]
         chosen = self.window_indices(tier, stride, include_blanks, spec)
         return np.asarray(self.start_grid[chosen] - self.t0)
 
@@ -240,10 +233,10 @@ was recorded from 0 to 94.5 s.
         length, reads_behavior = clock.grid_points(spec.duration_s), spec.behavior is not None
 
         def find() -> np.ndarray:
-            allowed = allowed_times(self, chosen, reads_behavior)
+            allowed = recording.allowed_times(self, chosen, reads_behavior)
             return clock.full_window_starts(allowed, length)
 
-        starts = cached(self, ("starts", chosen, length, reads_behavior), find)
+        starts = recording.cached(self, ("starts", chosen, length, reads_behavior), find)
         return starts[::stride]
 
     def _tier_names(self, tier: Tiers, include_blanks: bool) -> frozenset[str] | None:
@@ -267,7 +260,9 @@ was recorded from 0 to 94.5 s.
         >>> session.overview(n_bins=100).population.shape
         (100,)
         """
-        return cached(self, ("overview", n_bins), lambda: summarise(self, n_bins))
+        return recording.cached(
+            self, ("overview", n_bins), lambda: recording.summarise(self, n_bins)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, weakref_slot=True)
@@ -468,7 +463,7 @@ class Window(HasSummary):
         """
         if not self.spec.warmup_s:
             return None
-        return cached(self, "warmup", self._make_warmup)
+        return recording.cached(self, "warmup", self._make_warmup)
 
     def _make_warmup(self) -> "Window":
         # Edits are counted from the first frame of the window and do not reach back.
@@ -496,7 +491,7 @@ class Window(HasSummary):
     @property
     def missing(self) -> Bool[np.ndarray, "time neuron"] | None:
         """bool (n_samples, P): responses that were not recorded; None if all were."""
-        return cached(self, "missing", self._find_missing)
+        return recording.cached(self, "missing", self._find_missing)
 
     def _find_missing(self) -> np.ndarray | None:
         responses = self.responses
@@ -534,7 +529,7 @@ class Window(HasSummary):
             return np.zeros((0, 0, 0), np.float32)
         if self.spec.video.is_raw:
             return self.frames_u8
-        return cached(self, "video", self._normalised_video)
+        return recording.cached(self, "video", self._normalised_video)
 
     @property
     def behavior(self) -> Float32[np.ndarray, "time channel"]:
@@ -543,7 +538,7 @@ class Window(HasSummary):
         A spec in stored order gets every channel of the session: eye tracker, then
         running. A channel that the session lacks holds 0; see `missing_channels`.
         """
-        return cached(self, "behavior", self._ordered_behavior)
+        return recording.cached(self, "behavior", self._ordered_behavior)
 
     @property
     def has_video(self) -> bool:
@@ -628,7 +623,7 @@ class Window(HasSummary):
             return np.zeros(0)
         read = partial(clock.window_times, self.native_start, rate_hz, count)
         # Streams of one rate share their times.
-        return cached(self, f"times {rate_hz} {count}", read)
+        return recording.cached(self, f"times {rate_hz} {count}", read)
 
     # -- responses ----------------------------------------------------------------
     def _read_responses(self) -> tuple[np.ndarray, np.ndarray]:
@@ -721,7 +716,7 @@ class Window(HasSummary):
         return video
 
     def _frames(self) -> tuple[np.ndarray, np.ndarray]:
-        return cached(self, "frames", self._read_frames)
+        return recording.cached(self, "frames", self._read_frames)
 
     def _read_frames(self) -> tuple[np.ndarray, np.ndarray]:
         read: Read = self._frames_at

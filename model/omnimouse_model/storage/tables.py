@@ -14,16 +14,8 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.errors import ExportError
+from omnimouse_model.storage import files
 from omnimouse_model.storage.byte_source import MAX_TEXT_BYTES, Budget
-from omnimouse_model.storage.files import (
-    bad_file,
-    check_most,
-    damage_refused,
-    missing_package,
-    plain_text,
-    read_bytes,
-    read_text,
-)
 from omnimouse_model.storage.write import atomic_path, write_bytes
 
 MISSING = (
@@ -71,15 +63,15 @@ def csv_lines(path: Path, limit: int, inside: Path | None = None) -> Iterator[li
     A file without content has no titles. Parameters and errors are those of `csv_rows`.
     """
     # Spreadsheets of a Macintosh end lines with \r alone.
-    text = io.StringIO(read_text(path, limit, inside), newline=None)
+    text = io.StringIO(files.read_text(path, limit, inside), newline=None)
     rows = csv.reader(text, strict=True)
     try:
         titles = [title.strip() for title in next(rows, [])]
-        check_most(path, len(titles), _MOST_COLUMNS, "columns")
+        files.check_most(path, len(titles), _MOST_COLUMNS, "columns")
         yield titles
         yield from rows
     except csv.Error as error:
-        raise bad_file(path, "bad_table", f"is no CSV table: {error}") from error
+        raise files.bad_file(path, "bad_table", f"is no CSV table: {error}") from error
 
 
 def csv_rows(
@@ -101,12 +93,12 @@ def csv_rows(
     titles = next(rows)
     places = [titles.index(name) if name in titles else -1 for name in names]
     if -1 in places:
-        found = plain_text(", ".join(titles), 80) or "nothing"
+        found = files.plain_text(", ".join(titles), 80) or "nothing"
         problem = f"needs the columns {', '.join(names)}; found {found}"
-        raise bad_file(path, "bad_table", problem)
+        raise files.bad_file(path, "bad_table", problem)
     for number, row in enumerate(rows, 1):
         if row and max(places) >= len(row):
-            raise bad_file(path, "bad_table", f"row {number} has only {len(row)} cells")
+            raise files.bad_file(path, "bad_table", f"row {number} has only {len(row)} cells")
         if row:
             yield [row[place] for place in places]
 
@@ -258,13 +250,13 @@ def read_parquet_columns(path: Path, inside: Path) -> tuple[dict[str, np.ndarray
     SessionFormatError
         The file is damaged or too large, or pyarrow is not installed.
     """
-    data = read_bytes(path, _MAX_BYTES, inside)
+    data = files.read_bytes(path, _MAX_BYTES, inside)
     try:
         arrow, parquet = arrow_module(), arrow_module("parquet")
     except ExportError as error:
-        raise missing_package(path, "a Parquet table", "pyarrow", "analysis") from error
+        raise files.missing_package(path, "a Parquet table", "pyarrow", "analysis") from error
     problem, hint = "is not a valid Parquet table", "was the download complete?"
-    with damage_refused(path, "bad_parquet", problem, hint):
+    with files.damage_refused(path, "bad_parquet", problem, hint):
         return _columns(path, data, arrow, parquet)
 
 
@@ -277,9 +269,9 @@ def _columns(
     # The file and its groups may state other numbers.
     rows = max(file.metadata.num_rows, sum(group.num_rows for group in groups))
     width = file.metadata.num_columns
-    check_most(path, rows, _MAX_ROWS, "rows")
-    check_most(path, width, _MAX_COLUMNS, "columns")
-    check_most(path, rows * width, _MAX_VALUES, "values")
+    files.check_most(path, rows, _MAX_ROWS, "rows")
+    files.check_most(path, width, _MAX_COLUMNS, "columns")
+    files.check_most(path, rows * width, _MAX_VALUES, "values")
     budget = Budget(path, most=_MAX_UNPACKED)
     for number, group in enumerate(groups):
         # Of the group, not of its columns: pyarrow ends the process where the statistics of
@@ -288,7 +280,7 @@ def _columns(
     schema = file.schema_arrow
     texts = [f.name for f in schema if _is_text(arrow, f.type)]
     numbers = [f.name for f in schema if _is_number(arrow, f.type)]
-    check_most(path, rows * len(texts), _MAX_TEXTS, "texts")
+    files.check_most(path, rows * len(texts), _MAX_TEXTS, "texts")
     # Texts stay dictionaries: repeated long texts would otherwise fill the memory.
     file = parquet.ParquetFile(arrow.BufferReader(data), read_dictionary=texts, **limits)
     table = file.read(columns=[*numbers, *texts], use_threads=False)

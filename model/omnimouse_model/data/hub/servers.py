@@ -20,16 +20,11 @@ from urllib.parse import SplitResult, quote, urlsplit
 from omnimouse_model.data.hub.exchange import endpoint, hub_place
 from omnimouse_model.errors import ConnectError, FetchError, SessionFormatError
 from omnimouse_model.progress import QUIET, Job, advance, shows_progress
+from omnimouse_model.storage import web
 from omnimouse_model.storage.archives import leads_outside
 from omnimouse_model.storage.files import expanded, is_there
 from omnimouse_model.storage.processes import Answer, LibraryError, Limits, Report, call_library
-from omnimouse_model.storage.web import (
-    AnswerError,
-    RemoteFile,
-    display_address,
-    read_web_json,
-    web_address,
-)
+from omnimouse_model.storage.web import AnswerError, RemoteFile
 from omnimouse_model.storage.write import cache_dir
 
 VARIABLE = "OMNIMOUSE_CONNECT"
@@ -65,7 +60,7 @@ def host_of(name: str | Path) -> str:
         return share
     if text.startswith("ibl:"):
         return urlsplit(SERVER).netloc
-    if (address := web_address(text)) is not None:
+    if (address := web.web_address(text)) is not None:
         return urlsplit(address if "://" in address else API).netloc.rsplit("@", 1)[-1].lower()
     try:
         is_on_hub = not is_there(text) and hub_place(text) is not None
@@ -95,8 +90,8 @@ def check_connection(name: str | Path, file: Path) -> None:
     """
     host = host_of(name)
     if host and host not in {*_allowed(), *_for_now.get()}:
-        address = web_address(str(name))
-        place = str(name) if address is None else display_address(address)
+        address = web.web_address(str(name))
+        place = str(name) if address is None else web.display_address(address)
         raise ConnectError(
             host,
             f"{file.name} names {place[:200]}, on the server {host}. To connect to it, "
@@ -187,7 +182,7 @@ def _parts(address: str) -> SplitResult:
 def _ask(address: str, url: str) -> dict[str, Any]:
     """Return the answer of the archive to a request."""
     try:
-        answer = read_web_json(url)
+        answer = web.read_web_json(url)
     except AnswerError as error:
         if error.status in (401, 403):
             hint = "download it with the client of DANDI, and open the file"

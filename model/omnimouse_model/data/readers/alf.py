@@ -22,15 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
-from omnimouse_model.data.readers.build.checked_values import (
-    as_float,
-    check_finite,
-    check_range,
-    check_times,
-    decode_texts,
-    refuse_quantised,
-    require,
-)
+from omnimouse_model.data.readers.build import checked_values, spiking_units
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import is_property_name
 from omnimouse_model.data.readers.build.notes import (
@@ -39,18 +31,7 @@ from omnimouse_model.data.readers.build.notes import (
     apart,
     scale_to_seconds,
 )
-from omnimouse_model.data.readers.build.spiking_units import (
-    MAX_SPIKES,
-    MAX_UNITS,
-    SpikingUnits,
-    UnsortedSpikes,
-    as_units,
-    quality_labels,
-    recording_start,
-    refuse_milliseconds,
-    sound_spike_times,
-    spiking_responses,
-)
+from omnimouse_model.data.readers.build.spiking_units import SpikingUnits, UnsortedSpikes
 from omnimouse_model.data.readers.build.trials import (
     PresentationIntervals,
     TrialClock,
@@ -317,7 +298,7 @@ def read_probe(sorting: Sorting, root: Path, notes: Notes) -> Probe:
     if (counts := properties.get("spike_count")) is not None:
         _note_other_spikes(sorting, counts, unit, notes)
     where = f"{sorting.probe}: clusters.metrics"
-    quality = quality_labels(properties, _QUALITY, where, notes)
+    quality = spiking_units.quality_labels(properties, _QUALITY, where, notes)
     uuids = optional("clusters.uuids.csv", lambda path: _uuids(path, root, n_units))
     if uuids is not None:
         properties["uuid"] = uuids
@@ -361,8 +342,8 @@ def _spikes(sorting: Sorting, root: Path, notes: Notes) -> UnsortedSpikes:
     files = [npy_file(path, root) for path in paths]
     for file, what in zip(files, ("times", "units"), strict=True):
         # MATLAB saves vectors as one row or one column.
-        require(file, file.path, f"(spikes,) {what}", (None,), (1, None), (None, 1))
-        check_most(file.path, _count(file), MAX_SPIKES, "spikes")
+        checked_values.require(file, file.path, f"(spikes,) {what}", (None,), (1, None), (None, 1))
+        check_most(file.path, _count(file), spiking_units.MAX_SPIKES, "spikes")
     n_times, n_units = map(_count, files)
     of = f"times of {files[0].path.name}"
     check_length(files[1].path, n_units, "units", n_times, of, ONE_REVISION)
@@ -371,9 +352,9 @@ def _spikes(sorting: Sorting, root: Path, notes: Notes) -> UnsortedSpikes:
     unit = np.array(files[1].open()).reshape(-1)
     check_some(files[0].path, len(times), "spikes")
     path = files[0].path
-    refuse_quantised(times, path)
+    checked_values.refuse_quantised(times, path)
     refuse = partial(bad_file, path, "bad_clock")
-    times, unit = sound_spike_times(times, unit, label(path), refuse, notes)
+    times, unit = spiking_units.sound_spike_times(times, unit, label(path), refuse, notes)
     if unit.dtype.kind == "f" and not (unit == np.rint(unit)).all():
         problem = "holds numbers of units that are not whole"
         raise bad_file(files[1].path, "bad_array", problem)
@@ -382,7 +363,7 @@ def _spikes(sorting: Sorting, root: Path, notes: Notes) -> UnsortedSpikes:
         problem = f"{found}: {n_noise:,} of {len(unit):,} spikes are of no unit from 0 on"
         hint = "leave these spikes out of the files of times and of clusters"
         raise bad_file(files[1].path, "bad_array", problem, hint)
-    check_range(files[1].path, unit, MAX_UNITS, "units")
+    checked_values.check_range(files[1].path, unit, spiking_units.MAX_UNITS, "units")
     return UnsortedSpikes(path, times, unit.astype(np.int32), stamps)
 
 
@@ -394,7 +375,7 @@ def _unit_channels(path: Path, root: Path, n_spiking: int) -> np.ndarray:
     """Return the channel of each unit."""
     values = load_small_array(path, root).reshape(-1)
     is_whole = values.dtype.kind in "iuf" and bool((values == np.rint(values)).all())
-    if not is_whole or len(values) > MAX_UNITS:
+    if not is_whole or len(values) > spiking_units.MAX_UNITS:
         problem = f"is {values.shape} {values.dtype}; whole numbers (units,) expected"
         raise bad_file(path, "wrong_shape", problem)
     if n_spiking > len(values):
@@ -414,7 +395,7 @@ def _n_units(n_spiking: int, channel: np.ndarray | None, metrics: dict[str, np.n
     ids = metrics.get(_ID, np.zeros(0, np.int64))
     is_whole = ids.dtype.kind in "iu" and len(ids)
     named = int(ids.max()) + 1 if is_whole else 0
-    return max(n_spiking, min(named, MAX_UNITS))
+    return max(n_spiking, min(named, spiking_units.MAX_UNITS))
 
 
 def _of_channels(path: Path, root: Path, width: int) -> np.ndarray:
@@ -422,7 +403,7 @@ def _of_channels(path: Path, root: Path, width: int) -> np.ndarray:
     values = load_small_array(path, root)
     if values.ndim == 1 and width == 1:
         values = values[:, None]
-    require(values, path, f"(channels, {width})", (None, width))
+    checked_values.require(values, path, f"(channels, {width})", (None, width))
     table = values.astype(np.float64)
     # Numbers that no position has would overflow where they are drawn.
     return np.where(np.abs(table) < 1e12, table, np.nan)
@@ -489,7 +470,7 @@ def _in_rows(
         ids = ids.astype(np.int64)
     if ids.dtype.kind not in "iu" or len(np.unique(ids)) != len(ids):
         raise bad_file(path, "bad_table", f"has no {_ID} of its own for each row")
-    check_range(path, ids, n_units, "units", _ID)
+    checked_values.check_range(path, ids, n_units, "units", _ID)
     properties: dict[str, np.ndarray] = {}
     left_out = []
     for stored, values in metrics.items():
@@ -563,10 +544,12 @@ def read(path: Path, options: ReadOptions) -> Session:
         intervals = PresentationIntervals()
     if len(intervals.on):
         reach = Interval(float(intervals.on[0]), float(intervals.off.max()))
-        refuse_milliseconds(path, Interval(*span), reach, "trials")
+        spiking_units.refuse_milliseconds(path, Interval(*span), reach, "trials")
     units, source = _all_units(probes, path, notes)
     spikes = _all_spikes(probes, path)
-    responses, chosen = spiking_responses(units, spikes, span, options, notes, observed=observed)
+    responses, chosen = spiking_units.spiking_responses(
+        units, spikes, span, options, notes, observed=observed
+    )
     intervals = with_tiers(intervals, options, notes)
     alf = path / "alf"
     intervals = aligned_to_event(intervals, options.trial_event, EVENT, alf, notes)
@@ -580,7 +563,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         path=path,
         format="alf",
         fingerprint=folder_fingerprint(alf),
-        units=as_units(chosen, responses, notes, source),
+        units=spiking_units.as_units(chosen, responses, notes, source),
         responses=responses,
         behavior={"eye_tracker": None, "treadmill": wheel},
         trials=trials,
@@ -601,7 +584,7 @@ def _recorded_time(
     first = max(float(probe.spikes.times.min()) for probe in probes)
     ends = {probe.name: float(probe.spikes.times.max()) for probe in probes}
     # Time 0 is the start of the recording in sessions of the IBL.
-    start = recording_start(first)
+    start = spiking_units.recording_start(first)
     earliest, latest = min(ends.values()), max(ends.values())
     if earliest - start >= _SAME_LENGTH * (latest - start):
         notes.assume(
@@ -627,7 +610,7 @@ def _all_units(probes: Sequence[Probe], root: Path, notes: Notes) -> tuple[Spiki
     units = SpikingUnits.joined([probe.units for probe in probes])
     counts = [len(probe.units.unit_id) for probe in probes]
     # Numbers repeat on each probe: those of the second begin at 100,000.
-    first = np.repeat(MAX_UNITS * np.arange(len(probes)), counts)
+    first = np.repeat(spiking_units.MAX_UNITS * np.arange(len(probes)), counts)
     area, source = None, ""
     has_region = np.repeat([probe.region is not None for probe in probes], counts)
     if has_region.any():
@@ -709,7 +692,7 @@ def _of_table(path: Path, root: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     rows = csv_rows(path, ("id", "acronym"), _MAX_BYTES, root)
     for number, (code, acronym) in enumerate(rows, 1):
-        region = as_float(code)
+        region = checked_values.as_float(code)
         is_whole = region is not None and abs(region) < 2**62 and region % 1 == 0
         if region is None or not is_whole or not acronym or len(acronym) > _LONGEST:
             raise bad_file(
@@ -756,8 +739,8 @@ def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | 
     check_length(times_path, len(times), "times", len(position), "positions", ONE_REVISION)
     if len(times) < 2:
         raise bad_file(times_path, "wrong_length", "has one time, and a speed needs two")
-    check_times(times, "times", partial(bad_file, times_path), may_repeat=True)
-    check_finite(position, "positions", partial(bad_file, path))
+    checked_values.check_times(times, "times", partial(bad_file, times_path), may_repeat=True)
+    checked_values.check_finite(position, "positions", partial(bad_file, path))
     own = Interval(float(times[0]), float(times[-1]))
     times = times * scale_to_seconds("running (wheel)", own, Interval(*span), notes)
     if times[-1] < span[0] or times[0] > span[1]:
@@ -794,7 +777,7 @@ def read_wheel(root: Path, span: tuple[float, float], notes: Notes) -> Signal | 
 
 def _numbers(path: Path, root: Path) -> np.ndarray:
     values = load_small_array(path, root)
-    require(values, path, "(samples,) numbers", (None,), (None, None))
+    checked_values.require(values, path, "(samples,) numbers", (None,), (None, None))
     return values.astype(np.float64)
 
 
@@ -852,8 +835,8 @@ def read_trials(root: Path, clock: TrialClock, notes: Notes) -> PresentationInte
 
 def _of_array(path: Path, name: str, root: Path) -> dict[str, np.ndarray]:
     """Return the columns of one array: one, or the two ends of intervals."""
-    values = decode_texts(load_small_array(path, root))
-    require(values, path, "numbers or texts", kinds="fiubU")
+    values = checked_values.decode_texts(load_small_array(path, root))
+    checked_values.require(values, path, "numbers or texts", kinds="fiubU")
     if values.dtype.kind == "U" and values.dtype.itemsize > 4 * 200:
         raise bad_file(path, "too_large", "holds texts of more than 200 characters")
     if values.ndim == 2 and values.shape[1] == 2 and name == "intervals":
@@ -861,7 +844,7 @@ def _of_array(path: Path, name: str, root: Path) -> dict[str, np.ndarray]:
     # MATLAB saves vectors as one row or one column.
     if values.ndim == 2 and 1 in values.shape:
         values = values.reshape(-1)
-    return {name: require(values, path, "(trials,)", (None,), kinds="fiubU")}
+    return {name: checked_values.require(values, path, "(trials,)", (None,), kinds="fiubU")}
 
 
 def _check_intervals(columns: dict[str, np.ndarray], path: Path) -> None:

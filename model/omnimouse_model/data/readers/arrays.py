@@ -20,17 +20,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.neurons import Roi, Units, probe_numbers
-from omnimouse_model.data.readers.build import spiking_units
-from omnimouse_model.data.readers.build.checked_values import (
-    MAX_FRAMES,
-    check_extent,
-    check_range,
-    check_times,
-    decode_texts,
-    refuse_quantised,
-    smoothness,
-    text_of,
-)
+from omnimouse_model.data.readers.build import checked_values, spiking_units
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import (
@@ -224,7 +214,7 @@ class NamedArrays:
         values = _as_vector(self.stored(name), len(axes))
         if content == _TEXTS or (content == _EITHER and values.dtype.kind in "US"):
             self._check(name, values, axes, sizes, "texts", "US")
-            return decode_texts(values)
+            return checked_values.decode_texts(values)
         self._check(name, values, axes, sizes)
         if content == _WHOLE and (values != np.round(values)).any():
             raise self.wrong(name, "contains numbers that are not whole")
@@ -308,7 +298,7 @@ class NamedArrays:
 
     def text(self, name: str) -> str | None:
         """Return one text, None if absent."""
-        return None if name not in self.arrays else text_of(self.stored(name))
+        return None if name not in self.arrays else checked_values.text_of(self.stored(name))
 
 
 def _as_vector(values: np.ndarray, n_axes: int) -> np.ndarray:
@@ -552,7 +542,7 @@ def _is_transposed(
 
 def _smooth_axis(values: np.ndarray) -> int | None:
     """Return the axis along which values clearly change slowly, as traces do in time."""
-    along = smoothness(values), smoothness(values.T)
+    along = checked_values.smoothness(values), checked_values.smoothness(values.T)
     clear = [k for k in (0, 1) if along[k] > _SMOOTH and along[k] > 2 * along[1 - k]]
     return clear[0] if clear else None
 
@@ -608,7 +598,7 @@ def spike_responses(arrays: NamedArrays) -> Signal:
     if unit is None:
         raise arrays.wrong("spike_unit", "is missing; spike_times needs it")
     unit, n_units = _unit_rows(arrays, unit.astype(np.int64))
-    refuse_quantised(times, arrays.path)
+    checked_values.refuse_quantised(times, arrays.path)
     refuse = partial(arrays.wrong, "spike_times")
     times, unit = spiking_units.sound_spike_times(times, unit, "spike_times", refuse, arrays.notes)
     start, stop = _spike_span(arrays, times)
@@ -852,7 +842,7 @@ def _running(arrays: NamedArrays) -> Signal | None:
         values.append(pose)
     rate = _required(arrays, f"{name}_rate_hz", name)
     start = arrays.number(f"{name}_start_s") or 0.0
-    check_extent(arrays.path, name, len(speed), rate)
+    checked_values.check_extent(arrays.path, name, len(speed), rate)
     rows = MemoryRows(arrays.path, _finite(np.stack(values, axis=1)))
     texts, units = zip(*labels, strict=True)
     return Signal.of_rows("treadmill", rows, rate, start, names=texts, units=units)
@@ -867,7 +857,7 @@ def _eye(arrays: NamedArrays) -> Signal | None:
         lengths = ", ".join(f"{name} {len(v)}" for name, v in columns.items())
         raise arrays.wrong(next(iter(columns)), f"differs in length: {lengths}")
     rate = _required(arrays, "pupil_rate_hz", "pupil")
-    check_extent(arrays.path, "pupil", len(next(iter(columns.values()))), rate)
+    checked_values.check_extent(arrays.path, "pupil", len(next(iter(columns.values()))), rate)
     clock = rate, arrays.number("pupil_start_s") or 0.0
     return eye_signal(arrays.path, columns, {}, clock, arrays.notes)
 
@@ -925,7 +915,7 @@ def _frames(rows: Rows, name: str, part: slice) -> np.ndarray:
 def _frame_times(arrays: NamedArrays, n: int) -> np.ndarray:
     if "video_times" not in arrays.arrays:
         rate = _required(arrays, "video_rate_hz", "video")
-        check_extent(arrays.path, "video", n, rate, MAX_FRAMES)
+        checked_values.check_extent(arrays.path, "video", n, rate, checked_values.MAX_FRAMES)
         return (arrays.number("video_start_s") or 0.0) + np.arange(n) / rate
     times = arrays.read("video_times")
     assert times is not None
@@ -933,7 +923,7 @@ def _frame_times(arrays: NamedArrays, n: int) -> np.ndarray:
         hint = "store the onset of each frame"
         raise arrays.wrong("video_times", f"has {len(times):,} times for {n:,} frames", hint)
     times = times.astype(np.float64)
-    check_times(times, "times", lambda _, *text: arrays.wrong("video_times", *text))
+    checked_values.check_times(times, "times", lambda _, *text: arrays.wrong("video_times", *text))
     return times
 
 
@@ -1019,7 +1009,9 @@ def _roi(arrays: NamedArrays, n: int) -> Roi | None:
         return None
     if labels.dtype.kind == "f":
         raise arrays.wrong("roi_labels", f"is {labels.dtype}; whole numbers expected")
-    check_range(arrays.path, labels.ravel(), n + 1, "neurons (0 is none)", "roi_labels")
+    checked_values.check_range(
+        arrays.path, labels.ravel(), n + 1, "neurons (0 is none)", "roi_labels"
+    )
     # Label 0 is background; label i belongs to neuron i - 1. The stable sort groups
     # the pixels by neuron, as the offsets of `Roi` require.
     y, x = np.nonzero(labels)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.neurons import Roi
+from omnimouse_model.data.readers.build import trial_files
 from omnimouse_model.data.readers.build.checked_values import (
     FASTEST_HZ,
     MAX_COLUMNS,
@@ -38,13 +39,7 @@ from omnimouse_model.data.readers.build.neurons import (
     note_no_cells,
 )
 from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes, ReadOptions, choose_series
-from omnimouse_model.data.readers.build.trial_files import (
-    Placed,
-    PlacedRows,
-    fitted_step,
-    placed_on_grid,
-    traces_signal,
-)
+from omnimouse_model.data.readers.build.trial_files import Placed, PlacedRows
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.display import count
@@ -626,7 +621,7 @@ def _read_minian(folder: Path, notes: Notes) -> Extraction:
         ),
         n_regions=n_regions,
         unit_id=_minian_ids(files[name], n_regions),
-        rate_hz=None if times is None else 1 / fitted_step(times)[0],
+        rate_hz=None if times is None else 1 / trial_files.fitted_step(times)[0],
         rate_source=_TIMES,
         times=times,
         masks=notes.attempt("the masks", _minian_masks, folder, n_regions),
@@ -759,10 +754,10 @@ def read(path: Path, options: ReadOptions) -> Session:
     check_extent(path, series, rows.shape[0], rate_hz)
     source = place = np.arange(rows.shape[0])
     if found.times is not None and rate_hz == found.rate_hz:
-        source, place = placed_on_grid(path, series, found.times, rate_hz, notes)
+        source, place = trial_files.placed_on_grid(path, series, found.times, rate_hz, notes)
     if not np.array_equal(source, place):
         rows = PlacedRows([Placed(rows, source, place)], int(place[-1]) + 1)
-    responses = traces_signal(rows, rate_hz, 0.0, place, notes)
+    responses = trial_files.traces_signal(rows, rate_hz, 0.0, place, notes)
     images = {}
     if found.image is not None:
         notes.assume("shown_image", f"the image shown is {found.image_name}, no mean image")

@@ -18,18 +18,12 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.neurons import Units
+from omnimouse_model.data.readers.build import trial_files
 from omnimouse_model.data.readers.build.checked_values import decode_texts, require
 from omnimouse_model.data.readers.build.finalise import finalise, with_stored_statistics
 from omnimouse_model.data.readers.build.neurons import make_units, of_units
 from omnimouse_model.data.readers.build.notes import EYE_NAMES, EYE_UNITS, Notes, ReadOptions
-from omnimouse_model.data.readers.build.trial_files import (
-    HOLE_S,
-    FileTrial,
-    TimeLine,
-    TrialRows,
-    note_trial_clock,
-    stimulus_of_trials,
-)
+from omnimouse_model.data.readers.build.trial_files import FileTrial, TimeLine, TrialRows
 from omnimouse_model.data.readers.build.trials import note_unknown_tiers
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
@@ -468,13 +462,13 @@ def read(path: Path, options: ReadOptions) -> Session:
     folder = Folder(path)
     trials = read_trials(folder, notes)
     lengths = np.array([trial.length for trial in trials])
-    rate = RATE_HZ if folder.is_video else 1.0 / (_IMAGE_S + HOLE_S)
+    rate = RATE_HZ if folder.is_video else 1.0 / (_IMAGE_S + trial_files.HOLE_S)
     line = TimeLine.of(lengths, rate)
     if not folder.is_video:
         # One row per image, after one row of hole; the hole after an image is part of its row.
         n = len(lengths)
         line = TimeLine(rate, np.arange(n) + 1, np.ones(n, np.int64), n + 1)
-    note_trial_clock(notes)
+    trial_files.note_trial_clock(notes)
     if not folder.is_video:
         notes.warn(
             "still_images",
@@ -483,7 +477,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         )
     end = None if folder.is_video else line.time(line.first) + _IMAGE_S
     frames = video_frames if folder.is_video else image_frames
-    stimulus = stimulus_of_trials(line, folder.frame_size, frames, trials, end)
+    stimulus = trial_files.stimulus_of_trials(line, folder.frame_size, frames, trials, end)
     rows = TrialRows(folder.data("responses"), trials, line, folder.n_units)
     responses = line.signal("responses", rows)
     # `all`: statistics over all frames; other folders select kinds of stimuli.

@@ -15,20 +15,13 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.neurons import Roi, Units
+from omnimouse_model.data.readers import suite2p_plane
 from omnimouse_model.data.readers.build.checked_values import check_scan_rate
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units, note_no_cells
 from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes, ReadOptions, choose_series
 from omnimouse_model.data.readers.build.trial_files import Placed, PlacedRows, traces_signal
-from omnimouse_model.data.readers.suite2p_plane import (
-    MATLAB,
-    TABLES,
-    TRACES,
-    Plane,
-    is_plane,
-    marked_frames,
-    read_plane,
-)
+from omnimouse_model.data.readers.suite2p_plane import Plane
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
@@ -345,7 +338,7 @@ def deconvolve(traces: np.ndarray, tau_s: float, rate_hz: float) -> np.ndarray:
     return activity
 
 
-LOOKED_FOR = ("suite2p/plane0", MATLAB)
+LOOKED_FOR = ("suite2p/plane0", suite2p_plane.MATLAB)
 _PLANE = re.compile(r"plane(\d{1,4})")
 _COMBINED = "combined"
 _BAD_FRAMES = "bad_frames.npy"
@@ -358,8 +351,8 @@ def recognises(path: Path) -> bool:
     """Return whether a path is of suite2p: planes, one plane, or its `Fall.mat`."""
     if not is_file(path):
         return bool(_plane_folders(path) or _without_traces(path))
-    if path.suffix != _MAT_SUFFIX or path.name == MATLAB:
-        return path.name == MATLAB
+    if path.suffix != _MAT_SUFFIX or path.name == suite2p_plane.MATLAB:
+        return path.name == suite2p_plane.MATLAB
     # A copy of Fall.mat may have any name; its variables tell.
     names = set(open_mat(path).names)
     return bool(names & {"F", "spks"}) and bool(names & {"iscell", "stat", "ops"})
@@ -378,7 +371,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         raise bad_file(path, "missing_data", problem, _PROCESSED)
     # In order of their numbers, which are the order of scanning.
     planes = [
-        read_plane(folder, root, number, options, notes, matlab)
+        suite2p_plane.read_plane(folder, root, number, options, notes, matlab)
         for number, folder in folders.items()
     ]
     fingerprint = fingerprint_of(path)
@@ -427,17 +420,19 @@ def _plane_folders(path: Path) -> dict[int | None, Path]:
     """
     if is_file(path):
         return {_number(path.parent): path.parent}
-    if is_plane(path):
+    if suite2p_plane.is_plane(path):
         return {_number(path): path}
     for root in (path, path / "suite2p"):
         planes: dict[int | None, Path] = {
-            number: folder for number, folder in _numbered(root).items() if is_plane(folder)
+            number: folder
+            for number, folder in _numbered(root).items()
+            if suite2p_plane.is_plane(folder)
         }
         if planes:
             return planes
-        if is_plane(root):
+        if suite2p_plane.is_plane(root):
             return {None: root}
-        if is_plane(root / _COMBINED):
+        if suite2p_plane.is_plane(root / _COMBINED):
             return {None: root / _COMBINED}
     return {}
 
@@ -460,7 +455,7 @@ def _without_traces(path: Path) -> list[str]:
         return []
     folders = [f for root in (path, path / "suite2p") for f in _numbered(root).values()]
     folders += [path] * (_number(path) is not None)
-    return [f.name for f in folders if any(is_file(f / file) for file in TABLES)]
+    return [f.name for f in folders if any(is_file(f / file) for file in suite2p_plane.TABLES)]
 
 
 def _not_read(folders: dict[int | None, Path], notes: Notes) -> list[int]:
@@ -473,14 +468,14 @@ def _not_read(folders: dict[int | None, Path], notes: Notes) -> list[int]:
         if number in folders:
             continue
         not_read.append(number)
-        if is_plane(path):
+        if suite2p_plane.is_plane(path):
             notes.assume(
                 "other_plane",
                 f"{path.name} is beside {first.name} and not read: open {root.name} for all planes",
             )
             continue
         lacks = "neither F.npy nor spks.npy"
-        if any(is_there(path / file, follows=False) for file in TRACES):
+        if any(is_there(path / file, follows=False) for file in suite2p_plane.TRACES):
             lacks = "no other file of suite2p than traces"
         notes.warn("lost_plane", f"{path.name} has {lacks}: left out")
     return not_read
@@ -489,7 +484,7 @@ def _not_read(folders: dict[int | None, Path], notes: Notes) -> list[int]:
 def _name(path: Path) -> str:
     """Return the name of the recording's folder, above the folders of suite2p."""
     if path.suffix == _MAT_SUFFIX:
-        if path.name != MATLAB:
+        if path.name != suite2p_plane.MATLAB:
             return path.stem
         path = path.parent
     # Every recording has folders of these names, so they identify none.
@@ -551,7 +546,7 @@ def _marked(planes: list[Plane], numbers: np.ndarray, notes: Notes) -> list[Plan
     marked = []
     for plane in planes:
         where = f"{_BAD_FRAMES} for {plane.folder.name}"
-        bad = marked_frames(numbers, plane.bad_frames, n_stored, where, notes)
+        bad = suite2p_plane.marked_frames(numbers, plane.bad_frames, n_stored, where, notes)
         marked.append(replace(plane, bad_frames=bad))
     return marked
 
@@ -616,7 +611,7 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
         return stored[0]
     problem = next((p.problems["fs"] for p in planes if "fs" in p.problems), "")
     if options.rate_hz is None:
-        where = problem or f"no ops.npy, settings.npy or ops of {MATLAB} gives fs"
+        where = problem or f"no ops.npy, settings.npy or ops of {suite2p_plane.MATLAB} gives fs"
         raise bad_file(path, MISSING_RATE, f"states no frames per second of a plane: {where}")
     check_scan_rate(path, options.rate_hz)
     notes.assume(

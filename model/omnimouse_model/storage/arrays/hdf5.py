@@ -20,16 +20,11 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage import byte_source
 from omnimouse_model.storage.arrays.hdf5_chunks import VALUE, WHOLE, Chunks, has_lengths
 from omnimouse_model.storage.arrays.hdf5_heads import TooManyAttributes, attribute_values
 from omnimouse_model.storage.arrays.rows import runs_of
-from omnimouse_model.storage.byte_source import (
-    LONGEST_TEXT,
-    MAX_TABLE_BYTES,
-    MAX_TEXT_BYTES,
-    Budget,
-    Source,
-)
+from omnimouse_model.storage.byte_source import Budget, Source
 from omnimouse_model.storage.files import OWN_FILE, WRITTEN, bad_file, check_most, missing_package
 from omnimouse_model.storage.write import atomic_path
 
@@ -168,7 +163,7 @@ class Hdf5:
         self._stream: Any = None
         self._chunks = Chunks(self.path)
         self._charged: set[str] = set()
-        self._texts_budget = Budget(self.path, most=MAX_TEXT_BYTES)
+        self._texts_budget = Budget(self.path, most=byte_source.MAX_TEXT_BYTES)
         self._charged_texts: set[object] = set()
 
     # Locks and open files cannot be pickled; worker processes open the file again.
@@ -344,7 +339,7 @@ class Hdf5:
             _check_parts(item.dtype)
             self._chunks.check(name, item)
 
-    def table(self, name: str, most_bytes: int = MAX_TABLE_BYTES) -> np.ndarray:
+    def table(self, name: str, most_bytes: int = byte_source.MAX_TABLE_BYTES) -> np.ndarray:
         """Return all values of a small dataset.
 
         Raises
@@ -417,7 +412,7 @@ class Hdf5:
         base = h5py.check_vlen_dtype(dtype)
         size = 1 if h5py.check_string_dtype(dtype) or base is None else np.dtype(base).itemsize
         n_bytes = np.atleast_1d(lengths.astype(np.int64) * size)
-        if (longest := n_bytes.max(initial=0)) > LONGEST_TEXT:
+        if (longest := n_bytes.max(initial=0)) > byte_source.LONGEST_TEXT:
             raise self._too_large(name, f"has a text of {longest:,} bytes")
         return n_bytes
 

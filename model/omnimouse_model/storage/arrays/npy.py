@@ -25,17 +25,10 @@ from jaxtyping import UInt8
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.extras import named_extras
+from omnimouse_model.storage import files
 from omnimouse_model.storage.arrays.rows import ArrayFile, is_possible, sound_values
 from omnimouse_model.storage.byte_source import LONGEST_TEXT, MAX_TEXT_BYTES, Budget
-from omnimouse_model.storage.files import (
-    FileStamp,
-    bad_file,
-    check_most,
-    damage_refused,
-    label,
-    open_binary,
-    unreadable,
-)
+from omnimouse_model.storage.files import FileStamp
 from omnimouse_model.storage.write import atomic_path
 
 MAX_SMALL_ARRAY_BYTES = 512 * 2**20
@@ -45,13 +38,13 @@ _MAX_HEADER = 1 << 16
 
 def npy_file(path: Path, inside: Path | None = None, *, is_named: bool = False) -> ArrayFile:
     """Return the array of a `.npy` file, after checking its header, size and place."""
-    with open_binary(path, inside, is_named=is_named) as stream:
+    with files.open_binary(path, inside, is_named=is_named) as stream:
         shape, fortran, dtype, offset = read_npy_header(stream, path)
         size = os.fstat(stream.fileno()).st_size
     # dtype=object: Python integers, so that a hostile shape cannot overflow.
     declared = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size - offset < declared:
-        raise bad_file(
+        raise files.bad_file(
             path,
             "wrong_size",
             f"declares {shape} {dtype}, {declared:,} bytes, but holds {max(0, size - offset):,}",
@@ -72,7 +65,7 @@ def stamped_array(file: FileStamp) -> ArrayFile:
 def load_small_array(path: Path, inside: Path, *, is_named: bool = False) -> np.ndarray:
     """Read a small `.npy` (numbers or strings) that lies in the folder `inside`."""
     file = npy_file(path, inside, is_named=is_named)
-    check_most(path, file.n_bytes, MAX_SMALL_ARRAY_BYTES, "bytes of values")
+    files.check_most(path, file.n_bytes, MAX_SMALL_ARRAY_BYTES, "bytes of values")
     return file.open()
 
 
@@ -89,7 +82,7 @@ def read_npy_header(
             # 0x80 is the first byte of a pickle (protocol 2 or later).
             if head[:1] == b"\x80":
                 raise _pickled(path)
-            raise bad_file(path, "not_npy", "is not a .npy file", "write it again")
+            raise files.bad_file(path, "not_npy", "is not a .npy file", "write it again")
         width = 2 if head[6] == 1 else 4
         length = int.from_bytes(head[8 : 8 + width], "little")
         if head[6] not in (1, 2, 3) or length > _MAX_HEADER:
@@ -100,7 +93,7 @@ def read_npy_header(
     except SessionFormatError:
         raise
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise files.unreadable(path, error) from error
     except (ValueError, TypeError, LookupError, SyntaxError) as error:
         raise _bad_header(path, "no valid description") from error
     if not is_possible(shape, dtype.itemsize):
@@ -111,7 +104,7 @@ def read_npy_header(
         raise _pickled(path)
     if _text_bytes(shape, dtype) > MAX_TEXT_BYTES or _text_bytes((), dtype) > 4 * LONGEST_TEXT:
         problem = f"holds texts, {str(shape)[:60]} {dtype}: more than {MAX_TEXT_BYTES:,} bytes"
-        raise bad_file(
+        raise files.bad_file(
             path, "too_large", f"{problem}, or one of more than {LONGEST_TEXT:,} letters"
         )
     return shape, fortran, dtype, 8 + width + length
@@ -156,18 +149,20 @@ def _description(text: str, path: Path) -> tuple[tuple[int, ...], bool, np.dtype
     if isinstance(kind, list):
         fields = ", ".join(str(field[0]) for field in kind)[:60]
         problem = f"holds records with the fields {fields}; numbers or texts expected"
-        raise bad_file(path, "not_npy", problem, "save each field as an array")
+        raise files.bad_file(path, "not_npy", problem, "save each field as an array")
     if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
         raise _bad_header(path, f"a type {str(kind)[:60]}")
     return shape, fortran, np.dtype(kind)
 
 
 def _bad_header(path: Path, problem: str) -> SessionFormatError:
-    return SessionFormatError(path, "not_npy", f"{label(path)}: not a valid .npy header: {problem}")
+    return SessionFormatError(
+        path, "not_npy", f"{files.label(path)}: not a valid .npy header: {problem}"
+    )
 
 
 def _pickled(path: Path) -> SessionFormatError:
-    return bad_file(
+    return files.bad_file(
         path,
         "pickled",
         "contains pickled objects; refused for safety",
@@ -185,7 +180,7 @@ _ENCRYPTED = 1
 
 
 _sound = partial(
-    damage_refused,
+    files.damage_refused,
     code="not_npz",
     problem="is not a valid .npz",
     hint="write it again with numpy.savez",
@@ -219,7 +214,7 @@ class Npz(Mapping[str, np.ndarray]):
         self, path: Path, most_bytes: int = _MAX_BYTES, inside: Path | None = None
     ) -> None:
         self.path, self._inside = path, inside
-        with open_binary(path, inside) as stream, _sound(path):
+        with files.open_binary(path, inside) as stream, _sound(path):
             archive = zipfile.ZipFile(stream)
             members = archive.infolist()
             self.comment = archive.comment
@@ -261,7 +256,7 @@ class Npz(Mapping[str, np.ndarray]):
 
     def _unpacked(self, name: str) -> np.ndarray:
         member = self._members[name]
-        with open_binary(self.path, self._inside) as stream, _sound(self.path):
+        with files.open_binary(self.path, self._inside) as stream, _sound(self.path):
             with zipfile.ZipFile(stream).open(member) as packed:
                 # Bounded by the size that was checked when the archive was opened.
                 data = packed.read(member.file_size)
@@ -276,7 +271,7 @@ class Npz(Mapping[str, np.ndarray]):
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of an array, without its values."""
         member = self._members[name]
-        with open_binary(self.path, self._inside) as stream, _sound(self.path):
+        with files.open_binary(self.path, self._inside) as stream, _sound(self.path):
             with zipfile.ZipFile(stream).open(member) as packed:
                 header = BytesIO(packed.read(2 * _MAX_HEADER))
             return read_npy_header(header, self.path / member.filename)[0]
@@ -286,7 +281,7 @@ class Npz(Mapping[str, np.ndarray]):
         member = self._members[name]
         if member.compress_type != zipfile.ZIP_STORED:
             return None
-        with open_binary(self.path, self._inside) as stream, _sound(self.path):
+        with files.open_binary(self.path, self._inside) as stream, _sound(self.path):
             stream.seek(member.header_offset)
             head = stream.read(_LOCAL_HEADER)
             # Lengths of name and extra field come from the local header: the extra
@@ -308,12 +303,12 @@ class Npz(Mapping[str, np.ndarray]):
 
 def zip_names(path: Path) -> list[str]:
     """Return the names of the members of an archive."""
-    with open_binary(path) as stream, _sound(path), zipfile.ZipFile(stream) as archive:
+    with files.open_binary(path) as stream, _sound(path), zipfile.ZipFile(stream) as archive:
         return archive.namelist()
 
 
 def _refused(path: Path, problem: str) -> SessionFormatError:
-    return bad_file(path, "not_npz", problem, "write it again with numpy.savez")
+    return files.bad_file(path, "not_npz", problem, "write it again with numpy.savez")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any], comment: bytes = b"") -> None:
@@ -383,13 +378,13 @@ def read_grey_levels(path: Path, budget: Budget) -> UInt8[np.ndarray, "height wi
     with named_extras():
         from PIL import Image
     with (
-        open_binary(path) as stream,
-        damage_refused(path, "bad_image", "is no image"),
+        files.open_binary(path) as stream,
+        files.damage_refused(path, "bad_image", "is no image"),
         # These formats alone: another of Pillow starts a program.
         Image.open(stream, formats=_FORMATS) as image,
     ):
         # Before any pixel is decoded.
         size = f"= {image.width:,} x {image.height:,} pixels"
-        check_most(path, math.prod(image.size), _MOST_PIXELS, size)
+        files.check_most(path, math.prod(image.size), _MOST_PIXELS, size)
         budget.spend(path.name, math.prod(image.size))
         return np.asarray(image.convert("L"), np.uint8)

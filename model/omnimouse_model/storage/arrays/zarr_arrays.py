@@ -18,15 +18,9 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage.arrays import zarr_metadata
 from omnimouse_model.storage.arrays.rows import pieces_of, runs_of
-from omnimouse_model.storage.arrays.zarr_metadata import (
-    Format,
-    Node,
-    layout_of,
-    read_node,
-    thread_memory,
-    verified,
-)
+from omnimouse_model.storage.arrays.zarr_metadata import Format, Node
 from omnimouse_model.storage.byte_source import BlockFile
 from omnimouse_model.storage.files import bad_file, check_most, is_file, plain_text, unreadable
 from omnimouse_model.storage.write import atomic_path
@@ -102,7 +96,7 @@ class ZarrGroup:
 
 
 def _node(folder: Path, formats: tuple[Format, ...]) -> Node | None:
-    node = read_node(folder)
+    node = zarr_metadata.read_node(folder)
     if node is not None and node.format not in formats:
         raise _other_format(folder, node.format)
     return node
@@ -175,7 +169,7 @@ def _stored(places: Sequence[_Place | None]) -> Iterator[np.ndarray | None]:
                 break
             run.append(slice(end - begin, other[2] - begin))
             end = other[2]
-        memory = thread_memory("stored", end - begin)
+        memory = zarr_metadata.thread_memory("stored", end - begin)
         file.read(begin, memory.data)
         for part in run:
             yield memory[part]
@@ -202,7 +196,7 @@ class ZarrArray:
         node = _array_node(path, formats)
         self.path = path
         self.node = node
-        self._layout = layout = layout_of(path, node)
+        self._layout = layout = zarr_metadata.layout_of(path, node)
         self._is_whole = is_whole
         self.shape = layout.shape
         self.dtype: np.dtype[Any] = layout.dtype
@@ -315,7 +309,7 @@ class ZarrArray:
             index = np.empty(shard.n_index_bytes, np.uint8)
             source.read(begin, index.data)
             try:
-                entries = verified(index) if shard.has_checksum else index
+                entries = zarr_metadata.verified(index) if shard.has_checksum else index
             except ValueError as error:
                 raise self._broken(piece, str(error)) from error
             numbers = entries.view("<u8").astype(np.uint64, copy=False)
@@ -358,7 +352,7 @@ def group_to_write(path: Path) -> Any:
     group = ZarrGroup(path)
     # zarr itself reads the metadata of an array that is there already.
     for found in path.rglob("zarr.json"):
-        read_node(found.parent)
+        zarr_metadata.read_node(found.parent)
     metadata = GroupMetadata(attributes=group.attributes, zarr_format=3)
     return zarr.Group(AsyncGroup(metadata, StorePath(LocalStore(path))))
 
@@ -372,7 +366,7 @@ def array_to_write(group: Path, name: str, config: Any = None) -> Any:
     from zarr.storage import LocalStore, StorePath
 
     node = _array_node(_below(group, name), (3,))
-    layout_of(group / name, node)
+    zarr_metadata.layout_of(group / name, node)
     fields: Any = {k: v for k, v in node.fields.items() if k != "consolidated_metadata"}
     place = StorePath(LocalStore(group), name)
     try:
@@ -385,7 +379,7 @@ def array_to_write(group: Path, name: str, config: Any = None) -> Any:
 
 def update_attributes(folder: Path, attributes: Mapping[str, Any]) -> None:
     """Change attributes of an array or a group of format 3, atomically."""
-    node = read_node(folder)
+    node = zarr_metadata.read_node(folder)
     if node is None or node.format != 3:
         raise bad_file(folder, "bad_store", "is no zarr array or group of format 3")
     fields = {**node.fields, "attributes": {**node.attributes, **attributes}}

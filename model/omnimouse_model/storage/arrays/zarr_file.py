@@ -16,17 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.storage import files
 from omnimouse_model.storage.arrays.zarr_arrays import ZarrArray, ZarrGroup
 from omnimouse_model.storage.arrays.zarr_metadata import Node, read_node, unpack_v2
 from omnimouse_model.storage.byte_source import MAX_TABLE_BYTES
-from omnimouse_model.storage.files import (
-    OWN_FILE,
-    WRITTEN,
-    bad_file,
-    check_most,
-    damage_refused,
-    read_bytes,
-)
 
 _FORMATS: tuple[Any, ...] = (2, 3)
 _LINKS, _OWN_FILE = "zarr_link", "."
@@ -150,11 +143,11 @@ class ZarrTexts(ZarrDataset):
         sizes = [n for axes in (shape, chunks) if isinstance(axes, list) for n in axes]
         if len(sizes) != 2 or any(type(n) is not int for n in sizes) or sizes[1] < 1:
             found = f"holds {self.name}, {str(shape)[:40]} in chunks of {str(chunks)[:40]}"
-            raise bad_file(self.file.path, "bad_store", f"{found}; (n,) texts expected")
+            raise files.bad_file(self.file.path, "bad_store", f"{found}; (n,) texts expected")
         n, n_chunk = sizes
         if not 0 <= n <= _MAX_TEXTS or n_chunk > _MAX_TEXTS or -(-n // n_chunk) > _MAX_TEXT_CHUNKS:
             found = f"holds {self.name} of {n:,} texts in chunks of {n_chunk:,}"
-            raise bad_file(self.file.path, "too_large", found)
+            raise files.bad_file(self.file.path, "too_large", found)
         return n, n_chunk
 
     def texts(self) -> np.ndarray:
@@ -169,7 +162,7 @@ class ZarrTexts(ZarrDataset):
             for number in range(-(-n // n_chunk)):
                 path, texts = folder / str(number), [""] * n_chunk
                 if path.is_file():
-                    content = read_bytes(path, left)
+                    content = files.read_bytes(path, left)
                     if unpack is not None:
                         content = unpack(np.frombuffer(content, np.uint8), left).tobytes()
                     left -= len(content)
@@ -249,7 +242,7 @@ class ZarrFile:
             arrays, groups = self.members(name)
             for inner in sorted([*arrays, *groups]):
                 count += 1
-                check_most(self.path, count, _MAX_OBJECTS, "objects", is_all=False)
+                files.check_most(self.path, count, _MAX_OBJECTS, "objects", is_all=False)
                 if name == "/" and inner == _SCHEMAS:
                     continue
                 member = self.find(f"{name.rstrip('/')}/{inner}")
@@ -283,7 +276,7 @@ class ZarrFile:
                 return None
             n_links += 1
             if n_links > _MAX_LINKS:
-                raise bad_file(self.path, "unreadable", f"{below[:80]} has too many links")
+                raise files.bad_file(self.path, "unreadable", f"{below[:80]} has too many links")
             parts += self.inside(below, links[part]).split("/")[::-1]
             place = "/"
         return self._member(place)
@@ -312,7 +305,7 @@ class ZarrFile:
         source, path = reference.get("source", _OWN_FILE), reference.get("path")
         if source != _OWN_FILE or not isinstance(path, str):
             problem = f"lies in {str(source)[:80]}, outside the file; refused"
-            raise bad_file(self.path, "outside", problem, OWN_FILE, name[:80])
+            raise files.bad_file(self.path, "outside", problem, files.OWN_FILE, name[:80])
         return f"/{path.strip('/')}"
 
     def dataset(self, name: str) -> ZarrDataset:
@@ -320,13 +313,13 @@ class ZarrFile:
         item = self.find(name)
         if not isinstance(item, ZarrDataset):
             is_object = name in self.objects_left_out
-            problem, hint = "is missing", WRITTEN
+            problem, hint = "is missing", files.WRITTEN
             if is_object:
                 problem = "is an array of objects, which can run code"
                 again = "NWB: open it with NWBZarrIO, export with NWBHDF5IO"
                 hint = f"write it again as numbers ({again})"
             problem += "; an array of numbers expected"
-            raise bad_file(self.path, "missing_data", problem, hint, name)
+            raise files.bad_file(self.path, "missing_data", problem, hint, name)
         return item
 
     def table(self, name: str, most_bytes: int = MAX_TABLE_BYTES) -> np.ndarray:
@@ -335,7 +328,7 @@ class ZarrFile:
         if isinstance(dataset, ZarrTexts):
             return dataset.texts()
         n_bytes = prod(dataset.shape) * max(8, dataset.dtype.itemsize)
-        check_most(self.path, n_bytes, most_bytes, f"bytes in {name}")
+        files.check_most(self.path, n_bytes, most_bytes, f"bytes in {name}")
         return self.read(dataset, ())
 
     def read(self, dataset: ZarrDataset, part: Any) -> np.ndarray:
@@ -352,11 +345,11 @@ class ZarrFile:
         if isinstance(value, Mapping):
             return value.get("value")
         if isinstance(value, list):
-            check_most(self.path, len(value), _MAX_VALUES, f"values in {item.name} ({name})")
+            files.check_most(self.path, len(value), _MAX_VALUES, f"values in {item.name} ({name})")
             return np.asarray(value)
         return value
 
     def typed_errors(self, name: str) -> AbstractContextManager[None]:
         """Turn all errors of reading a part of the file into `SessionFormatError`."""
         problem, hint = f"holds {name}, which cannot be read", "is the folder whole? copy it again"
-        return damage_refused(self.path, "unreadable", problem, hint)
+        return files.damage_refused(self.path, "unreadable", problem, hint)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage import byte_source
 from omnimouse_model.storage.arrays import hdf5, hdf5_chunks, hdf5_heads
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, Hdf5Rows
 from omnimouse_model.storage.byte_source import BlockFile, Budget
@@ -267,7 +268,7 @@ def test_parts_of_any_length_inside_records_are_refused(path):
 
 
 def test_rows_that_refer_to_one_long_text_are_counted(path, monkeypatch):
-    monkeypatch.setattr(hdf5, "MAX_TEXT_BYTES", 10_000)
+    monkeypatch.setattr(byte_source, "MAX_TEXT_BYTES", 10_000)
     with h5py.File(path, "w") as file:
         file.create_dataset("few", data=["b" * 1000] * 9, dtype=h5py.string_dtype())
         file.create_dataset("many", data=["b" * 1000] * 9, dtype=h5py.string_dtype())
@@ -437,7 +438,7 @@ def test_more_chunks_than_are_read_at_once_give_the_same_values(path, monkeypatc
 @pytest.mark.parametrize("kind", ["text", "type", "attribute"])
 def test_a_value_alone_is_bounded_before_it_is_converted(path, monkeypatch, kind):
     monkeypatch.setattr(hdf5, "SCALAR_BYTES", 100)
-    monkeypatch.setattr(hdf5, "LONGEST_TEXT", 100)
+    monkeypatch.setattr(byte_source, "LONGEST_TEXT", 100)
     with h5py.File(path, "w") as file:
         file["name"] = "x" * 101
         file.create_dataset("times", (3,), np.dtype((np.float32, (3,))))

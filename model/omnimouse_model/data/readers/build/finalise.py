@@ -6,12 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.data.clock import grid_points
-from omnimouse_model.data.readers.build.checked_values import (
-    LONGEST_S,
-    MAX_COLUMNS,
-    check_extent,
-    require,
-)
+from omnimouse_model.data.readers.build import checked_values
 from omnimouse_model.data.readers.build.notes import (
     Notes,
     ReadOptions,
@@ -85,8 +80,8 @@ def complete_statistics(signal: Signal, train: np.ndarray | None, notes: Notes) 
         If there are more samples or columns than any recording has.
     """
     path = signal.file.path
-    check_extent(path, signal.name, signal.n_samples, signal.rate_hz)
-    check_most(path, signal.n_columns, MAX_COLUMNS, f"columns of {signal.name}")
+    checked_values.check_extent(path, signal.name, signal.n_samples, signal.rate_hz)
+    check_most(path, signal.n_columns, checked_values.MAX_COLUMNS, f"columns of {signal.name}")
     unknown = np.full(signal.n_columns, np.nan)
     mean = unknown if signal.mean is None else signal.mean
     std = unknown if signal.std is None else signal.std
@@ -143,7 +138,7 @@ def with_stored_statistics(
             values = unless_missing(load_small_array, path, root)
             if values is not None:
                 expected = f"one number for each of {signal.n_columns} columns"
-                require(values.reshape(-1), path, expected, (signal.n_columns,))
+                checked_values.require(values.reshape(-1), path, expected, (signal.n_columns,))
                 values = _usable(values, is_std, path.relative_to(root).as_posix(), notes)
         except SessionFormatError as error:
             notes.warn("bad_statistics", f"{error.message}; computed from the data")
@@ -471,7 +466,7 @@ def check_overlap(session: Session) -> None:
     """Raise if the streams have no 2-s window in common, or cover more than a week."""
     common = session.common_interval()
     # Before the start grid is made: its size grows with the length.
-    if common.stop - common.start > LONGEST_S:
+    if common.stop - common.start > checked_values.LONGEST_S:
         problem = f"has streams of {common.stop - common.start:.3g} s, more than a week"
         hint = "are sampling_rate and end_time right, in seconds?"
         raise bad_file(session.path, "bad_clock", problem, hint)

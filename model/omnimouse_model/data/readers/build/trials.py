@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data import stimulus
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.build.checked_values import as_float, short
 from omnimouse_model.data.readers.build.notes import (
@@ -21,16 +22,7 @@ from omnimouse_model.data.readers.build.notes import (
     clock_remedy,
     span_text,
 )
-from omnimouse_model.data.stimulus import (
-    BLANK_TIER,
-    COMMON_TIERS,
-    MEAN_GRAY,
-    Stimulus,
-    Trials,
-    VideoSource,
-    has_tiers,
-    random_tiers,
-)
+from omnimouse_model.data.stimulus import Stimulus, Trials, VideoSource
 from omnimouse_model.display import count, listed
 from omnimouse_model.storage.files import bad_file
 
@@ -234,7 +226,7 @@ def build_stimulus(
     is_known = named | np.array([part.kind == "blank" for part in parts])
     # A hole inside a trial of some tier is not part of that tier; known gray is.
     tier = [
-        a.get("tier", BLANK_TIER) if known else BLANK_TIER
+        a.get("tier", stimulus.BLANK_TIER) if known else stimulus.BLANK_TIER
         for a, known in zip(fields, is_known.tolist(), strict=True)
     ]
     table = Trials.of(
@@ -246,7 +238,7 @@ def build_stimulus(
         t_off=np.append(on[1:], slot_t[-1] - t0),
         # No window may touch a hole. It is drawn in mean gray.
         readable=is_known,
-        blank_value=np.where(named, np.nan, MEAN_GRAY),
+        blank_value=np.where(named, np.nan, stimulus.MEAN_GRAY),
         stim_id=[part.stim_id for part in parts],
         trial_idx=[str(a.get("id", "")) for a in fields],
         valid_trial=np.where(named, "True", "blank"),
@@ -280,7 +272,7 @@ def trials_without_screen(intervals: PresentationIntervals, t0: float) -> Trials
     timed = np.flatnonzero(np.isfinite(intervals.on) & np.isfinite(intervals.off))
     fields = [intervals.row(i) for i in timed.tolist()]
     return Trials.of(
-        tier=[a.get("tier", BLANK_TIER) for a in fields],
+        tier=[a.get("tier", stimulus.BLANK_TIER) for a in fields],
         t_on=intervals.on[timed] - t0,
         t_off=intervals.off[timed] - t0,
         stim_id=[str(a.get("stim_id", "")) for a in fields],
@@ -354,12 +346,12 @@ def with_tiers(
     n = len(intervals.on)
     rows = [intervals.row(i) for i in range(n)]
     tiers = np.array([str(row.get("tier", "")) for row in rows], np.str_)
-    if not n or has_tiers(tiers):
+    if not n or stimulus.has_tiers(tiers):
         return intervals
     seed = 0 if options.split_seed is None else options.split_seed
     # Trials that begin together share their time, and so their tier.
     first = np.searchsorted(intervals.on, intervals.on)
-    tiers = random_tiers(n, seed)[first]
+    tiers = stimulus.random_tiers(n, seed)[first]
     counts = ", ".join(
         f"{int((tiers == name).sum()):,} {name}" for name in ("train", "validation", "test")
     )
@@ -545,12 +537,12 @@ def _usual_tier(name: str) -> str:
     """Return the usual name of a tier in another spelling, "" for any other name."""
     tier = name.strip().lower()
     tier = _TIER_NAMES.get(tier, tier)
-    return tier if tier in COMMON_TIERS and tier != name else ""
+    return tier if tier in stimulus.COMMON_TIERS and tier != name else ""
 
 
 def note_unknown_tiers(tiers: Iterable[str], notes: Notes) -> None:
     """Warn of tiers outside the usual ones, of formats that keep all names as they are."""
-    unknown = Counter(tier for tier in tiers if tier not in COMMON_TIERS)
+    unknown = Counter(tier for tier in tiers if tier not in stimulus.COMMON_TIERS)
     if not unknown:
         return
     found = listed(f"{short(tier)} ({count(n, 'trial')})" for tier, n in unknown.items())

@@ -7,15 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.readers.build.checked_values import (
-    MAX_FRAMES,
-    MAX_ROWS,
-    as_first_stored,
-    check_extent,
-    check_times,
-    text_of,
-    texts_of,
-)
+from omnimouse_model.data.readers.build import checked_values
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.trial_files import JITTER, fitted_step
 from omnimouse_model.errors import SessionFormatError
@@ -96,7 +88,7 @@ class NwbFile:
         # By type, not by path: laboratories and extensions use their own paths.
         groups: dict[str, list[Group]] = {}
         for item in file.objects():
-            kind = text_of(file.attribute(item, "neurodata_type", ""))
+            kind = checked_values.text_of(file.attribute(item, "neurodata_type", ""))
             if kind:
                 groups.setdefault(kind, []).append(item)
         return cls(file, groups)
@@ -112,7 +104,7 @@ class NwbFile:
         # Optional fields are often absent; `table` would raise.
         if self.part(self.file.root, name) is None:
             return ""
-        return text_of(self.file.table(name, SCALAR_BYTES))
+        return checked_values.text_of(self.file.table(name, SCALAR_BYTES))
 
     def generator(self) -> str:
         """Return the program that wrote the arrays: suite2p, neuroconv, or ""."""
@@ -122,7 +114,7 @@ class NwbFile:
         # Rows of name and version.
         written_by = "/general/was_generated_by"
         if self.part(self.file.root, written_by) is not None:
-            texts += texts_of(self.file.table(written_by, SCALAR_BYTES))
+            texts += checked_values.texts_of(self.file.table(written_by, SCALAR_BYTES))
         found = re.search(r"neuroconv|suite2p", " ".join(texts), re.IGNORECASE)
         return found[0].lower() if found else ""
 
@@ -165,7 +157,9 @@ class NwbFile:
             if there are too many samples.
         """
         # The count alone, before timestamps of that size are read.
-        check_extent(self.file.path, str(group.name), n, np.inf, MAX_ROWS)
+        checked_values.check_extent(
+            self.file.path, str(group.name), n, np.inf, checked_values.MAX_ROWS
+        )
         if self.is_even(group):
             return self._even(group, n, instead_hz)
         stored = self._timestamps(group, n)
@@ -187,10 +181,10 @@ class NwbFile:
         Unlike samples, frames need not be evenly spaced.
         """
         path, name = self.file.path, str(group.name)
-        check_extent(path, name, n, np.inf, MAX_FRAMES)
+        checked_values.check_extent(path, name, n, np.inf, checked_values.MAX_FRAMES)
         if self.is_even(group):
             clock = self._even(group, n)
-            check_extent(path, name, n, clock.rate_hz, MAX_FRAMES)
+            checked_values.check_extent(path, name, n, clock.rate_hz, checked_values.MAX_FRAMES)
             return clock.all_times()
         return self._timestamps(group, n).astype(np.float64)
 
@@ -224,7 +218,7 @@ class NwbFile:
             apart = _spacing(stored)
             if code == "not_finite" or apart <= _COARSEST_S:
                 return self.wrong(group, problem, hint)
-            is_single = as_first_stored(stored).dtype == np.float32 != stored.dtype
+            is_single = checked_values.as_first_stored(stored).dtype == np.float32 != stored.dtype
             kind = f"{stored.dtype}{' with float32 values' if is_single else ''}"
             return self.wrong(
                 group,
@@ -232,7 +226,7 @@ class NwbFile:
                 "store them as float64, or from the start of the session",
             )
 
-        check_times(times, "timestamps", refuse)
+        checked_values.check_times(times, "timestamps", refuse)
         return stored
 
     def rate_fault(self, group: Group) -> str:
@@ -253,11 +247,11 @@ class NwbFile:
             return np.nan, f"has {found} in its rate, not one"
         value = stored.reshape(-1)[0]
         try:
-            rate = float(text_of(value) if stored.dtype.kind in "OSU" else value)
+            rate = float(checked_values.text_of(value) if stored.dtype.kind in "OSU" else value)
         except (TypeError, ValueError):
             rate = np.nan
         if not (np.isfinite(rate) and rate > 0):
-            return np.nan, f"has {text_of(value)!r} as its rate"
+            return np.nan, f"has {checked_values.text_of(value)!r} as its rate"
         return rate, ""
 
     def _even(self, group: Group, n: int, instead_hz: float = np.nan) -> Clock:
@@ -322,7 +316,7 @@ class NwbFile:
         values = self.column(group, name, n, "OSU")
         if values is None or not all(isinstance(value, str | bytes) for value in values.tolist()):
             return None
-        return texts_of(values)
+        return checked_values.texts_of(values)
 
     def gain(self, group: Group) -> tuple[float, float]:
         """Return `conversion` and `offset`: value = data · conversion + offset."""
@@ -341,7 +335,7 @@ class NwbFile:
     def unit(self, group: Group) -> str:
         """Return the unit of a series' data, "" if missing."""
         data = self.file.find("data", group)
-        return "" if data is None else text_of(self.file.attribute(data, "unit", ""))
+        return "" if data is None else checked_values.text_of(self.file.attribute(data, "unit", ""))
 
     def wrong(
         self,
@@ -436,4 +430,4 @@ def region_rows(nwb: NwbFile, series: Group) -> np.ndarray:
 
 def _spacing(times: np.ndarray) -> float:
     """Return the float spacing at the largest time, in the stored precision (s)."""
-    return float(np.spacing(np.abs(as_first_stored(times)).max()))
+    return float(np.spacing(np.abs(checked_values.as_first_stored(times)).max()))

@@ -12,16 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from omnimouse_model.data.readers.build import trials
 from omnimouse_model.data.readers.build.checked_values import text_of
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
 from omnimouse_model.data.readers.build.spiking_units import as_units
-from omnimouse_model.data.readers.build.trials import (
-    TRIAL_START,
-    aligned_to_event,
-    trials_without_screen,
-    with_tiers,
-)
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import (
     Chosen,
@@ -159,9 +154,9 @@ def read(place: Path | RemoteFile, options: ReadOptions) -> Session:
     intervals = read_intervals(nwb, responses)
     stimulus = read_stimulus(nwb, intervals, responses)
     if has_spikes and stimulus is None:
-        intervals = with_tiers(intervals, options, notes)
+        intervals = trials.with_tiers(intervals, options, notes)
         event = options.trial_event
-        intervals = aligned_to_event(intervals, event, TRIAL_START, file.path, notes)
+        intervals = trials.aligned_to_event(intervals, event, trials.TRIAL_START, file.path, notes)
     session_id = nwb.text("/general/session_id") or nwb.text("/identifier")
     if not session_id:
         notes.assume("no_identity", "nothing names the session: the file's name is used")
@@ -177,7 +172,7 @@ def read(place: Path | RemoteFile, options: ReadOptions) -> Session:
         responses=responses,
         behavior=read_behavior(nwb, responses, stimulus),
         stimulus=stimulus,
-        trials=trials_without_screen(intervals, responses.start)
+        trials=trials.trials_without_screen(intervals, responses.start)
         if stimulus is None
         else stimulus.trials,
         images=mean_images(nwb, planes),

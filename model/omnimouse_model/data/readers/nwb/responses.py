@@ -13,15 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from omnimouse_model.data.readers.build import trial_files
 from omnimouse_model.data.readers.build.checked_values import MAX_COLUMNS, check_extent
 from omnimouse_model.data.readers.build.notes import ALL_ROIS, Notes, ReadOptions
-from omnimouse_model.data.readers.build.trial_files import (
-    Placed,
-    PlacedRows,
-    fitted_step,
-    placed_on_grid,
-    traces_signal,
-)
+from omnimouse_model.data.readers.build.trial_files import Placed, PlacedRows
 from omnimouse_model.data.readers.nwb.file import Chosen, Clock, Group, NwbFile, Series, region_rows
 from omnimouse_model.data.readers.nwb.intervals import valid_rows
 from omnimouse_model.data.readers.nwb.units import PlaneUnits, read_units
@@ -128,7 +123,7 @@ def read_responses(
     main, planes = _of_one_rate(planes, nwb.notes)
     rows, place, start, shift, used = _side_by_side(nwb, main, planes)
     shift_s = shift if np.abs(shift).max() > _SAME_TIME else None
-    signal = traces_signal(rows, main.rate_hz, start, place, nwb.notes, shift_s=shift_s)
+    signal = trial_files.traces_signal(rows, main.rate_hz, start, place, nwb.notes, shift_s=shift_s)
     series = [one for plane in used for one in plane.series]
     return signal, [plane.units for plane in used], series
 
@@ -452,12 +447,12 @@ def _plane(nwb: NwbFile, epochs: list[_Timed], units: PlaneUnits, name: str) -> 
     times = np.concatenate([timed.clock.all_times() for timed in epochs])
     rate = clock.rate_hz
     if len({timed.clock.rate_hz for timed in epochs}) > 1:
-        rate = 1 / fitted_step(times)[0]
+        rate = 1 / trial_files.fitted_step(times)[0]
     if len(epochs) > 1:
         nwb.notes.assume(
             "epochs", f"{name} are epochs of the same regions: one recording, in their order"
         )
-    source, place = placed_on_grid(nwb.file.path, name, times, rate, nwb.notes)
+    source, place = trial_files.placed_on_grid(nwb.file.path, name, times, rate, nwb.notes)
     first = np.cumsum([0, *(timed.n_samples for timed in epochs)])
     cuts = np.searchsorted(source, first[1:-1])
     own = zip(parts, first, np.split(source, cuts), np.split(place, cuts), strict=False)

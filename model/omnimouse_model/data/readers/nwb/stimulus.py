@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.clock import Interval
+from omnimouse_model.data.readers.build import trials
 from omnimouse_model.data.readers.build.checked_values import (
     MAX_FRAMES,
     as_float,
@@ -23,16 +24,7 @@ from omnimouse_model.data.readers.build.notes import (
     scale_to_seconds,
     span_text,
 )
-from omnimouse_model.data.readers.build.trials import (
-    COLOURS,
-    Part,
-    PartsVideo,
-    PresentationIntervals,
-    build_stimulus,
-    note_upright,
-    shown_size,
-    video_parts,
-)
+from omnimouse_model.data.readers.build.trials import Part, PartsVideo, PresentationIntervals
 from omnimouse_model.data.readers.nwb.file import Group, NwbFile, last_name
 from omnimouse_model.data.readers.nwb.intervals import clock_origins, read_presentations
 from omnimouse_model.data.signal import Signal
@@ -99,9 +91,11 @@ def read_stimulus(
             f"presentations differ in size ({texts}): each is shown in gray at the largest, "
             "and averaged to the size of a model from its own",
         )
-    note_upright(size, nwb.notes)
+    trials.note_upright(size, nwb.notes)
     source = partial(PartsVideo, partial(_stored, nwb.file), nwb.file.source.check)
-    stimulus = build_stimulus(parts, intervals, responses.start, size, source, nwb.notes, shown)
+    stimulus = trials.build_stimulus(
+        parts, intervals, responses.start, size, source, nwb.notes, shown
+    )
     span = stimulus.valid_interval()
     if not is_long_enough(span):
         nwb.notes.warn(
@@ -172,7 +166,7 @@ def _presentation(
     # An IndexSeries: numbers of images instead of frames.
     if len(shape) == 1:
         return _stills(nwb, group, times, shown)
-    return video_parts(f"{group.name}/data", times, intervals, name)
+    return trials.video_parts(f"{group.name}/data", times, intervals, name)
 
 
 def _is_elsewhere(nwb: NwbFile, group: Group) -> bool:
@@ -323,8 +317,8 @@ def _frame_size(nwb: NwbFile, part: Part) -> tuple[int, ...]:
     """Return the frame size of an array, (height, width[, 3]), without alpha."""
     dataset: Any = nwb.file.dataset(part.name)
     shape = tuple(int(n) for n in dataset.shape)
-    size = shown_size(shape if part.is_single else shape[1:])
-    if len(size) < 2 or size[2:] not in ((), (COLOURS,)):
+    size = trials.shown_size(shape if part.is_single else shape[1:])
+    if len(size) < 2 or size[2:] not in ((), (trials.COLOURS,)):
         raise nwb.wrong(dataset.parent, f"has frames {size}; {_EXPECTED} expected")
     if dataset.dtype.kind not in "fiu" or 0 in shape:
         raise nwb.wrong(dataset.parent, f"has frames {shape} of {dataset.dtype}")

@@ -8,13 +8,8 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.neurons import Roi, Units
+from omnimouse_model.data.readers.build import neurons
 from omnimouse_model.data.readers.build.checked_values import MAX_PIXELS, text_of, texts_of
-from omnimouse_model.data.readers.build.neurons import (
-    cell_marks,
-    image_masks,
-    make_units,
-    note_no_cells,
-)
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.nwb.file import (
     Group,
@@ -113,7 +108,7 @@ def read_units(nwb: NwbFile, series: Group, n: int, name: str, *, cells_only: bo
         ids = _ids(nwb, table)
         rows = _table_rows(nwb, series, table, ids, n)
         is_cell = _quality(nwb, table, len(ids))[rows]
-    note_no_cells(n, int(is_cell.sum()), nwb.notes, where=name, cells_only=cells_only)
+    neurons.note_no_cells(n, int(is_cell.sum()), nwb.notes, where=name, cells_only=cells_only)
     columns = np.flatnonzero(is_cell) if cells_only else np.arange(n)
     rows = rows[columns]
     found = specimens = None
@@ -212,7 +207,7 @@ def _quality(nwb: NwbFile, table: Group, n: int) -> np.ndarray:
         # `iscell` may have the columns of suite2p: flag, probability.
         values = values.reshape(n, -1)[:, 0]
         if values.dtype.kind in "biuf":
-            is_cell = cell_marks(values, where, nwb.notes, of_others=of_others)
+            is_cell = neurons.cell_marks(values, where, nwb.notes, of_others=of_others)
         else:
             is_cell = np.array([text.lower() in _TRUE for text in texts_of(values)]) != of_others
         if is_unsorted and is_cell.any():
@@ -250,7 +245,7 @@ def _masks(
         size = (second, first) if is_mirrored else (first, second)
         # An image is read once, also if several columns have it.
         image_rows, order = np.unique(rows, return_inverse=True)
-        roi = image_masks(nwb.file.path, str(images.name), _images(nwb, images, image_rows))
+        roi = neurons.image_masks(nwb.file.path, str(images.name), _images(nwb, images, image_rows))
         taken = order.reshape(-1)
     elif kind:
         # Values of a ragged column: all pixels, and the end of each row.
@@ -465,7 +460,7 @@ def units_of_planes(planes: list[PlaneUnits], responses: Signal, notes: Notes) -
     if 0 < n_empty < sum(counts):
         text = f"the masks of {n_empty} of {sum(counts)} regions hold no pixels"
         notes.warn("empty_masks", text)
-    units = make_units(
+    units = neurons.make_units(
         responses,
         notes,
         unit_id=np.concatenate([plane.unit_id for plane in planes]),
