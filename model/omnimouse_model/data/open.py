@@ -28,20 +28,9 @@ from omnimouse_model.data.recording import Note
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UNEXPECTED, FetchError, SessionFormatError, StoppedError
 from omnimouse_model.progress import QUIET, Job
+from omnimouse_model.storage import files
 from omnimouse_model.storage.archives import is_archive, unpack
 from omnimouse_model.storage.arrays.hdf5 import SIGNATURE
-from omnimouse_model.storage.files import (
-    bad_file,
-    expanded,
-    folders_in,
-    is_folder,
-    is_link,
-    is_there,
-    missing,
-    open_binary,
-    paths_in,
-    unreadable,
-)
 from omnimouse_model.storage.web import RemoteFile, display_address, web_address
 from omnimouse_model.storage.write import put_in_place
 
@@ -93,33 +82,33 @@ def session_folder(path: Path) -> Path:
     path = _existing(path)
     if path.name in _PARTS and is_recording(path.parent):
         return path.parent
-    if not is_folder(path) or is_recording(path):
+    if not files.is_folder(path) or is_recording(path):
         return path
-    entries, inner, files = paths_in(path), folders_in(path), nwb_files(path)
+    entries, inner, found = files.paths_in(path), files.folders_in(path), nwb_files(path)
     if len(inner) == 1 and is_recording(inner[0]):
         return inner[0]
-    if len(files) != 1:
+    if len(found) != 1:
         return path
-    if not any(is_recording(entry) for entry in entries[:_BESIDE_NWB] if entry not in files):
-        return session_folder(files[0])
+    if not any(is_recording(entry) for entry in entries[:_BESIDE_NWB] if entry not in found):
+        return session_folder(found[0])
     return path
 
 
 def _existing(path: str | Path) -> Path:
     """Return a whole local path, at which something is."""
-    path = expanded(path).absolute()
-    if is_there(path):
+    path = files.expanded(path).absolute()
+    if files.is_there(path):
         return path
-    if is_link(path):
-        raise missing(path)
+    if files.is_link(path):
+        raise files.missing(path)
     raise SessionFormatError(path, "missing_file", f"{path} does not exist", "check the path")
 
 
 def nwb_files(folder: Path) -> list[Path]:
     """Return the NWB files of a folder by their names, sorted."""
     # macOS stores attributes of a file beside it, in one that begins with "._".
-    named = (path for path in paths_in(folder) if fnmatch(path.name.lower(), "[!.]*.nwb"))
-    return [path for path in named if not is_folder(path)]
+    named = (path for path in files.paths_in(folder) if fnmatch(path.name.lower(), "[!.]*.nwb"))
+    return [path for path in named if not files.is_folder(path)]
 
 
 def is_recording(path: Path) -> bool:
@@ -216,7 +205,7 @@ def open_session(
                 "unit_tables", "no_place", f"unit_tables is a {kind}; a path expected"
             )
         # Absolute: the option is stored with an analysis, and used in other processes.
-        tables = str(expanded(unit_tables).absolute())
+        tables = str(files.expanded(unit_tables).absolute())
     for name, value in {"rate_hz": rate_hz, "recording_rate_hz": recording_rate_hz}.items():
         if value is not None and not (isfinite(value) and value > 0):
             raise SessionFormatError(
@@ -256,7 +245,7 @@ def _reading(
     if (address := web_address(path)) is not None:
         return "nwb", Path(display_address(address)), partial(_streamed, address)
     # Unlike that of `Path`, `is_there` raises nothing for a name that no system can hold.
-    is_here = is_there(path) or not _is_elsewhere(path)
+    is_here = files.is_there(path) or not _is_elsewhere(path)
     folder = session_folder(Path(path) if is_here else fetch_session(str(path)))
     if (name := _reader_of(folder)) is not None:
         return name, folder, partial(readers()[name].read, folder)
@@ -301,7 +290,7 @@ def _typed_errors(path: Path, name: str) -> Iterator[None]:
     except (SessionFormatError, StoppedError):
         raise
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise files.unreadable(path, error) from error
     # An error that the reader did not foresee is logged, and ends nothing but this
     # reading.
     except Exception as error:
@@ -334,7 +323,7 @@ def reopen_session(
             return _reopened[key]
     session = open_session(path, **options)
     if session.fingerprint != fingerprint:
-        raise bad_file(session.path, "changed", "changed after it was opened elsewhere")
+        raise files.bad_file(session.path, "changed", "changed after it was opened elsewhere")
     with _lock:
         _reopened[key] = session
         while len(_reopened) > _CACHED:
@@ -389,11 +378,11 @@ def _unknown(path: Path) -> SessionFormatError:
             f"`omnimouse fetch {path}` unpacks it safely",
         )
     try:
-        problem, hint = _of_folder(path) if is_folder(path) else _of_file(path)
+        problem, hint = _of_folder(path) if files.is_folder(path) else _of_file(path)
     except SessionFormatError as error:  # a pointer to content elsewhere, a pipe
         return error
     except OSError as error:
-        return unreadable(path, error)
+        return files.unreadable(path, error)
     return SessionFormatError(path, "unknown_format", f"{path} {problem}", hint)
 
 
@@ -412,10 +401,10 @@ def _of_folder(path: Path) -> tuple[str, str]:
     names = _visible(path)
     if not names:
         return "is empty", "choose the folder that holds the recording"
-    files = [file.name for file in nwb_files(path)]
-    inner = files if len(files) > 1 else _recordings_in(path, names)
+    of_nwb = [file.name for file in nwb_files(path)]
+    inner = of_nwb if len(of_nwb) > 1 else _recordings_in(path, names)
     if inner:
-        kind = "NWB files" if len(files) > 1 else "recordings"
+        kind = "NWB files" if len(of_nwb) > 1 else "recordings"
         more = f", … ({len(inner)} in all)" if len(inner) > _LISTED else ""
         if len(inner) == 1:
             return f"holds the recording {inner[0]}", "open it"
@@ -445,7 +434,7 @@ def _visible(folder: Path) -> list[str]:
     # macOS adds files that begin with a dot, and a folder for them.
     return sorted(
         path.name
-        for path in paths_in(folder)
+        for path in files.paths_in(folder)
         if not path.name.startswith(".") and path.name != "__MACOSX"
     )
 
@@ -454,10 +443,10 @@ def _only_recording(folder: Path) -> Path | None:
     """Return the recording that lies alone in a folder, as one NWB file does."""
     found: list[str] = []
     with suppress(SessionFormatError):  # `_unknown` tells what cannot be read
-        if is_folder(folder):
+        if files.is_folder(folder):
             found = _recordings_in(folder, _visible(folder))
     # A link may lead anywhere, and deeper recordings belong to other folders.
-    if len(found) != 1 or "/" in found[0] or is_link(folder / found[0]):
+    if len(found) != 1 or "/" in found[0] or files.is_link(folder / found[0]):
         return None
     return folder / found[0]
 
@@ -476,16 +465,16 @@ def _recordings_in(folder: Path, names: Sequence[str]) -> list[str]:
             if is_recording(path):
                 found.append(path.relative_to(folder).as_posix())
             # A link to a parent folder would never end.
-            elif is_folder(path) and not is_link(path):
+            elif files.is_folder(path) and not files.is_link(path):
                 with suppress(SessionFormatError):  # a folder that may not be listed
-                    below += [inner for inner in paths_in(path) if inner.name[0] != "."]
+                    below += [inner for inner in files.paths_in(path) if inner.name[0] != "."]
         level = below
     return found
 
 
 def _of_file(path: Path) -> tuple[str, str]:
     """Return the problem of a file that is no session, and a hint."""
-    with open_binary(path) as stream:
+    with files.open_binary(path) as stream:
         begin = stream.read(_BEGIN)
     if not begin:
         return "is empty", "copy it again"
@@ -572,9 +561,9 @@ def fetch_session(name: str, to: str | Path | None = None, job: Job | None = Non
     return fetch_place(place, to, job, _DOWNLOAD_SHARE, list_files, _put)
 
 
-def _put(listing: Listing, files: Path, target: Path, job: Job) -> None:
+def _put(listing: Listing, folder: Path, target: Path, job: Job) -> None:
     """Move the download to its target; unpack it if it is an archive."""
-    download = files / listing.place.path
+    download = folder / listing.place.path
     # A recording can itself be an archive that a reader opens without unpacking.
     if not is_archive(download) or is_recording(download):
         put_in_place(download, target)

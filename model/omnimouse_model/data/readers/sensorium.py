@@ -29,18 +29,11 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import ONE_SIZE
 from omnimouse_model.display import listed
+from omnimouse_model.storage import files
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 from omnimouse_model.storage.byte_source import folder_fingerprint
-from omnimouse_model.storage.files import (
-    FileStamp,
-    bad_file,
-    check_length,
-    check_some,
-    is_folder,
-    stamped_files,
-    unless_missing,
-)
+from omnimouse_model.storage.files import FileStamp
 from omnimouse_model.storage.trees import read_json_mapping
 
 RATE_HZ = 30.0
@@ -73,18 +66,18 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._links = _links(root)
-        self.is_video = is_folder(self.data("videos"))
+        self.is_video = files.is_folder(self.data("videos"))
         self.listed = {name: self._numbered(name) for name in self.streams}
         screen = self.listed[self.screen]
-        check_some(self.data(self.screen), len(screen), "trials")
+        files.check_some(self.data(self.screen), len(screen), "trials")
         self.n_trials = max(screen) + 1
         self._check_numbers()
         self.frame_size = self._frame_size()
         # Trial 0 may be withheld: take the first trial that has responses.
         recorded = self.listed["responses"]
-        check_some(self.data("responses"), len(recorded), "trials")
+        files.check_some(self.data("responses"), len(recorded), "trials")
         self.n_units = next(iter(self.file("responses", min(recorded)).shape), 0)
-        check_some(self.data("responses"), self.n_units, "units")
+        files.check_some(self.data("responses"), self.n_units, "units")
 
     @property
     def screen(self) -> str:
@@ -135,13 +128,13 @@ class Folder:
         if values is None:
             return None
         path, hint = self.root / "meta" / "trials" / f"{name}.npy", "was the download complete?"
-        check_length(path, values.size, "values", self.n_trials, "trials", hint)
+        files.check_length(path, values.size, "values", self.n_trials, "trials", hint)
         return values.reshape(self.n_trials)
 
     def trial_arrays(self) -> dict[str, np.ndarray]:
         """Return all arrays of `meta/trials` with one value per trial, by name."""
-        files = sorted(stamped_files(self.root / "meta" / "trials"))
-        names = [f.removesuffix(_ENDING) for f in files if f.endswith(_ENDING)]
+        stored = sorted(files.stamped_files(self.root / "meta" / "trials"))
+        names = [f.removesuffix(_ENDING) for f in stored if f.endswith(_ENDING)]
         arrays = {name: self._array("trials", name) for name in names}
         return {
             name: values
@@ -152,16 +145,16 @@ class Folder:
     # -- within -----------------------------------------------------------------
     def _array(self, kind: str, name: str) -> np.ndarray | None:
         path = self.root / "meta" / kind / f"{name}.npy"
-        values = unless_missing(load_small_array, path, self.root)
+        values = files.unless_missing(load_small_array, path, self.root)
         return None if values is None else decode_texts(values)
 
     def _numbered(self, stream: str) -> dict[int, FileStamp]:
         """Return the files of a stream by trial number."""
-        files = stamped_files(self.data(stream))
+        stamps = files.stamped_files(self.data(stream))
         # Files with other names are ignored.
         return {
-            int(name.removesuffix(_ENDING)): files[name]
-            for name in sorted(files)
+            int(name.removesuffix(_ENDING)): stamps[name]
+            for name in sorted(stamps)
             if name.endswith(_ENDING) and name.removesuffix(_ENDING).isdecimal()
         }
 
@@ -181,7 +174,7 @@ class Folder:
         last = f"the last one has number {self.n_trials - 1} (missing: {names})"
         problem = f"has {len(numbers)} files, and {last}"
         hint = "" if 0 in numbers else "trials are numbered from 0"
-        raise bad_file(self.data(self.screen), "missing_trials", problem, hint)
+        raise files.bad_file(self.data(self.screen), "missing_trials", problem, hint)
 
     def _frame_size(self) -> tuple[int, int]:
         file = self.file(self.screen, 0)
@@ -189,20 +182,20 @@ class Folder:
         shape = file.shape[:2] if self.is_video else file.shape[-2:]
         expected = "(height, width, time)" if self.is_video else "(1, height, width)"
         require(file, file.path, expected, (None, None, None))
-        check_some(file.path, min(file.shape), "pixels")
+        files.check_some(file.path, min(file.shape), "pixels")
         return int(shape[0]), int(shape[1])
 
 
 def _links(root: Path) -> dict[str, str]:
     """Return stream name -> folder name from `config.json`; paths are refused."""
     path = root / "config.json"
-    links = (unless_missing(read_json_mapping, path, root) or {}).get("links")
+    links = (files.unless_missing(read_json_mapping, path, root) or {}).get("links")
     if not isinstance(links, dict):
         return {}
     for name, other in links.items():
         if not isinstance(other, str) or Path(other).name != other:
             problem = f"has a link '{name}' that must name a folder of data/: {other!r}"
-            raise bad_file(path, "outside", problem)
+            raise files.bad_file(path, "outside", problem)
     return {str(name): other for name, other in links.items()}
 
 
@@ -329,7 +322,7 @@ def _frames(folder: Folder, number: int) -> ArrayFile:
     stored = file.shape[:2] if folder.is_video else file.shape[-2:]
     if len(file.shape) != 3 or stored != size or 0 in file.shape:
         problem = f"is {file.shape}, the session's frames are {size}"
-        raise bad_file(file.path, "bad_trials", problem, ONE_SIZE)
+        raise files.bad_file(file.path, "bad_trials", problem, ONE_SIZE)
     return file
 
 
@@ -342,7 +335,7 @@ def _trial_responses(folder: Folder, number: int, tier: str, total: int) -> Arra
         if _may_be_withheld(tier):
             return None
         problem = f"has no {number}.npy, and tier {tier} is not withheld"
-        raise bad_file(folder.data("responses"), "missing_trials", problem)
+        raise files.bad_file(folder.data("responses"), "missing_trials", problem)
     file = folder.file("responses", number)
     expected = (folder.n_units, total) if folder.is_video else (folder.n_units,)
     hint = "was the download complete?"
@@ -452,8 +445,8 @@ _NAME = re.compile(r"(?:static|dynamic)?(\d+)-(\d+)-(\d+)")
 
 def recognises(path: Path) -> bool:
     """Return whether a folder holds videos or images and a trial table."""
-    has_frames = any(is_folder(path / folder) for folder in LOOKED_FOR)
-    return has_frames and is_folder(path / "meta" / "trials")
+    has_frames = any(files.is_folder(path / folder) for folder in LOOKED_FOR)
+    return has_frames and files.is_folder(path / "meta" / "trials")
 
 
 def read(path: Path, options: ReadOptions) -> Session:
@@ -482,8 +475,8 @@ def read(path: Path, options: ReadOptions) -> Session:
     responses = line.signal("responses", rows)
     # `all`: statistics over all frames; other folders select kinds of stimuli.
     statistics = path / "meta" / "statistics" / "responses" / "all"
-    files = (statistics / "mean.npy", statistics / "std.npy")
-    responses = with_stored_statistics(responses, files, path, notes)
+    moments = (statistics / "mean.npy", statistics / "std.npy")
+    responses = with_stored_statistics(responses, moments, path, notes)
     session_id, animal_id = _identity(folder, notes)
     session = Session(
         id=session_id,

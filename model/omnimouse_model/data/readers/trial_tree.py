@@ -26,21 +26,11 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.display import listed
 from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.storage import files
 from omnimouse_model.storage.arrays.npy import load_small_array, npy_file
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 from omnimouse_model.storage.byte_source import folder_fingerprint
-from omnimouse_model.storage.files import (
-    FileStamp,
-    bad_file,
-    check_length,
-    check_some,
-    folders_in,
-    is_folder,
-    is_link,
-    label,
-    paths_in,
-    stamped_files,
-)
+from omnimouse_model.storage.files import FileStamp
 
 # -- files of a trial tree: one `.npy` per trial in a folder for each kind of data
 RATE_HZ = 30.0
@@ -58,15 +48,15 @@ def tree_folders(root: Path) -> list[Path]:
     Both folders may have a name after `training_data` and `evaluation_data`, and each
     can be opened by itself. Links are skipped: they would lead out of the recording.
     """
-    if all(is_folder(root / kind) for kind in _NEEDED):
+    if all(files.is_folder(root / kind) for kind in _NEEDED):
         return [root]
-    if not is_folder(root):
+    if not files.is_folder(root):
         return []
     return [
         folder
         for prefix in (TRAINING, EVALUATION)
         for folder in _named(root, prefix)
-        if not is_link(folder) and any(is_folder(folder / k) for k in _NEEDED)
+        if not files.is_link(folder) and any(files.is_folder(folder / k) for k in _NEEDED)
     ]
 
 
@@ -85,7 +75,7 @@ def read_trials(root: Path, notes: Notes) -> list[FileTrial]:
         if len(names) > 1:
             hint = "open one of them, or one folder with one of each kind"
             problem = f"has several folders of {prefix}: {', '.join(names[:4])}"
-            raise bad_file(root, "several_trees", problem, hint)
+            raise files.bad_file(root, "several_trees", problem, hint)
     trials: list[FileTrial] = []
     size: tuple[int, ...] | None = None
     faults = Notes()
@@ -94,7 +84,7 @@ def read_trials(root: Path, notes: Notes) -> list[FileTrial]:
         trials += tree.trials()
         size = tree.size
     notes.add_first(faults)
-    check_some(folders[0] / "stimuli", len(trials), "trials")
+    files.check_some(folders[0] / "stimuli", len(trials), "trials")
     for kind, name in (("perspectives", "eye"), ("modulations", "running")):
         n_missing = sum(getattr(trial, name) is None for trial in trials)
         if n_missing:
@@ -108,7 +98,7 @@ def _note_links(root: Path, notes: Notes) -> None:
         folder.name
         for prefix in (TRAINING, EVALUATION)
         for folder in _named(root, prefix)
-        if is_link(folder)
+        if files.is_link(folder)
     ]
     if linked:
         names = ", ".join(linked)
@@ -123,14 +113,14 @@ class _Tree:
         self.size = size
         """Height and width of the frames, and number of neurons."""
         # A download that lacks `training` must not be taken for repeats.
-        self.is_training = is_folder(root / "training") or root.name.startswith(TRAINING)
+        self.is_training = files.is_folder(root / "training") or root.name.startswith(TRAINING)
         for kind in _NEEDED:
-            if not is_folder(root / kind):
-                raise bad_file(root, "missing_data", f"has no folder {kind}")
+            if not files.is_folder(root / kind):
+                raise files.bad_file(root, "missing_data", f"has no folder {kind}")
         self.kinds = [
             *(("training", "samples") if self.is_training else ()),
             *_NEEDED,
-            *(kind for kind in _OPTIONAL if is_folder(root / kind)),
+            *(kind for kind in _OPTIONAL if files.is_folder(root / kind)),
         ]
 
     def trials(self) -> list[FileTrial]:
@@ -140,11 +130,11 @@ class _Tree:
         clips = {
             entry.name
             for kind in self.kinds
-            for entry in folders_in(self.root / kind, follows=False)
+            for entry in files.folders_in(self.root / kind, follows=False)
         }
-        loose = self._names(stamped_files(self.root / "stimuli"))
+        loose = self._names(files.stamped_files(self.root / "stimuli"))
         if loose:
-            raise bad_file(
+            raise files.bad_file(
                 self.root / "stimuli",
                 "wrong_layout",
                 f"has {min(loose)} beside its folders of clips",
@@ -158,30 +148,30 @@ class _Tree:
         ]
 
     def _trials(self, prefix: str, clip: str) -> list[FileTrial]:
-        files_of = {kind: stamped_files(self.root / kind / clip) for kind in self.kinds}
-        names = {name for files in files_of.values() for name in self._names(files)}
-        for kind, files in files_of.items():
-            missing = sorted(names - files.keys(), key=by_number)
+        stamps_of = {kind: files.stamped_files(self.root / kind / clip) for kind in self.kinds}
+        names = {name for stamps in stamps_of.values() for name in self._names(stamps)}
+        for kind, stamps in stamps_of.items():
+            missing = sorted(names - stamps.keys(), key=by_number)
             # Behaviour that is missing in a trial is NaN there.
             if missing and kind not in _OPTIONAL:
                 problem = f"has no {listed(missing, 1)}, which other kinds of data have"
-                raise bad_file(self.root / kind / clip, "missing_trials", problem)
+                raise files.bad_file(self.root / kind / clip, "missing_trials", problem)
         return [
-            self._trial(prefix, clip, name.removesuffix(_ENDING), files_of)
+            self._trial(prefix, clip, name.removesuffix(_ENDING), stamps_of)
             for name in sorted(names, key=by_number)
         ]
 
-    def _names(self, files: Iterable[str]) -> set[str]:
+    def _names(self, stamps: Iterable[str]) -> set[str]:
         """Return the names of arrays; macOS adds hidden ones to archives."""
-        return {n for n in files if n.endswith(_ENDING) and not n.startswith(".")}
+        return {n for n in stamps if n.endswith(_ENDING) and not n.startswith(".")}
 
     def _trial(
-        self, prefix: str, clip: str, name: str, files_of: dict[str, dict[str, FileStamp]]
+        self, prefix: str, clip: str, name: str, stamps_of: dict[str, dict[str, FileStamp]]
     ) -> FileTrial:
         stamps = {
-            kind: files[name + _ENDING]
-            for kind, files in files_of.items()
-            if name + _ENDING in files
+            kind: of_kind[name + _ENDING]
+            for kind, of_kind in stamps_of.items()
+            if name + _ENDING in of_kind
         }
         frames, units = self._array(stamps["stimuli"]), self._array(stamps["units"])
         shape = frames.shape
@@ -200,8 +190,8 @@ class _Tree:
         if self.is_training:
             tier = "train" if self._single(stamps["training"], bool) else "validation"
             declared = self._single(stamps["samples"], int)
-            path, of = stamps["samples"].path, f"frames of {label(frames.path)}"
-            check_length(path, declared, "samples", length, of)
+            path, of = stamps["samples"].path, f"frames of {files.label(frames.path)}"
+            files.check_length(path, declared, "samples", length, of)
         ends = units.part(np.array([0, -1]))
         return FileTrial(
             key=prefix + name,
@@ -237,12 +227,12 @@ class _Tree:
 
 
 def _named(root: Path, prefix: str) -> list[Path]:
-    return [path for path in paths_in(root) if path.name.startswith(prefix)]
+    return [path for path in files.paths_in(root) if path.name.startswith(prefix)]
 
 
 def _wrong(file: ArrayFile, expected: str) -> SessionFormatError:
     found = f"is {file.shape} {file.dtype}; {expected} expected"
-    return bad_file(file.path, "wrong_shape", found)
+    return files.bad_file(file.path, "wrong_shape", found)
 
 
 # -- reader of trial trees of the digital twin (Wang et al. 2025)
