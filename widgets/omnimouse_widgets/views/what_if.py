@@ -179,9 +179,10 @@ class EditSettings:
     later: int = _shift_setting(
         "later",
         "Delay",
-        "Delay of the video in frames",
+        "Delay of the video in frames (fr) of the model's video, often of 33 ms",
         lambda spec: spec.n_frames,
-        lambda view: f"× {1000 / view.spec.video.rate_hz:.0f} ms" if view.spec.video else "frames",
+        # Short: a wider label cuts the values of both columns in a dock.
+        "fr",
     )
     part: str = setting(
         "Where",
