@@ -30,7 +30,7 @@ from omnimouse_model.data.readers.build.checked_values import (
     short,
     wrong,
 )
-from omnimouse_model.data.readers.build.finalise import finalise, with_stored_statistics
+from omnimouse_model.data.readers.build.finalise import finalise, stored_statistics
 from omnimouse_model.data.readers.build.neurons import make_units, of_units
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, check_order, name_channels
 from omnimouse_model.data.readers.build.spiking_units import ROW_RATE_HZ, spike_signal
@@ -728,7 +728,8 @@ def _behavior(
 
 def _with_statistics(signal: Signal, root: Path, notes: Notes) -> Signal:
     means, stds = (root / signal.name / "meta" / f"{name}.npy" for name in ("means", "stds"))
-    return with_stored_statistics(signal, (means, stds), root, notes)
+    mean, std = stored_statistics((means, stds), signal.n_columns, root, notes)
+    return replace(signal, mean=mean, std=std)
 
 
 def _root_metadata(root: Path, notes: Notes) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ import numpy as np
 from omnimouse_model.data.neurons import Units
 from omnimouse_model.data.readers.build import trial_files
 from omnimouse_model.data.readers.build.checked_values import decode_texts, require
-from omnimouse_model.data.readers.build.finalise import finalise, with_stored_statistics
+from omnimouse_model.data.readers.build.finalise import finalise, stored_statistics
 from omnimouse_model.data.readers.build.neurons import make_units, of_units
 from omnimouse_model.data.readers.build.notes import EYE_NAMES, EYE_UNITS, Notes, ReadOptions
 from omnimouse_model.data.readers.build.trial_files import FileTrial, TimeLine, TrialRows
@@ -360,6 +360,11 @@ def _may_be_withheld(tier: str) -> bool:
     return any(fnmatchcase(tier, pattern) for pattern in (*_WITHHELD, "test"))
 
 
+def _n_channels(folder: Folder) -> dict[str, int]:
+    # 2023: pupil size, speed. 2022: pupil size, its derivative, speed.
+    return {"behavior": 2 if folder.is_video else 3, "pupil_center": 2}
+
+
 def _stored_behavior(
     folder: Folder, number: int, total: int, notes: Notes
 ) -> dict[str, np.ndarray | None]:
@@ -367,10 +372,9 @@ def _stored_behavior(
 
     Arrays without the channels of the format tell nothing about the trial.
     """
-    # 2023: pupil size, speed. 2022: pupil size, its derivative, speed.
-    n_channels = {"behavior": 2 if folder.is_video else 3, "pupil_center": 2}
-    arrays: dict[str, np.ndarray | None] = dict.fromkeys(n_channels)
-    for stream, n in n_channels.items():
+    arrays: dict[str, np.ndarray | None] = {}
+    for stream, n in _n_channels(folder).items():
+        arrays[stream] = None
         if number in folder.listed[stream]:
             name = f"{stream} of trial {number}"
             values = notes.attempt(name, folder.small_numbers, stream, number)
@@ -473,10 +477,8 @@ def read(path: Path, options: ReadOptions) -> Session:
     stimulus = trial_files.stimulus_of_trials(line, folder.frame_size, frames, trials, end)
     rows = TrialRows(folder.data("responses"), trials, line, folder.n_units)
     responses = line.signal("responses", rows)
-    # `all`: statistics over all frames; other folders select kinds of stimuli.
-    statistics = path / "meta" / "statistics" / "responses" / "all"
-    moments = (statistics / "mean.npy", statistics / "std.npy")
-    responses = with_stored_statistics(responses, moments, path, notes)
+    mean, std = _stored_moments(folder, "responses", folder.n_units, notes)
+    responses = replace(responses, mean=mean, std=std)
     session_id, animal_id = _identity(folder, notes)
     session = Session(
         id=session_id,
@@ -498,23 +500,44 @@ def _behavior(
 ) -> dict[str, Signal | None]:
     """Return pupil (size, derivative, x, y) and running, None if not stored."""
     behavior: dict[str, Signal | None] = {"eye_tracker": None, "treadmill": None}
+    # Rows: mean and std.
+    own, centre = (
+        np.array(
+            [np.full(n, np.nan) if v is None else v for v in _stored_moments(folder, key, n, notes)]
+        )
+        for key, n in _n_channels(folder).items()
+    )
+    # Of videos, the change of pupil size is not stored: its statistics are computed.
+    change = np.full((2, 1), np.nan) if folder.is_video else own[:, 1:2]
+    eye = np.hstack([own[:, :1], change, centre])
     sources = {
-        "eye_tracker": ([t.eye for t in trials], EYE_NAMES, EYE_UNITS),
-        "treadmill": ([t.running for t in trials], ("running",), ("cm/s",)),
+        "eye_tracker": ([t.eye for t in trials], EYE_NAMES, EYE_UNITS, eye),
+        "treadmill": ([t.running for t in trials], ("running",), ("cm/s",), own[:, -1:]),
     }
-    for name, (parts, names, units) in sources.items():
+    for name, (parts, names, units, (mean, std)) in sources.items():
         values = line.spread(parts)
         if values is None:
             continue
         # In memory: the derivative is computed, and the files are small.
         rows = MemoryRows(folder.data("behavior"), values)
-        behavior[name] = line.signal(name, rows, names=names, units=units)
+        signal = line.signal(name, rows, names=names, units=units)
+        behavior[name] = replace(signal, mean=mean, std=std)
     if behavior["eye_tracker"] is not None and folder.is_video:
         notes.assume(
             "pupil_derivative",
             "the change of pupil size is not stored: central differences per second",
         )
     return behavior
+
+
+def _stored_moments(
+    folder: Folder, stream: str, n_columns: int, notes: Notes
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return stored mean and std (C,) of a stream; None if missing."""
+    # `all`: statistics over all frames; other folders select kinds of stimuli.
+    statistics = folder.root / "meta" / "statistics" / stream / "all"
+    files = (statistics / "mean.npy", statistics / "std.npy")
+    return stored_statistics(files, n_columns, folder.root, notes)
 
 
 def _units(folder: Folder, responses: Signal, notes: Notes) -> Units:

@@ -96,6 +96,23 @@ def test_neurons_and_scale_are_those_of_the_folder(video):
     assert video.units.area is None
 
 
+@pytest.mark.parametrize("folder", [VIDEO, IMAGES])
+def test_statistics_of_behaviour_are_those_of_the_folder(folder):
+    session, statistics = open_session(folder), folder / "meta" / "statistics"
+    eye, running = session.behavior["eye_tracker"], session.behavior["treadmill"]
+    for name in ("mean", "std"):
+        own, centre = (
+            np.load(statistics / stream / "all" / f"{name}.npy").reshape(-1)
+            for stream in ("behavior", "pupil_center")
+        )
+        found = getattr(eye, name)
+        # Of videos, the change of pupil size is not stored: its statistics are computed.
+        pupil = [own[0], found[1]] if folder == VIDEO else own[:2]
+        np.testing.assert_array_equal(found, [*pupil, *centre])
+        np.testing.assert_array_equal(getattr(running, name), own[-1:])
+    assert np.isfinite(eye.mean).all()
+
+
 def test_windows_lie_within_trials_and_hold_their_values(folder):
     session = open_session(folder)
     assert (session.id, session.animal_id) == ("77-3-4", "77")

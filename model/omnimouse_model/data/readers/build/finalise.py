@@ -125,10 +125,10 @@ def complete_statistics(signal: Signal, train: np.ndarray | None, notes: Notes) 
     return replace(signal, mean=mean, std=np.where(std == 0, 1.0, std))
 
 
-def with_stored_statistics(
-    signal: Signal, files: tuple[Path, Path], root: Path, notes: Notes
-) -> Signal:
-    """Return the stream with the mean and the std (C,) of two files, if they are there.
+def stored_statistics(
+    files: tuple[Path, Path], n_columns: int, root: Path, notes: Notes
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the mean and the std (C,) of two files; None where one is missing or unreadable.
 
     Statistics that cannot be read are computed later, as missing ones are.
     """
@@ -137,14 +137,14 @@ def with_stored_statistics(
         try:
             values = unless_missing(load_small_array, path, root)
             if values is not None:
-                expected = f"one number for each of {signal.n_columns} columns"
-                checked_values.require(values.reshape(-1), path, expected, (signal.n_columns,))
+                expected = f"one number for each of {n_columns} columns"
+                checked_values.require(values.reshape(-1), path, expected, (n_columns,))
                 values = _usable(values, is_std, path.relative_to(root).as_posix(), notes)
         except SessionFormatError as error:
             notes.warn("bad_statistics", f"{error.message}; computed from the data")
             values = None
         stored.append(values)
-    return replace(signal, mean=stored[0], std=stored[1])
+    return stored[0], stored[1]
 
 
 def _usable(values: np.ndarray, is_std: bool, name: str, notes: Notes) -> np.ndarray:
