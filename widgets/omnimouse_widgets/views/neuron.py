@@ -110,7 +110,7 @@ REPEATS_TIP: Final = (
     "Each row is a repeat of the clip; frame: the window.\nPress a row to move the window there."
 )
 MEAN_TIP: Final = (
-    "White: mean over repeats, with its standard deviation; orange, dashed: the\n"
+    "Solid: mean over repeats, with its standard deviation; orange, dashed: the\n"
     "prediction of this window."
 )
 NOW_TIP: Final = (

@@ -2,6 +2,7 @@ import gc
 from weakref import ref
 
 import numpy as np
+import pyqtgraph as pg
 import pytest
 from qtpy.QtCore import QPointF
 from qtpy.QtGui import QColor, QPalette, QTextDocument
@@ -41,7 +42,9 @@ def test_plots_follow_the_theme_at_run_time(qtbot):
     plot = canvas.addPlot()
     curve = plot_style.curve(palette.RECORDED)
     text = plot_style.text_item("<span style='color:#FFFFFF'>r</span>")
-    for item in (curve, text):
+    edges = [plot_style.curve(palette.RECORDED) for _ in range(2)]
+    band = pg.FillBetweenItem(*edges, brush=plot_style.brush(palette.RECORDED, 45))
+    for item in (curve, text, band):
         plot.addItem(item)
     panel.show()
     for window, drawn in (("#FFFFFF", "#1D2127"), ("#000000", palette.RECORDED)):
@@ -49,9 +52,12 @@ def test_plots_follow_the_theme_at_run_time(qtbot):
         # As a panel does that draws anew: its colours are those on a dark background.
         curve.setPen(plot_style.pen(palette.RECORDED))
         text.setHtml("<span style='color:#FFFFFF'>r</span>")
+        band.setBrush(plot_style.brush(palette.RECORDED, 45))
         image = panel.grab().toImage()
         assert curve.opts["pen"].color().name().upper() == drawn
         assert drawn.lower() in text.toHtml()
+        filled = band.brush().color()
+        assert (filled.name().upper(), filled.alpha()) == (drawn, 45)
         middle = image.pixelColor(image.width() // 2, image.height() // 2)
         assert (middle.lightness() > 128) == (window == "#FFFFFF")
 

@@ -336,6 +336,7 @@ _REPLACE: Final[dict[type, Callable[[Any, bool], None]]] = {
     pg.PlotCurveItem: lambda item, is_light: _replace(
         pg.mkPen(item.opts["pen"]), is_light, item.setPen
     ),
+    pg.FillBetweenItem: lambda item, is_light: _replace(item.brush(), is_light, item.setBrush),
     pg.ScatterPlotItem: _theme_points,
     pg.AxisItem: _theme_axis,
     pg.TextItem: _theme_text,
