@@ -125,7 +125,7 @@ def case_line(reference: Reference, case: dict[str, Any]) -> Line:
     seen = spikes.masked_fill(hidden, 0)
     found: dict[str, Tensor] = {"masked_input": seen}
     with torch.inference_mode():
-        output = net(
+        encoded = net.encode(
             seen,
             case["session"],
             case["scheme"],
@@ -133,7 +133,7 @@ def case_line(reference: Reference, case: dict[str, Any]) -> Line:
             backward=max(case["context"]["backward"], 0),
             record=found.__setitem__,
         )
-    found["log_rates"] = output
+        found["log_rates"] = net.read(encoded, case["session"])
     scored = target if is_real is None else target & is_real[..., None]
     found["effective_target_mask"] = scored
     expected = reference.tensors(case["expected"])
@@ -145,7 +145,7 @@ def case_line(reference: Reference, case: dict[str, Any]) -> Line:
             line.faults.append(f"{key} is not computed")
     # Where the public code evaluates, its loss is over all entries and not reproduced.
     if case["masker_active"]:
-        loss = poisson_loss(output, spikes, scored, is_sum=True)
+        loss = poisson_loss(found["log_rates"], spikes, scored, is_sum=True)
         line.add("loss", float(loss), float(expected["loss"][0]), rtol=LOSS)
         line.add("n_examples", int(scored.sum()), int(expected["n_examples"][0]), 0.5)
         _compare_mask(line, reference, case, hidden.numpy(), target.numpy())

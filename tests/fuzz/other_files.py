@@ -142,7 +142,7 @@ def _twin(folder: Path) -> None:
     torch.manual_seed(0)
     net = TwinNetwork(TWIN, 3)
     states, means = {"a": net.state_dict()}, {"a": torch.ones(3)}
-    twins = TwinCheckpoint.of_networks(states, means, net.config, (18, 32))
+    twins = TwinCheckpoint.of_networks(states, means, config=net.config, frame_size=(18, 32))
     twins.save(folder / "t.safetensors")
 
 

@@ -210,11 +210,7 @@ class WorkerPredictor(Predictor):
     """
 
     def __init__(
-        self,
-        source: Source,
-        device: str = "auto",
-        *,
-        connect: Connect = ProcessLink,
+        self, source: Source, device: str = "auto", *, connect: Connect = ProcessLink
     ) -> None:
         self._source = source
         self._device = device
@@ -260,15 +256,12 @@ class WorkerPredictor(Predictor):
     @property
     def residence(self) -> Residence:
         """Hardware of the worker, and its process if that is on this machine."""
-        residence = self._with_restart(self._started).residence
-        return replace(residence, process_id=self.process_id)
+        info = self._with_restart(self._started)
+        return replace(info.residence, process_id=self.process_id)
 
     def load_model(self, session: Session | None, cancelled: Cancelled = never) -> None:
         """Start the worker, which loads the model, and prepare a session if there is one."""
-        if session is None:
-            self._with_restart(partial(self._started, cancelled))
-        else:
-            self._with_restart(partial(self._prepare, session, cancelled))
+        self._with_restart(partial(self._prepare, session, cancelled))
 
     def prepare(self, session: Session) -> None:
         """Send the path of a session, once; the worker reads the session from it."""
@@ -439,7 +432,13 @@ class WorkerPredictor(Predictor):
                 if is_counted:
                     self._n_crashes += 1
                     if self._n_crashes > 1:
-                        raise WorkerError(_remedy(fault, self._n_crashes))
+                        n = self._n_crashes
+                        raise WorkerError(
+                            f"{fault} It has ended {'twice' if n == 2 else f'{n} times'} in a row, "
+                            "and starts again with the next request: use fewer neurons, choose "
+                            "another model or device, or free memory; `omnimouse doctor` looks "
+                            "for the problem."
+                        )
                 logger.warning("%s It is started again.", fault)
                 self._remark = f"started again: {fault}"
 
@@ -469,9 +468,9 @@ class WorkerPredictor(Predictor):
         return prediction.with_remark(remark) if remark else prediction
 
     # -- messages -------------------------------------------------------------------
-    def _prepare(self, session: Session, cancelled: Cancelled) -> None:
+    def _prepare(self, session: Session | None, cancelled: Cancelled) -> None:
         info = self._started(cancelled)
-        if self._key_of(session) is not None:
+        if session is None or self._key_of(session) is not None:
             return
         # Before the request: the worker attaches to the memory when it decodes.
         if self._link is not None and self._link.shares_memory:
@@ -564,12 +563,3 @@ class WorkerPredictor(Predictor):
 def _with_mask(prediction: Prediction, mask: Mask) -> Prediction:
     """Return an answer with the mask of its request, if the predictor computed no id."""
     return prediction if prediction.mask_id else replace(prediction, mask=mask)
-
-
-def _remedy(fault: str, n_crashes: int) -> str:
-    return (
-        f"{fault} It has ended {'twice' if n_crashes == 2 else f'{n_crashes} times'} "
-        "in a row, and starts again with the next request: use fewer neurons, choose "
-        "another model or device, or free memory; `omnimouse doctor` looks for the "
-        "problem."
-    )

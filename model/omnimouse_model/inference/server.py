@@ -205,7 +205,11 @@ def serve(
     beats: Any,
     share: Any,
 ) -> None:
-    """Serve until the other end of the pipe closes; main function of the process."""
+    """Serve until the other end of the pipe closes; main function of the process.
+
+    Both processes share the number of the last cancelled message, the count of beats and
+    the finished share of a fit.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to handle.
     if hasattr(os, "nice"):
         os.nice(NICE)
@@ -265,9 +269,9 @@ class Server:
         except BaseException as error:  # a family may also ask to end the process
             with contextlib.suppress(Exception):
                 self._report(0.0)
-            if isinstance(error, StoppedError) and self._cancelled():
-                return packed((self._number, StoppedError(), None))
-            return packed((self._number, portable_error(error), None))
+            is_asked = isinstance(error, StoppedError) and self._cancelled()
+            fault = StoppedError() if is_asked else portable_error(error)
+            return packed((self._number, fault, None))
         self._report(0.0)
         return answer
 

@@ -190,8 +190,23 @@ def read_checkpoint(path: Path, family: str = "") -> Envelope:
     file = checkpoint_file(path)
     about = read_about(file, family)
     tensors, notes = read_safetensors(file)
-    _check_pair(about, notes, file)
-    return Envelope(tensors, family or str(about.get("family", "")), about, about.get("pair"))
+    stated, found = about.get("pair"), notes.get("pair")
+    described = file.with_suffix(".json").name
+    # Of files that were saved before both had a `pair`, it is not known whether they belong
+    # together.
+    if stated is None and found is None:
+        _log.warning(
+            "%s and %s were saved before both named each other: whether they belong "
+            "together is not checked. Save them anew to check it.",
+            file.name,
+            described,
+        )
+    elif stated != found:
+        raise CheckpointError(
+            f"{file.name} and {described} were not saved together: one of them was "
+            "replaced, or saving was cut short. Copy both again, or train on."
+        )
+    return Envelope(tensors, family or str(about.get("family", "")), about, stated)
 
 
 def read_about(path: Path, family: str = "") -> dict[str, Any]:
@@ -214,27 +229,6 @@ def read_about(path: Path, family: str = "") -> dict[str, Any]:
             f"{family or 'this project'}, or a newer version wrote it. Update omnimouse-app."
         )
     return about
-
-
-def _check_pair(about: Mapping[str, Any], notes: Mapping[str, str], path: Path) -> None:
-    """Raise `CheckpointError` if weights and description were not saved together.
-
-    Of files that were saved before both had a `pair`, this is not known; the log says so.
-    """
-    stated, found = about.get("pair"), notes.get("pair")
-    described = path.with_suffix(".json").name
-    if stated is None and found is None:
-        _log.warning(
-            "%s and %s were saved before both named each other: whether they belong "
-            "together is not checked. Save them anew to check it.",
-            path.name,
-            described,
-        )
-    elif stated != found:
-        raise CheckpointError(
-            f"{path.name} and {described} were not saved together: one of them was "
-            "replaced, or saving was cut short. Copy both again, or train on."
-        )
 
 
 UNSTORED: Final = {"is_stored": False}

@@ -164,22 +164,18 @@ def task_id(needs: Needs, mask: Mask) -> str:
     return digest.hexdigest()
 
 
-def _without_windows(needs: Needs, session: Session) -> str:
-    of, lengths = "a trial", session.trials.t_off - session.trials.t_on
-    if not len(lengths):
-        spans = session.responses.recorded_spans
-        of = "what was recorded without a pause"
-        lengths = np.diff([[0.0, session.duration_s]] if spans is None else spans, axis=1)
-    return (
-        f"no window of {needs.spec.duration_s:g} s lies within {of}, of which the longest "
-        f"lasts {lengths.max():.3g} s: nothing can be predicted"
-    )
-
-
 def _missing(needs: Needs, session: Session) -> list[str]:
     phrases = []
     if not len(session.window_starts(include_blanks=True, spec=needs.spec)):
-        phrases.append(_without_windows(needs, session))
+        of, lengths = "a trial", session.trials.t_off - session.trials.t_on
+        if not len(lengths):
+            spans = session.responses.recorded_spans
+            of = "what was recorded without a pause"
+            lengths = np.diff([[0.0, session.duration_s]] if spans is None else spans, axis=1)
+        phrases.append(
+            f"no window of {needs.spec.duration_s:g} s lies within {of}, of which the longest "
+            f"lasts {lengths.max():.3g} s: nothing can be predicted"
+        )
     video, stimulus = needs.spec.video, session.stimulus
     if needs.sees_video and stimulus is None:
         phrases.append("no video: all its frames stay hidden")
@@ -293,7 +289,12 @@ def predict_same_span(
     responses = np.full(shape, np.nan, np.float32)
     band = np.full((2, *shape), np.nan, np.float32)
     valid = np.ones(len(responses), bool)
-    behavior = _no_behavior(window, spec) if needs.predicts_behavior else None
+    own, decoded = window.spec.behavior, spec.behavior
+    behavior: np.ndarray | None = None
+    # Behaviour is decoded where window and spec have one rate of it.
+    if needs.predicts_behavior and own and decoded and own.rate_hz == decoded.rate_hz:
+        size = (window.spec.n_behavior, len(window.behavior_names))
+        behavior = np.full(size, np.nan, np.float32)
     first: Prediction | None = None
     for offset_s, tile in tiles(window, spec):
         stop_if(cancelled)
@@ -331,14 +332,6 @@ def predict_same_span(
         valid=valid,
         band=None if first.band is None else band,
     )
-
-
-def _no_behavior(window: Window, spec: WindowSpec) -> np.ndarray | None:
-    """Return room for decoded behaviour; None if window and spec have different rates."""
-    own, decoded = window.spec.behavior, spec.behavior
-    if own is None or decoded is None or own.rate_hz != decoded.rate_hz:
-        return None
-    return np.full((window.spec.n_behavior, len(window.behavior_names)), np.nan, np.float32)
 
 
 def _fill_behavior(

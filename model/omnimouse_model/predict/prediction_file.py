@@ -441,7 +441,14 @@ def open_file(path: str | Path) -> PredictionsFile:
         array is wrong.
     """
     path = Path(path)
-    _refuse_unfinished(path)
+    part = path if path.name.endswith(PART_SUFFIX) else unfinished_path(path)
+    if (path == part or not path.exists()) and (part / JOURNAL).is_file():
+        done, planned = saved_windows(part)
+        raise PredictionsFileError(
+            "unfinished",
+            f"{path} is unfinished: {done} of {planned} windows are saved in {part}. Run "
+            "the same command again to continue.",
+        )
     arrays = open_arrays(path)
     metadata = Metadata.from_dict(path, arrays.metadata)
     if arrays.metadata.get("complete", True) is not True:
@@ -472,19 +479,6 @@ def open_file(path: str | Path) -> PredictionsFile:
             )
     return PredictionsFile(
         path, metadata, neurons, responses, valid, starts, behavior, arrays.fingerprint
-    )
-
-
-def _refuse_unfinished(path: Path) -> None:
-    """Raise if a path is an unfinished file, or only its unfinished file exists."""
-    part = path if path.name.endswith(PART_SUFFIX) else unfinished_path(path)
-    if (path.exists() and path != part) or not (part / JOURNAL).is_file():
-        return
-    done, planned = saved_windows(part)
-    raise PredictionsFileError(
-        "unfinished",
-        f"{path} is unfinished: {done} of {planned} windows are saved in {part}. Run "
-        "the same command again to continue.",
     )
 
 
@@ -630,7 +624,14 @@ class StoredPredictions(HasSummary, Predictor):
         valid[rows >= 0] &= file.valid[rows[rows >= 0]]
         behavior = self._behavior(window, number) if mask.has_behavior_target else None
         if not len(stored) and behavior is None:
-            raise self._nothing_at(window)
+            first_s, last_s = file.span_s
+            tier = f", tier {file.metadata.tier}" if file.metadata.tier else ""
+            raise NotStoredError(
+                f"{self.path} has no prediction of these targets from {window.start_s:.2f} "
+                f"to {window.stop_s:.2f} s: it has {len(file.neurons):,} neurons and "
+                f"windows between {first_s:.2f} and {last_s:.2f} s{tier}. Go to one of "
+                "them."
+            )
         remarks = self._remarks(window, mask, rows)
         if len(stored) < len(asked):
             remarks += (f"the file has {len(stored):,} of {len(asked):,} neurons",)
@@ -672,13 +673,3 @@ class StoredPredictions(HasSummary, Predictor):
         if file.window_at(window.start_s) < 0 and (windows >= 0).any():
             remarks.append("joined from windows that begin at other times")
         return tuple(remarks)
-
-    def _nothing_at(self, window: Window) -> NotStoredError:
-        first_s, last_s = self.file.span_s
-        tier = f", tier {self.file.metadata.tier}" if self.file.metadata.tier else ""
-        return NotStoredError(
-            f"{self.path} has no prediction of these targets from {window.start_s:.2f} "
-            f"to {window.stop_s:.2f} s: it has {len(self.file.neurons):,} neurons and "
-            f"windows between {first_s:.2f} and {last_s:.2f} s{tier}. Go to one of "
-            "them."
-        )

@@ -195,22 +195,7 @@ normalised; behaviour none; status ok
             object.__delattr__(self, "mask_id")
         if self.units not in UNITS:
             raise ValueError(f"units is {self.units!r}, not {' or '.join(UNITS)}.")
-        self._check_arrays()
-        if len(self.valid) != len(self.responses):
-            # The class is frozen, and the default depends on the number of samples.
-            object.__setattr__(self, "valid", np.ones(len(self.responses), bool))
-
-    # Hidden from type checkers, which would take any name for an attribute.
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> str:
-            if name != "mask_id":
-                raise AttributeError(f"A prediction has no {name!r}.")
-            object.__setattr__(self, name, self.mask.mask_id)
-            return self.mask_id
-
-    def _check_arrays(self) -> None:
-        """Raise ValueError for what no view and no score could use."""
+        # Arrays that no view and no score could use are refused.
         arrays: dict[str, tuple[Any, str, int]] = {
             "neurons": (self.neurons, "iu", 1),
             "responses": (self.responses, "fiu", 2),
@@ -235,6 +220,18 @@ normalised; behaviour none; status ok
             raise ValueError(f"{self.predictor_id!s:.80}: {n_columns} columns of {n} neurons.")
         if self.band is not None and self.band.shape != (2, len(self.responses), n):
             raise ValueError(f"{self.predictor_id!s:.80}: band of the shape {self.band.shape}.")
+        if len(self.valid) != len(self.responses):
+            # The class is frozen, and the default depends on the number of samples.
+            object.__setattr__(self, "valid", np.ones(len(self.responses), bool))
+
+    # Hidden from type checkers, which would take any name for an attribute.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> str:
+            if name != "mask_id":
+                raise AttributeError(f"A prediction has no {name!r}.")
+            object.__setattr__(self, name, self.mask.mask_id)
+            return self.mask_id
 
     def _facts(self) -> dict[str, str]:
         n_samples, n_neurons = self.responses.shape

@@ -44,8 +44,7 @@ class Team:
 
     def wait(self) -> None:
         """Wait until all ranks have called this."""
-        if self.size > 1:
-            self.gather(None)
+        self.gather(None)
 
     def share_of(self, items: Sequence[Value]) -> list[Value]:
         """Return the items of this rank, from a list that is the same on all ranks.

@@ -254,7 +254,11 @@ class TrainingRun(ABC):
         rows = list(log_rows(out / FILE))
         n_steps = int(rows[-1]["step"])
         # What a family adds to a result can take minutes: a finished one is not made again.
-        if cls._written_steps(out) == n_steps:
+        try:
+            written = cls.checkpoint.read(out / FINISHED).card.get("finetuned", {}).get("steps")
+        except CheckpointError:
+            written = None  # there is none, or none that can be read
+        if written == n_steps:
             return cls.load_model(out, job.device)
         card = {
             # Of a recording among the options, its id.
@@ -281,16 +285,6 @@ class TrainingRun(ABC):
         job.progress(1.0, 1.0, SAVING)
         result.save(out / FINISHED)
         return cls.load_model(out, job.device)
-
-    @classmethod
-    def _written_steps(cls, out: Path) -> int | None:
-        """Return the steps of the result in a folder; None without one that can be read."""
-        try:
-            result: Checkpoint = cls.checkpoint.read(out / FINISHED)
-        except CheckpointError:
-            return None
-        steps: int | None = result.card.get("finetuned", {}).get("steps")
-        return steps
 
     @classmethod
     def export(cls, run: Path, path: Path) -> None:

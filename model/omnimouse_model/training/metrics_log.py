@@ -33,7 +33,8 @@ class MetricsLog:
     def add(self, row: dict[str, float]) -> None:
         """Append the row of one step."""
         # Opened per row, so that a killed run has lost no finished row.
-        append_line(self._path, _plain(row))
+        # JSON has no NaN and no infinity.
+        append_line(self._path, {k: v if math.isfinite(v) else None for k, v in row.items()})
         if self._events is not None:
             for name, value in row.items():
                 if name != "step":
@@ -47,8 +48,7 @@ class MetricsLog:
 
 def log_rows(path: Path) -> Iterator[dict[str, float]]:
     """Yield the rows of a log file; an incomplete last line is ignored."""
-    for row in read_lines(path):
-        yield _numbers(row)
+    return map(_numbers, read_lines(path))
 
 
 def reports_rows(job: Job, out: Path, on_step: OnStep) -> Job:
@@ -72,11 +72,6 @@ def reports_rows(job: Job, out: Path, on_step: OnStep) -> Job:
 
 def _numbers(row: Mapping[str, float | None]) -> dict[str, float]:
     return {k: math.nan if v is None else v for k, v in row.items()}
-
-
-def _plain(row: dict[str, float]) -> dict[str, float | None]:
-    """Return a row for JSON, which has no NaN and no infinity."""
-    return {k: v if math.isfinite(v) else None for k, v in row.items()}
 
 
 def _events(folder: Path, step: int) -> Any:  # tensorboard has no types

@@ -103,8 +103,7 @@ def session_place(
 @lru_cache(maxsize=64)
 def shuffled(seed: int, key: str, epoch: int, count: int) -> np.ndarray:
     """Return the order of an epoch, a permutation of `count` numbers."""
-    rng = np.random.default_rng([seed, key_number(key), epoch])
-    return rng.permutation(count)
+    return np.random.default_rng([seed, key_number(key), epoch]).permutation(count)
 
 
 def key_number(key: str) -> int:
@@ -256,8 +255,7 @@ def hold_out(session: Session, seed: int) -> TrainingSession:
     FinetuneError
         There are no train windows, or too few to hold out some.
     """
-    has_some = bool(session.tiers().get("train"))
-    source = training_session(session) if has_some else None
+    source = training_session(session) if session.tiers().get("train") else None
     if source is None or not len(source.starts):
         raise FinetuneError(
             "no_train",

@@ -122,11 +122,14 @@ class Rule:
         What it can see and predict, under OmniMouse's spec.
     any_spec
         Whether it serves windows of any spec, not only of OmniMouse.
+    needs_history
+        Whether it refuses masks in which no target follows a visible sample.
     """
 
     name: str
     needs: Needs
     any_spec: bool = True
+    needs_history: bool = False
 
     def fit(self, session: Session, spec: WindowSpec) -> Fit:
         """Fit the rule to the train tier."""
@@ -134,7 +137,14 @@ class Rule:
 
     def refusal(self, mask: Mask) -> str:
         """Return why the rule cannot serve a mask, "" if it can."""
-        return refuse_behavior(mask)
+        refusal = refuse_behavior(mask)
+        if refusal or not self.needs_history:
+            return refusal
+        # One target with a history is enough: the others are predicted at their mean.
+        has_history = last_visible(mask.cells == VISIBLE) >= 0
+        if (has_history & mask.target).any():
+            return ""
+        return "needs visible samples of a neuron before its targets, as in a forecast."
 
     def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
         """Predict every target cell from the visible input."""
@@ -157,10 +167,7 @@ class LastSample(Rule):
 
     name = "last"
     needs = Needs()
-
-    def refusal(self, mask: Mask) -> str:
-        """Refuse masks without any history."""
-        return refuse_without_history(mask)
+    needs_history = True
 
     def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
         """Hold the last visible sample."""
@@ -216,18 +223,6 @@ def last_visible(visible: np.ndarray) -> np.ndarray:
 def refuse_behavior(mask: Mask) -> str:
     """Return the refusal of a rule that predicts responses only, "" with targets."""
     return "" if mask.target.any() else "predicts responses, not behaviour."
-
-
-def refuse_without_history(mask: Mask) -> str:
-    """Return the refusal of a mask without visible samples before a target."""
-    refusal = refuse_behavior(mask)
-    if refusal:
-        return refusal
-    # One target with a history is enough: the others are predicted at their mean.
-    has_history = last_visible(mask.cells == VISIBLE) >= 0
-    if (has_history & mask.target).any():
-        return ""
-    return "needs visible samples of a neuron before its targets, as in a forecast."
 
 
 def mean_remark(without_input: np.ndarray) -> str:
@@ -376,6 +371,7 @@ class HistoryRidge(Rule):
     name = "ridge"
     needs = Needs(sees_behavior=True)
     any_spec = False
+    needs_history = True
 
     def fit(self, session: Session, spec: WindowSpec) -> Fit:
         """Fit weights per horizon and neuron, with and without behaviour."""
@@ -397,10 +393,6 @@ class HistoryRidge(Rule):
             )
             fit[f"{key}_penalty"] = np.array(penalty)
         return fit
-
-    def refusal(self, mask: Mask) -> str:
-        """Refuse masks in which no target follows a visible sample."""
-        return refuse_without_history(mask)
 
     def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
         """Predict from each neuron's last visible samples, or its mean without any."""

@@ -250,26 +250,21 @@ class Ndt(nn.Module):
         self.readouts = nn.ModuleDict(
             {name: nn.Linear(config.d_model, n) for name, n in sessions.items()}
         )
-        _scale_blocks(self.encoder.layers, config.n_layers)
+        # Scaled ("fixup"), for stable training.
+        factor = 0.67 * config.n_layers**-0.25
+        with torch.no_grad():
+            for block in self.encoder.layers:
+                assert isinstance(block, Block)
+                for layer in (block.attn.out_proj, block.mlp.up_proj, block.mlp.down_proj):
+                    layer.weight *= factor
+                block.attn.value.weight *= factor * 2**0.5
 
-    def forward(
-        self,
-        counts: Tensor,
-        session: str,
-        scheme: str,
-        *,
-        is_real: Tensor | None = None,
-        backward: int = 0,
-        record: Record = no_record,
-    ) -> Tensor:
+    def forward(self, counts: Tensor, session: str, scheme: str) -> Tensor:
         """Return the log-rates (B, T, N) of counts (B, T, N) whose masked entries are 0.
 
         The rate per bin is the exponential. See `encode` for the parameters and errors.
         """
-        encoded = self.encode(
-            counts, session, scheme, is_real=is_real, backward=backward, record=record
-        )
-        return self.read(encoded, session)
+        return self.read(self.encode(counts, session, scheme), session)
 
     def encode(
         self,
@@ -331,7 +326,23 @@ class Ndt(nn.Module):
         self, counts: Tensor, session: str, scheme: str, record: Record = no_record
     ) -> Tensor:
         """Return the tokens (B, K + T, d_model) before the blocks; see `encode`."""
-        self._check(counts, session, scheme)
+        known = self.sessions.get(session)
+        if known is None:
+            raise UnsupportedRequestError(
+                f"Session {session!r} is unknown; known are {', '.join(self.sessions)}."
+            )
+        if counts.shape[-1] != known:
+            raise UnsupportedRequestError(
+                f"Session {session!r} has {known} neurons, not {counts.shape[-1]}."
+            )
+        if counts.shape[1] > self.config.n_bins:
+            raise UnsupportedRequestError(
+                f"A trial has {counts.shape[1]} bins; at most {self.config.n_bins}."
+            )
+        if self.config.has_prompt and scheme not in PROMPTS:
+            raise UnsupportedRequestError(
+                f"Scheme {scheme!r} has no prompt; those with one are {', '.join(PROMPTS)}."
+            )
         counts = counts.to(self.encoder.out_norm.weight.dtype)
         stitched = self.stitchers[session](counts)
         record("stitcher_out", stitched)
@@ -375,25 +386,6 @@ class Ndt(nn.Module):
         found = bins @ readout.weight[neurons, :, None]
         return found[..., 0] + readout.bias[neurons, None]
 
-    def _check(self, counts: Tensor, session: str, scheme: str) -> None:
-        known = self.sessions.get(session)
-        if known is None:
-            raise UnsupportedRequestError(
-                f"Session {session!r} is unknown; known are {', '.join(self.sessions)}."
-            )
-        if counts.shape[-1] != known:
-            raise UnsupportedRequestError(
-                f"Session {session!r} has {known} neurons, not {counts.shape[-1]}."
-            )
-        if counts.shape[1] > self.config.n_bins:
-            raise UnsupportedRequestError(
-                f"A trial has {counts.shape[1]} bins; at most {self.config.n_bins}."
-            )
-        if self.config.has_prompt and scheme not in PROMPTS:
-            raise UnsupportedRequestError(
-                f"Scheme {scheme!r} has no prompt; those with one are {', '.join(PROMPTS)}."
-            )
-
     def shared(self) -> Iterable[tuple[str, nn.Parameter]]:
         """Return the parameters that sessions share, with their names."""
         own = ("stitchers.", "readouts.")
@@ -402,17 +394,6 @@ class Ndt(nn.Module):
 
 def _prefixed(record: Record, prefix: str) -> Record:
     return lambda name, value: record(prefix + name, value)
-
-
-@torch.no_grad()
-def _scale_blocks(layers: nn.ModuleList, n_layers: int) -> None:
-    """Scale the initial weights of the blocks ("fixup"), for stable training."""
-    factor = 0.67 * n_layers**-0.25
-    for block in layers:
-        assert isinstance(block, Block)
-        for layer in (block.attn.out_proj, block.mlp.up_proj, block.mlp.down_proj):
-            layer.weight *= factor
-        block.attn.value.weight *= factor * 2**0.5
 
 
 def poisson_loss(

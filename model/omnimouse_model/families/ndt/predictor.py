@@ -359,9 +359,10 @@ class NdtPredictor(NetworkPredictor):
     @torch.inference_mode()
     def _bins(self, requests: Sequence[MaskedWindow], scheme: str, cancelled: Cancelled) -> Tensor:
         """Return the encoded bins (B, T, d_model) of windows of one session."""
-        seen = np.stack([visible_counts(window, mask) for window, mask in requests])
+        seen = np.stack([np.where(m.visible, w.responses, np.float32(0)) for w, m in requests])
         recorded = np.stack([window.valid["responses"] for window, _ in requests])
-        counts = torch.from_numpy(seen).to(self.device)
+        # A response that is missing is not known, as if it were hidden.
+        counts = torch.from_numpy(np.nan_to_num(seen, copy=False)).to(self.device)
         is_real = None if recorded.all() else torch.from_numpy(recorded).to(self.device)
         return self.net.encode(
             counts,
@@ -370,13 +371,6 @@ class NdtPredictor(NetworkPredictor):
             is_real=is_real,
             record=lambda name, value: stop_if(cancelled),
         )
-
-
-def visible_counts(window: Window, mask: Mask) -> np.ndarray:
-    """Return the responses of a window, float32 (T, P), 0 where they are hidden."""
-    seen = np.where(mask.visible, window.responses, np.float32(0))
-    # A response that is missing is not known, as if it were hidden.
-    return np.asarray(np.nan_to_num(seen, copy=False), np.float32)
 
 
 def _scheme_of(session: Session, mask: Mask) -> str:

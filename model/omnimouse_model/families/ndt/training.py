@@ -264,14 +264,13 @@ class Trials:
         self, counts: np.ndarray, scheme: str, config: NdtTrainConfig, rng: np.random.Generator
     ) -> Batch:
         n_trials, n_bins, n_neurons = counts.shape
-        shape = (n_trials, n_bins, n_neurons)
         ratio = config.causal_ratio if scheme == CAUSAL else config.ratio
         masks = scheme
         settings = SchemeSettings(ratio=ratio, allow_degenerate=config.allow_degenerate)
         if scheme == CAUSAL and config.horizon and rng.random() < 0.5:
             first = n_bins - int(rng.integers(*config.horizon, endpoint=True))
             masks, settings = "forward-pred", SchemeSettings(bins=(*range(first, n_bins),))
-        drawn = draw_scheme(masks, shape, self.regions, rng, settings)
+        drawn = draw_scheme(masks, (n_trials, n_bins, n_neurons), self.regions, rng, settings)
         values = counts.astype(np.float32)
         # Missing counts are hidden, and are no targets.
         observed = np.isfinite(values)
@@ -314,17 +313,6 @@ def read_trials(source: TrainingSession, config: NdtTrainConfig) -> Trials:
         )
     held_out = validation_starts(session, source.held_out, spec, config.validation_trials)
     regions = session.units.region_of
-    return Trials(
-        source.key,
-        _read(session, source.starts, spec),
-        _read(session, held_out, spec),
-        regions,
-        _possible(config, session.id, regions),
-    )
-
-
-def _possible(config: NdtTrainConfig, session: str, regions: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the schemes that leave something to predict from."""
     schemes = config.schemes
     if len({*regions} - {""}) < 2 and not config.allow_degenerate:
         schemes = tuple(name for name in schemes if name != "inter-region")
@@ -332,14 +320,16 @@ def _possible(config: NdtTrainConfig, session: str, regions: tuple[str, ...]) ->
             _log.warning(
                 "Session %s has one region or none: inter-region would hide all its "
                 "neurons and is left out.",
-                session,
+                session.id,
             )
     if not schemes:
         raise ValueError(
-            f"Session {session!r} has fewer than two regions, and inter-region is the "
+            f"Session {session.id!r} has fewer than two regions, and inter-region is the "
             "only scheme: choose more schemes, or allow_degenerate."
         )
-    return schemes
+    train = _read(session, source.starts, spec)
+    validation = _read(session, held_out, spec)
+    return Trials(source.key, train, validation, regions, schemes)
 
 
 def _read(session: Session, starts: np.ndarray, spec: WindowSpec) -> np.ndarray:
@@ -437,7 +427,13 @@ class NdtTraining(TrainingRun):
     def of_transfer(
         cls, origin: NdtCheckpoint, session: Session, options: TransferOptions
     ) -> tuple[NdtTrainConfig, TrainingSession]:
-        """Return config and trials of a fine-tuning; see `SHARE`."""
+        """Return config and trials of a fine-tuning; see `SHARE`.
+
+        Raises
+        ------
+        CheckpointError
+            The card names other masking schemes.
+        """
         check_name(session)
         spec = origin.spec
         for code, require in (("no_spikes", require_events), ("no_train", require_trials)):
@@ -461,11 +457,19 @@ class NdtTraining(TrainingRun):
         # The rate of the model's training, if it is known.
         rate = origin.card.get(RATE_OF, LEAST_LR)
         is_known = isinstance(rate, float) and isfinite(rate)
+        # A card without schemes stands for those of the paper.
+        schemes = origin.card.get(SCHEMES_OF, PROMPTS)
+        known = PROMPTS if origin.config.has_prompt else SCHEMES
+        if not isinstance(schemes, list | tuple) or not set(schemes) <= set(known):
+            raise CheckpointError(
+                f"{origin.source}: card.{SCHEMES_OF} is {schemes!r}; expected some of "
+                f"{', '.join(known)}."
+            )
         config = NdtTrainConfig(
             seed=options.seed,
             model=origin.config,
             spec=spec,
-            schemes=_schemes_of(origin),
+            schemes=tuple(schemes),
             batch=options.batch,
             steps=options.steps,
             lr=max(LEAST_LR, rate) if is_known else LEAST_LR,
@@ -485,7 +489,11 @@ class NdtTraining(TrainingRun):
         """Set the start values; True if they are those of a trained model."""
         if self.settings.mean_rates:
             for trials in self.trials:
-                _set_mean_rates(self.net, trials)
+                bias = self.net.readouts[trials.key].bias
+                assert isinstance(bias, Tensor)
+                rates = np.maximum(trials.mean_counts, LEAST_RATE)
+                with torch.no_grad():
+                    bias.copy_(torch.from_numpy(np.log(rates)))
         if self.settings.start == "components":
             with seeded(self.settings.seed):
                 _start_transformer(self.net)
@@ -493,9 +501,19 @@ class NdtTraining(TrainingRun):
                 _start_stitchers(self.net, trials, self.device)
         if self.origin is None:
             return False
-        self.net.load_state_dict(
-            self.net.state_dict() | _start_values(self.origin, self.net.sessions)
-        )
+        origin: NdtCheckpoint = self.origin
+        state = origin.shared
+        sessions = self.net.sessions
+        if SESSION_TABLE in state:
+            # The embedding of an unknown session is the mean of the trained ones.
+            table, known = state[SESSION_TABLE], list(origin.sessions)
+            state[SESSION_TABLE] = torch.stack(
+                [table[known.index(name)] if name in known else table.mean(0) for name in sessions]
+            )
+        for name, count in sessions.items():
+            if origin.sessions.get(name) == count:
+                state |= origin.own(name)
+        self.net.load_state_dict(self.net.state_dict() | state)
         return True
 
     @property
@@ -526,7 +544,15 @@ class NdtTraining(TrainingRun):
         self.optimiser.zero_grad()
         loss = self._backward(on_device(drawn, self.device))
         self.team.start_average(self.shared)()
-        norm = self._mean_gradients()
+        # Gradients of a rank's own sessions become means over the ranks, too. The norm is that
+        # of the gradients of all ranks.
+        both = (self.net.stitchers, self.net.readouts)
+        own = [p.grad for part in both for p in part.parameters() if p.grad is not None]
+        if own and self.team.size > 1:
+            torch._foreach_div_(own, self.team.size)
+        shared = [p.grad for p in self.shared if p.grad is not None]
+        (squares,) = self.team.sums([_squares(own)])
+        norm = sqrt(squares + _squares(shared))
         number = self.state.step
         loss, updates = self.counted([loss], is_usable=isfinite(norm))
         if updates:
@@ -555,16 +581,6 @@ class NdtTraining(TrainingRun):
         if loss.isfinite():
             loss.backward()
         return float(loss.detach())
-
-    def _mean_gradients(self) -> float:
-        """Make the gradients means over the ranks; return their norm, of all ranks."""
-        both = (self.net.stitchers, self.net.readouts)
-        own = [p.grad for part in both for p in part.parameters() if p.grad is not None]
-        if own and self.team.size > 1:
-            torch._foreach_div_(own, self.team.size)
-        shared = [p.grad for p in self.shared if p.grad is not None]
-        (squares,) = self.team.sums([_squares(own)])
-        return sqrt(squares + _squares(shared))
 
     # -- validation and results --------------------------------------------------------
     def scores(self) -> dict[str, float]:
@@ -638,15 +654,6 @@ def _squares(gradients: list[Tensor]) -> float:
         return 0.0
     norms = torch.stack(torch._foreach_norm(gradients))
     return float(norms.double().square().sum())
-
-
-@torch.no_grad()
-def _set_mean_rates(net: Ndt, trials: Trials) -> None:
-    """Start the readout of a session at the mean rates of its neurons."""
-    bias = net.readouts[trials.key].bias
-    assert isinstance(bias, Tensor)
-    rates = np.maximum(trials.mean_counts, LEAST_RATE)
-    bias.copy_(torch.from_numpy(np.log(rates)))
 
 
 # -- start at a linear forecast --------------------------------------------------------
@@ -754,23 +761,6 @@ def _start_stitchers(net: Ndt, trials: Trials, device: torch.device) -> None:
     readout.bias.copy_(level.log() - readout.weight @ middle)
 
 
-def _start_values(origin: NdtCheckpoint, sessions: Mapping[str, int]) -> dict[str, Tensor]:
-    """Return the tensors of a trained model that a new one starts with.
-
-    The embedding of an unknown session is the mean of the trained ones.
-    """
-    state = origin.shared
-    if SESSION_TABLE in state:
-        table, known = state[SESSION_TABLE], list(origin.sessions)
-        state[SESSION_TABLE] = torch.stack(
-            [table[known.index(name)] if name in known else table.mean(0) for name in sessions]
-        )
-    for name, count in sessions.items():
-        if origin.sessions.get(name) == count:
-            state |= origin.own(name)
-    return state
-
-
 # -- fine-tuning of a neural data transformer: two stitchers for a new session --------
 # With `train="embeddings"` the transformer is frozen, and the embedding of the session is
 # the mean of those that it was trained with. With "all" everything is trained, as in the
@@ -780,21 +770,3 @@ LEAST_LR = 1e-3
 VALIDATIONS = 10
 SHARE = 0.1
 """Share of the train trials that are held out where there is no validation tier."""
-
-
-def _schemes_of(model: NdtCheckpoint) -> tuple[str, ...]:
-    """Return the masking schemes of a model's training; those of the paper by default.
-
-    Raises
-    ------
-    CheckpointError
-        The card names others.
-    """
-    schemes = model.card.get(SCHEMES_OF, PROMPTS)
-    known = PROMPTS if model.config.has_prompt else SCHEMES
-    if not isinstance(schemes, list | tuple) or not set(schemes) <= set(known):
-        raise CheckpointError(
-            f"{model.source}: card.{SCHEMES_OF} is {schemes!r}; expected some of "
-            f"{', '.join(known)}."
-        )
-    return tuple(schemes)

@@ -498,16 +498,22 @@ def _cut(x: Tensor, slices: tuple[slice, ...]) -> Tensor:
 
 
 # -- 3. heads -------------------------------------------------------------------------
+class Heads(NamedTuple):
+    """Number of heads of the queries, and of the keys and values."""
+
+    queries: int
+    keys: int
 
 
 class _Heads(nn.Module):
     """Common part of self- and cross-attention: heads, normalisation, rotation."""
 
-    def __init__(self, dim: int, n_heads: int, n_kv_heads: int, eps: float) -> None:
+    def __init__(self, dim: int, heads: Heads, eps: float) -> None:
         super().__init__()
-        self.n_heads, self.n_kv_heads, self.eps = n_heads, n_kv_heads, eps
-        self.head_dim = dim // n_heads
-        self.kv_dim = n_kv_heads * self.head_dim
+        self.n_heads, self.n_kv_heads = heads
+        self.eps = eps
+        self.head_dim = dim // self.n_heads
+        self.kv_dim = self.n_kv_heads * self.head_dim
         self.wo = nn.Linear(dim, dim, bias=False)
 
     def _split(self, x: Tensor) -> Tensor:
@@ -534,8 +540,8 @@ class _Heads(nn.Module):
 class SelfAttention(_Heads):
     """Attention of a sequence to itself."""
 
-    def __init__(self, dim: int, n_heads: int, n_kv_heads: int, eps: float) -> None:
-        super().__init__(dim, n_heads, n_kv_heads, eps)
+    def __init__(self, dim: int, heads: Heads, eps: float) -> None:
+        super().__init__(dim, heads, eps)
         self.wqkv = nn.Linear(dim, dim + 2 * self.kv_dim, bias=False)
 
     def forward(
@@ -590,8 +596,8 @@ class SelfAttention(_Heads):
 class CrossAttention(_Heads):
     """Attention of queries to a context, whose keys can be computed once."""
 
-    def __init__(self, dim: int, n_heads: int, n_kv_heads: int, eps: float) -> None:
-        super().__init__(dim, n_heads, n_kv_heads, eps)
+    def __init__(self, dim: int, heads: Heads, eps: float) -> None:
+        super().__init__(dim, heads, eps)
         self.wq = nn.Linear(dim, dim, bias=False)
         self.wkv = nn.Linear(dim, 2 * self.kv_dim, bias=False)
 
@@ -672,19 +678,13 @@ class SelfBlock(nn.Module):
     """Transformer block with norms before attention and feed-forward."""
 
     def __init__(
-        self,
-        dim: int,
-        n_heads: int,
-        n_kv_heads: int,
-        hidden: int,
-        eps: float,
-        drop_path: float = 0.0,
+        self, dim: int, heads: Heads, hidden: int, eps: float, drop_path: float = 0.0
     ) -> None:
         super().__init__()
         # Norms before each branch keep the residual free of them, so that gradients
         # reach every layer directly.
         self.attn_pre_norm = Norm(dim, eps=eps)
-        self.attention = SelfAttention(dim, n_heads, n_kv_heads, eps)
+        self.attention = SelfAttention(dim, heads, eps)
         self.ffn_pre_norm = Norm(dim, eps=eps)
         self.feed_forward = GatedFeedForward(dim, hidden)
         self.drop_path = DropPath(drop_path)
@@ -710,11 +710,11 @@ class SelfBlock(nn.Module):
 class CrossBlock(nn.Module):
     """Transformer block in which queries attend a context."""
 
-    def __init__(self, dim: int, n_heads: int, n_kv_heads: int, hidden: int, eps: float) -> None:
+    def __init__(self, dim: int, heads: Heads, hidden: int, eps: float) -> None:
         super().__init__()
         self.attn_pre_norm_context = Norm(dim, eps=eps)
         self.attn_pre_norm = Norm(dim, eps=eps)
-        self.attention = CrossAttention(dim, n_heads, n_kv_heads, eps)
+        self.attention = CrossAttention(dim, heads, eps)
         self.ffn_pre_norm = Norm(dim, eps=eps)
         self.feed_forward = GatedFeedForward(dim, hidden)
 

@@ -32,7 +32,8 @@ from omnimouse_model.training.sessions import TrainingSession, shuffled
 # -- tasks of training: the official masks and some additional ones -------------------
 ALL_OFFICIAL = "train"
 """Name of the task that draws one of the official training masks."""
-N_OFFICIAL_MASKS = 120
+OFFICIAL_TASKS = tuple(f"{ALL_OFFICIAL}/{number}" for number in range(120))
+"""Names of the tasks with one official training mask each."""
 SMALL = 16
 """Number of neurons of the small masks on which `official_tasks` tests targets."""
 
@@ -78,15 +79,14 @@ def draw_task(tasks: dict[str, float], rng: np.random.Generator) -> str:
     names, weights = list(tasks), np.array(list(tasks.values()))
     name = names[rng.choice(len(names), p=weights / weights.sum())]
     if name == ALL_OFFICIAL:
-        return f"{ALL_OFFICIAL}/{rng.choice(N_OFFICIAL_MASKS, p=_official_shares())}"
+        return OFFICIAL_TASKS[rng.choice(len(OFFICIAL_TASKS), p=_official_shares())]
     return name
 
 
 @cache
 def _official_shares() -> np.ndarray | None:
     """Return the probabilities of the official masks; None if they are equal."""
-    names = (f"{ALL_OFFICIAL}/{k}" for k in range(N_OFFICIAL_MASKS))
-    weights = np.array([find_strategy(name).weight for name in names])
+    weights = np.array([find_strategy(name).weight for name in OFFICIAL_TASKS])
     return None if np.ptp(weights) == 0 else weights / weights.sum()
 
 
@@ -119,11 +119,10 @@ class Streams:
 
 def official_tasks(streams: Streams) -> dict[str, float]:
     """Return weights of the official masks that have targets in the streams."""
-    names = [f"{ALL_OFFICIAL}/{k}" for k in range(N_OFFICIAL_MASKS)]
     # Strategies scale with the number of neurons, so a small mask shows the same kinds
     # of targets as a full one.
-    possible = [n for n in names if streams.has_targets(task_mask(n, SMALL))]
-    if len(possible) == len(names):
+    possible = [name for name in OFFICIAL_TASKS if streams.has_targets(task_mask(name, SMALL))]
+    if len(possible) == len(OFFICIAL_TASKS):
         return {ALL_OFFICIAL: 1.0}
     return {name: find_strategy(name).weight for name in possible}
 

@@ -123,14 +123,6 @@ def _allowed_globals() -> list[Any]:
     return [*rebuilders, *old_names, *(type(np.dtype(code)) for code in type_codes)]
 
 
-def _load_shard(path: Path) -> dict[str, Any]:
-    shard = load_pickle(path, _allowed_globals())
-    if not isinstance(shard, dict) or not isinstance(shard.get("state_dict"), dict):
-        content = list(shard) if isinstance(shard, dict) else type(shard).__name__
-        raise CheckpointError(f"{path} has no 'state_dict'; found {content}.")
-    return shard
-
-
 def official_shards(path: Path) -> list[Path]:
     """Return the `rank_*.ckpt` files of a checkpoint in rank order; none is missing."""
     if not path.is_dir():
@@ -167,9 +159,21 @@ def read_official(path: str | Path) -> OmniMouseCheckpoint:
     state: dict[str, Tensor] = {}
     sessions: dict[str, dict[str, Any]] = {}
     for file in official_shards(Path(path)):
-        shard = _load_shard(file)
+        shard = load_pickle(file, _allowed_globals())
+        if not isinstance(shard, dict) or not isinstance(shard.get("state_dict"), dict):
+            content = list(shard) if isinstance(shard, dict) else type(shard).__name__
+            raise CheckpointError(f"{file} has no 'state_dict'; found {content}.")
         for key, value in shard["state_dict"].items():
-            _add_tensor(state, key, value, file)
+            if not isinstance(key, str) or not isinstance(value, Tensor):
+                raise CheckpointError(
+                    f"{file}: state_dict[{key!r}] is a {type(value).__name__}, not a tensor with "
+                    "a name."
+                )
+            name = key.removeprefix(COMPILED_PREFIX)
+            # The core is in every shard; parameters of a session are in one shard only.
+            if name in state and name.startswith(OWN):
+                raise CheckpointError(f"{file}: {name} is already in another shard.")
+            state.setdefault(name, value)
         for key, entry in _sessions_of(shard, file).items():
             first = sessions.setdefault(key, entry)
             if first["n_neurons"] != entry["n_neurons"]:
@@ -210,26 +214,19 @@ def _sessions_of(shard: dict[str, Any], file: Path) -> dict[str, dict[str, Any]]
     return sessions
 
 
-def _add_tensor(state: dict[str, Tensor], key: Any, value: Any, file: Path) -> None:
-    if not isinstance(key, str) or not isinstance(value, Tensor):
-        raise CheckpointError(
-            f"{file}: state_dict[{key!r}] is a {type(value).__name__}, not a tensor with a name."
-        )
-    name = key.removeprefix(COMPILED_PREFIX)
-    # The core is in every shard; parameters of a session are in one shard only.
-    if name in state and name.startswith(OWN):
-        raise CheckpointError(f"{file}: {name} is already in another shard.")
-    state.setdefault(name, value)
-
-
 def _infer_config(state: dict[str, Tensor], source: str) -> tuple[OmniMouseConfig, tuple[str, ...]]:
     """Return the released config that fits the shapes, and what they do not tell."""
     embedding, d = _shape(state, "neuron_to_model_proj.weight", source, 2)[::-1]
     n_latents = _shape(state, "response_latent_embedding._latent_embeddings.weight", source, 2)[0]
     pairs = _shape(state, "rotary_emb.inv_freq", source, 1)[0]
     n_layers = len({k.split(".")[1] for k in state if k.startswith("proc.")})
+    # Only the first block of the second stage of the video encoder has a projection: it pools.
+    pattern = re.compile(r"hiera\.backbone\.blocks\.(\d+)\.(proj\.weight)?")
+    matches = [match for key in state if (match := pattern.match(key))]
+    n_blocks = len({match[1] for match in matches})
+    first = min((int(m[1]) for m in matches if m[2]), default=n_blocks)
     # A head has two features per rotary frequency.
-    shape = (d, d // max(2 * pairs, 1), n_layers, _stages(state))
+    shape = (d, d // max(2 * pairs, 1), n_layers, (first, n_blocks - first))
     names = {
         (size.d_model, size.num_heads, size.num_layers, size.hiera.stages): name
         for name, size in SIZES.items()
@@ -258,16 +255,6 @@ def _shape(state: dict[str, Tensor], key: str, source: str, dimensions: int) -> 
             f"{dimensions} dimensions."
         )
     return tuple(state[key].shape)
-
-
-def _stages(state: dict[str, Tensor]) -> tuple[int, int]:
-    """Return the blocks of the two stages of the video encoder."""
-    name = re.compile(r"hiera\.backbone\.blocks\.(\d+)\.(proj\.weight)?")
-    matches = [match for key in state if (match := name.match(key))]
-    n_blocks = len({match[1] for match in matches})
-    # Only the first block of the second stage has a projection: it pools.
-    first = min((int(m[1]) for m in matches if m[2]), default=n_blocks)
-    return first, n_blocks - first
 
 
 # -- Reading a checkpoint of any format: this project's own, or an official one ------

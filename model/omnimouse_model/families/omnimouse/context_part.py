@@ -11,7 +11,7 @@ conditional mean; the transformer runs once for each window, choice of frames an
 behaviour. The part is fitted to one session and is saved with the weights.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from omnimouse_model.evaluation import stored_fits
 from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint, read_checkpoint
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.parts.linear_gaussian.fit import (
+    InputSet,
     LinearGaussianFit,
     TrainSeries,
     fit,
@@ -38,7 +39,12 @@ from omnimouse_model.families.parts.linear_gaussian.fit import (
     train_windows,
 )
 from omnimouse_model.families.parts.linear_gaussian.posterior import Prior
-from omnimouse_model.families.parts.linear_gaussian.predictor import LinearGaussian, MeanOf
+from omnimouse_model.families.parts.linear_gaussian.predictor import (
+    LinearGaussian,
+    MeanOf,
+    Reader,
+    Seen,
+)
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.checkpoint_file import weights_hash
 from omnimouse_model.predict.devices import MemoryCache, Residence, resolve_device
@@ -57,9 +63,9 @@ MAX_CACHED_BYTES = 64 * 2**20
 GAIN = "gain"
 
 
-def inputs_name(*, video: bool, behavior: bool) -> str:
+def inputs_name(inputs: InputSet) -> str:
     """Return the name of visible inputs, such as "none" or "video_behavior"."""
-    return "_".join(["video"] * video + ["behavior"] * behavior) or "none"
+    return "_".join(["video"] * inputs.video + ["behavior"] * inputs.behavior) or "none"
 
 
 def context_tensors(
@@ -213,8 +219,7 @@ class OmniMouseWithContext(LinearGaussian):
         if not self.has_context(window.session):
             self.transformer.prefetch(window, mask, cancelled)
         elif mask.frames.any() and window.has_video:
-            has_behavior = mask.has_visible_behavior
-            self._mean_rates(window, mask.frames, cancelled, behavior=has_behavior)
+            self._mean_rates(window, mask.frames, cancelled, behavior=mask.has_visible_behavior)
 
     def encode(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> Encoded:
         """Predict the whole window in fitted units."""
@@ -243,28 +248,19 @@ class OmniMouseWithContext(LinearGaussian):
         return replace(prediction, status=self.transformer.status)
 
     def _mean(
-        self,
-        fitted: LinearGaussianFit,
-        window: Window,
-        mask: Mask,
-        video: np.ndarray | None,
-        behavior: np.ndarray | None,
-        cancelled: Cancelled,
+        self, fitted: LinearGaussianFit, window: Window, seen: Seen, cancelled: Cancelled
     ) -> MeanOf:
-        of_inputs = super()._mean(fitted, window, mask, video, behavior, cancelled)
-        has_behavior = behavior is not None
-        inputs = inputs_name(video=video is not None, behavior=has_behavior)
-        gain = self._parts[window.session.id][inputs][2]
+        of_inputs = super()._mean(fitted, window, seen, cancelled)
+        gain = self._parts[window.session.id][inputs_name(seen.inputs)][2]
         if not gain.any():
             return of_inputs
-        rates = self._mean_rates(window, mask.frames, cancelled, behavior=has_behavior)
+        rates = self._mean_rates(window, seen.frames, cancelled, behavior=seen.inputs.behavior)
 
         def mean(columns: np.ndarray) -> np.ndarray:
-            found, is_neuron = of_inputs(columns), columns < mask.n_neurons
+            found, is_neuron = of_inputs(columns), columns < len(fitted.floor)
             neurons = columns[is_neuron]
-            fitted_rates = to_fitted(
-                rates[:, neurons], fitted.floor[neurons], is_count=self._is_count
-            )
+            floor = fitted.floor[neurons]
+            fitted_rates = to_fitted(rates[:, neurons], floor, is_count=self._is_count)
             found[:, is_neuron] += gain[neurons] * fitted_rates
             return found
 
@@ -284,29 +280,22 @@ class OmniMouseWithContext(LinearGaussian):
             return self._rates.get(key, compute)
 
     def _fit_of(
-        self,
-        session: Session,
-        cancelled: Cancelled,
-        *,
-        video: bool,
-        behavior: bool,
-        read: Callable[[], TrainSeries] | None = None,
+        self, session: Session, inputs: InputSet, cancelled: Cancelled, read: Reader | None = None
     ) -> tuple[LinearGaussianFit, Prior]:
-        inputs = inputs_name(video=video, behavior=behavior)
         parts = self._parts[session.id]
-        if inputs not in parts:
+        name = inputs_name(inputs)
+        if name not in parts:
             raise UnsupportedRequestError(
                 f"The context part of {self.name!r} for session {session.id!r} was "
-                f"fitted for visible {', '.join(parts)}, not for {inputs}: hide what "
+                f"fitted for visible {', '.join(parts)}, not for {name}: hide what "
                 "the recording lacked then, or use the model without the part."
             )
-        fitted, prior, _ = parts[inputs]
+        fitted, prior, _ = parts[name]
         return fitted, prior
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Locks and caches stay in this process.
-        arguments = (self.transformer, self.context, self._hash)
-        return OmniMouseWithContext, arguments
+        return OmniMouseWithContext, (self.transformer, self.context, self._hash)
 
 
 # -- Fit of the context part of OmniMouse to the train tier of a session -------------
@@ -326,7 +315,7 @@ def context_seconds(session: Session, spec: WindowSpec, window_s: float) -> tupl
     read_s, fit_s = fit_seconds(session, spec, video=True)
     rates_s = len(train_windows(session, spec)) * window_s
     sets = sets_of_inputs(session, spec)
-    return read_s, *(fit_s + rates_s * video for video, _ in sets)
+    return read_s, *(fit_s + rates_s * inputs.video for inputs in sets)
 
 
 def fit_context(
@@ -360,18 +349,19 @@ def fit_context(
     ends = np.cumsum([read_s, *sets_s]) / (read_s + sum(sets_s))
     series = train_series(session, spec, job=part_of(named, 0.0, ends[0]))
     tensors: dict[str, Tensor] = {}
-    for number, (video, behavior) in enumerate(sets_of_inputs(session, spec)):
+    for number, inputs in enumerate(sets_of_inputs(session, spec)):
         begin, end = ends[number : number + 2]
-        part = series.only(video=video, behavior=behavior)
+        part = series.only(inputs)
         # Without video, the transformer's mean adds nothing to the linear one.
         rates, middle = None, begin
-        if video:
+        if inputs.video:
             # What the transformer takes of this set, in the shares of the whole fit.
             middle = end - (ends[1] - ends[0])
-            rates = _mean_rates(transformer, session, behavior, part_of(named, begin, middle))
+            rates = _mean_rates(
+                transformer, session, inputs.behavior, part_of(named, begin, middle)
+            )
         fitted, gain = fit_part(part, rates, spec.response_rate_hz, part_of(named, middle, end))
-        inputs = inputs_name(video=video, behavior=behavior)
-        tensors |= context_tensors(session.id, inputs, fitted, gain)
+        tensors |= context_tensors(session.id, inputs_name(inputs), fitted, gain)
     job.progress(1.0, 1.0, STEP)
     return tensors
 

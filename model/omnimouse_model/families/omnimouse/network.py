@@ -37,6 +37,7 @@ from omnimouse_model.families.omnimouse.attention import (
     CrossBlock,
     DropPath,
     GatedFeedForward,
+    Heads,
     Intervals,
     Norm,
     Phases,
@@ -565,15 +566,15 @@ class OmniMouse(nn.Module):
         self.hiera = VideoEncoder(config.hiera, d)
         self.behavior_featx = nn.Linear(config.n_behavior_samples, d)
         self.rotary_emb = RotaryFrequencies(config)
-        heads = (config.num_heads, config.num_kv_heads or config.num_heads)
+        heads = Heads(config.num_heads, config.num_kv_heads or config.num_heads)
         hidden = hidden_size(d, config.ffn_hidden_mult)
         eps = config.norm_eps
         # Deeper layers are dropped more often, as in Huang et al. (2016).
         rates = np.linspace(0, config.drop_path_rate, config.num_layers).tolist()
-        self.enc = CrossBlock(d, *heads, hidden, eps)
-        self.proc = nn.ModuleList(SelfBlock(d, *heads, hidden, eps, rate) for rate in rates)
+        self.enc = CrossBlock(d, heads, hidden, eps)
+        self.proc = nn.ModuleList(SelfBlock(d, heads, hidden, eps, rate) for rate in rates)
         self.decs = nn.ModuleList(
-            CrossBlock(d, *heads, hidden_size(d, config.decoder_ffn_hidden_mult), eps)
+            CrossBlock(d, heads, hidden_size(d, config.decoder_ffn_hidden_mult), eps)
             for _ in range(2 if config.per_modality_decoders else 1)
         )
 

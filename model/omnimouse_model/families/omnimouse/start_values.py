@@ -93,7 +93,7 @@ def set_attention_heads(
             batch = make_batch(source, task, phase, net.config, rng)
             batches.append(FitBatch(batch.windows, batch.layout, batch.video, loadings, means))
     if phase.population_heads is not None:
-        set_population_attention_heads(net, batches, *phase.population_heads, generator)
+        set_population_attention_heads(net, batches, phase.population_heads, generator)
     if phase.behavior_head is not None:
         set_behavior_attention_head(net, batches, phase.behavior_head, generator)
 
@@ -244,19 +244,14 @@ def head_rows(
         # As the encoder's attention gets them, after its norm.
         inputs = net.enc.attn_pre_norm_context(net.tokens(windows, batch.layout, meta, neurons))
         rows.append([part.flatten(0, 1) for part in (inputs, *targets(batch, inputs))])
-        starts += latent_starts(net, net.meta_vector(batch.windows.session))
+        # All latents before the encoder, for every set of missing modalities.
+        latents = net.response_latent_embedding._latent_embeddings.weight
+        latents = latents + net.meta_vector(windows.session)[:1]
+        for missing in range(2**N_MODALITIES):
+            absent = [row for row in range(N_MODALITIES) if missing >> row & 1]
+            starts.append(latents + net.missing_modality_embeddings[absent].sum(dim=0))
     tokens, keys, values = (torch.cat(parts) for parts in zip(*rows, strict=True))
     return tokens, keys, values, torch.stack(starts)  # (start, latent, dim)
-
-
-def latent_starts(net: OmniMouse, meta: Tensor) -> list[Tensor]:
-    """All latents before the encoder, for every set of missing modalities."""
-    shared = net.response_latent_embedding._latent_embeddings.weight + meta[:1]
-    starts = []
-    for missing in range(2**N_MODALITIES):
-        rows = [row for row in range(N_MODALITIES) if missing >> row & 1]
-        starts.append(shared + net.missing_modality_embeddings[rows].sum(dim=0))
-    return starts
 
 
 def ridge(x: Tensor, y: Tensor, penalty: float = PENALTY) -> Tensor:
@@ -358,16 +353,23 @@ N_HALVES = 2
 
 @torch.no_grad()
 def set_population_attention_heads(
-    net: OmniMouse,
-    batches: Sequence[FitBatch],
-    encoder_head: int,
-    decoder_head: int,
-    generator: torch.Generator,
+    net: OmniMouse, batches: Sequence[FitBatch], heads: tuple[int, int], generator: torch.Generator
 ) -> None:
     """Set an attention head of encoder and decoder each to shared fluctuations.
 
     Group 2c attends neurons with positive loadings on component c, group 2c + 1 those
     with negative ones.
+
+    Parameters
+    ----------
+    net
+        Its attention is changed.
+    batches
+        Rows to which keys, values and queries are fitted.
+    heads
+        Numbers of the encoder's head and of the decoder's head.
+    generator
+        Draws the codes of components.
 
     Raises
     ------
@@ -383,6 +385,7 @@ def set_population_attention_heads(
     device = net.behavior_channel_embeddings.device
     codes, outputs = codes.to(device), outputs.to(device)
     # Keys are loadings, values deviations from a neuron's mean, queries codes.
+    encoder_head, decoder_head = heads
     attention, head = net.enc.attention, encoder_head
 
     def targets(batch: FitBatch, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -398,7 +401,12 @@ def set_population_attention_heads(
     # The queries of the other heads are fitted again to their present values, because
     # the codes change the latents from which they are computed.
     queries = attention.wq(net.enc.attn_pre_norm(without_codes))
-    queries[..., features.rows(head)] = _group_queries(len(latents), features).to(queries)
+    # A group looks for loadings of its sign on its component. Registers get a query that no
+    # loading changes: they attend all neurons alike.
+    of_head, length = torch.zeros(len(latents), features.size), features.size**0.5
+    of_head[n_groups:, features.constant] = length
+    of_head[torch.arange(n_groups), features.slow[features.component]] = length * features.sign
+    queries[..., features.rows(head)] = of_head.to(queries)
     with_codes = net.enc.attn_pre_norm(without_codes + added_codes)
     attention.wq.weight.copy_(ridge(with_codes, queries, PENALTY / 10))
     latents.add_(added_codes)
@@ -444,20 +452,6 @@ class _HeadFeatures:
         """Rows of a head, or the first `count` of them, after `first` others."""
         start = first + head * self.size
         return slice(start, start + (count or self.size))
-
-
-def _group_queries(n_latents: int, features: _HeadFeatures) -> Tensor:
-    """Return the target query of each latent, (latent, size).
-
-    A group looks for loadings of its sign on its component. Registers get a query that
-    no loading changes: they attend all neurons alike.
-    """
-    n_groups, length = len(features.sign), features.size**0.5
-    queries = torch.zeros(n_latents, features.size)
-    queries[n_groups:, features.constant] = length
-    slow_feature = features.slow[features.component]
-    queries[torch.arange(n_groups), slow_feature] = length * features.sign
-    return queries
 
 
 def _loading_keys(batch: FitBatch, inputs: Tensor, features: _HeadFeatures) -> Tensor:

@@ -461,28 +461,24 @@ class _Encoding:
         most = UNIT_BLOCKS * BLOCK * NEURON_TOKENS
         if level == 0 or self.store.tokens.counts[level][number] <= most:
             self.check()
-            total: Tensor | None = self._unit_sum(level, number)
+            unit = self.store.tokens.unit(level, number).to(self.windows.responses.device)
+
+            def compute() -> tuple[Tensor, Tensor]:
+                self.encoder.n_tokens += len(unit.samples)
+                keys = self.encoder.response_keys(self.windows, self.queries.first.meta)
+                phases = self.store.sample_phases[:, :, unit.samples]
+                return keys.of(self.windows.responses[0], unit, phases)
+
+            # They do not depend on the queries.
+            k, v = self.encoder.unit_keys.get((self.key, key), compute)
+            layout = replace(self.layout, token_runs=unit.runs, behavior="hidden")
+            total: Tensor | None = self._sum_over(layout, k, v)
         else:
             last = min((number + 1) * FAN, len(levels[level - 1]))
             total = tree_sum([self.sum_of(level - 1, n) for n in range(number * FAN, last)])
         assert total is not None  # its key would be None
         self.encoder.keep(self.store, key, total)
         return total
-
-    def _unit_sum(self, level: int, number: int) -> Tensor:
-        unit = self.store.tokens.unit(level, number).to(self.windows.responses.device)
-
-        def compute() -> tuple[Tensor, Tensor]:
-            self.encoder.n_tokens += len(unit.samples)
-            keys = self.encoder.response_keys(self.windows, self.queries.first.meta)
-            phases = self.store.sample_phases[:, :, unit.samples]
-            return keys.of(self.windows.responses[0], unit, phases)
-
-        # They do not depend on the queries.
-        place = self.key, self.store.tokens.levels[level][number]
-        k, v = self.encoder.unit_keys.get(place, compute)
-        layout = replace(self.layout, token_runs=unit.runs, behavior="hidden")
-        return self._sum_over(layout, k, v)
 
     def behavior_sum(self) -> Tensor:
         """Return the sum over the behaviour tokens: a block of their own."""

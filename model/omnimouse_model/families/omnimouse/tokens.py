@@ -15,7 +15,7 @@ from omnimouse_model.data.session import Window, without_missing
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.omnimouse.config import Layout, OmniMouseConfig, WindowBatch
 from omnimouse_model.families.omnimouse.token_layout import layout_of, token_starts, video_steps
-from omnimouse_model.masks import VISIBLE, BehaviorMode, Mask, scored_cells
+from omnimouse_model.masks import VISIBLE, Mask, scored_cells
 from omnimouse_model.masks.cells import distinct_columns
 from omnimouse_model.masks.mask import changed_neurons
 from omnimouse_model.masks.strategies import QUERY_SAMPLES
@@ -49,7 +49,18 @@ def _layout(
     queries: tuple[np.ndarray, np.ndarray],
     n_neurons: int,
 ) -> Layout:
-    """Return the layout of tokens and queries, each as samples and neurons."""
+    """Return the layout of tokens and queries, each as samples and neurons.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The channels of behaviour have different modes.
+    """
+    if isinstance(mask.behavior, tuple):
+        raise UnsupportedRequestError(
+            "OmniMouse reads or decodes all channels of behaviour together; this mask "
+            f"has {', '.join(mask.behavior)}. Choose one mode for all channels."
+        )
     return Layout(
         token_neurons=torch.from_numpy(tokens[1]),
         token_samples=torch.from_numpy(tokens[0]),
@@ -59,7 +70,7 @@ def _layout(
         query_runs=_runs(queries[0]),
         video_steps=torch.from_numpy(np.flatnonzero(video_steps(mask.frames))),
         frames=torch.from_numpy(mask.frames.copy()),
-        behavior=_common_mode(mask),
+        behavior=mask.behavior,
         context_span=layout_of(mask).context_span,
         n_neurons=n_neurons,
     )
@@ -70,16 +81,6 @@ def _places(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Flat indices take a third of the time of `nonzero` with two axes.
     samples, neurons = np.divmod(np.flatnonzero(starts), starts.shape[1])
     return samples, neurons
-
-
-def _common_mode(mask: Mask) -> BehaviorMode:
-    """Return the mode of all channels, which must be one mode."""
-    if isinstance(mask.behavior, tuple):
-        raise UnsupportedRequestError(
-            "OmniMouse reads or decodes all channels of behaviour together; this mask "
-            f"has {', '.join(mask.behavior)}. Choose one mode for all channels."
-        )
-    return mask.behavior
 
 
 def query_starts(mask: Mask, neurons: np.ndarray | None = None) -> np.ndarray:

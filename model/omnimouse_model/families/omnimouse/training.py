@@ -192,8 +192,7 @@ class OmniMouseTraining(TrainingRun):
         """Return the start values of a fine-tuning, and the job of its steps."""
         config = transfer_config(origin, source, options)
         n_scored = len(DEMO) * len(spread_starts(source.held_out, config.validation_windows))
-        every, fits = config.validate_every, bool(origin.context)
-        course = Course.of(job, options, source, n_scored=n_scored, every=every, fits=fits)
+        course = Course.of(job, config, source, n_scored=n_scored, fits=bool(origin.context))
         device = resolve_device(job.device)
         return StartValues(origin, source, options, course, device), course.steps()
 
@@ -822,6 +821,14 @@ def write_official(out: Path, folder: Path, config: TrainConfig) -> None:
     _check_released(config.model)
     states = [read_state(path) for path in rank_files(saved)]
     sessions = {key: n for state in states for key, n in state["sessions"].items()}
+    # States are plain values, as the restricted unpickler needs: NumPy's array becomes a list.
+    kind, numbers, *rest = np.random.get_state()  # noqa: NPY002  # the official loader's
+    random_states = {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": (kind, np.asarray(numbers).tolist(), *rest),
+        "python": random.getstate(),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     for rank, state in enumerate(states):
         shard = {
@@ -839,7 +846,7 @@ def write_official(out: Path, folder: Path, config: TrainConfig) -> None:
                 for key, n in sessions.items()
             },
             "rank_optimizer_state_dict": state["session"],
-            "rng_state": _random_states(),
+            "rng_state": random_states,
         }
         # As in the released files, only rank 0 has the optimiser of the core.
         if state["core"] is not None:
@@ -859,15 +866,3 @@ def _check_released(config: OmniMouseConfig) -> None:
             f"({', '.join(SIZES)}) can be exported in this format. model.safetensors has "
             "this one."
         )
-
-
-def _random_states() -> dict[str, Any]:
-    """Return the states of four random generators, as plain values."""
-    # The array of NumPy's state becomes a list for the restricted unpickler.
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  # the official loader's
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": (kind, np.asarray(keys).tolist(), *rest),
-        "python": random.getstate(),
-    }

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimouse_model.data.session import Session, Window
+from omnimouse_model.data.session import Window
 from omnimouse_model.data.session_index import NeuronMatch, match_neurons
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import FinetuneError, StoppedError
@@ -133,14 +133,7 @@ class Course:
 
     @classmethod
     def of(
-        cls,
-        job: Job,
-        options: NeuronTransferOptions,
-        source: TrainingSession,
-        *,
-        n_scored: int,
-        every: int,
-        fits: bool,
+        cls, job: Job, config: TrainConfig, source: TrainingSession, *, n_scored: int, fits: bool
     ) -> "Course":
         """Return the course of a run that begins now, and fits a context part or not.
 
@@ -150,9 +143,11 @@ class Course:
         if fits:
             fit_s = sum(context_seconds(session, OMNIMOUSE, 0.0))
             n_windows = sum(context_seconds(session, OMNIMOUSE, 1.0)) - fit_s
-        step = training_cells(session.n_neurons, 1, options.batch, 0)
-        validation = training_cells(session.n_neurons, 0, options.batch, n_scored)
-        trained = options.steps * step + (1 + options.steps // every) * validation
+        (phase,) = config.phases
+        every = config.validate_every
+        step = training_cells(session.n_neurons, 1, phase.batch, 0)
+        validation = training_cells(session.n_neurons, 0, phase.batch, n_scored)
+        trained = phase.steps * step + (1 + phase.steps // every) * validation
         cells = START_CELLS, trained, n_windows * window_cells(session.n_neurons)
         return cls(job, cells, step, validation, every, fit_s)
 
@@ -255,7 +250,21 @@ class StartValues:
     def __post_init__(self) -> None:
         model, key = self.model, self.source.key
         known = self.options.neurons_of
-        self.shared = None if known is None else self._shared_with(known)
+        self.shared = None
+        if known is not None:
+            n_neurons = model.sessions.get(known.id)
+            if n_neurons != known.n_neurons:
+                found = "does not know" if n_neurons is None else f"knows {n_neurons:,} neurons of"
+                raise FinetuneError(
+                    "neurons_of",
+                    f"{model.source!r} {found} session {known.id!r}, which has "
+                    f"{known.n_neurons:,}: neurons_of is a recording with which the model was "
+                    "trained.",
+                )
+            try:
+                self.shared = match_neurons(self.source.session, known)
+            except ValueError as error:
+                raise FinetuneError("neurons_of", str(error)) from error
         # The net uses animal vectors if the config says so, or if an animal has several
         # sessions (`OmniMouse.meta_vector`). If it did not use them so far, a second
         # session of an animal would switch them on and change all predictions: the new
@@ -267,21 +276,6 @@ class StartValues:
         self.animal = model.animals.get(key, animal)
         self.animals = model.animals | {key: self.animal}
         self.base = model.core | model.own(key)
-
-    def _shared_with(self, known: Session) -> NeuronMatch:
-        """Return the neurons that the session shares with one that the model knows."""
-        n_neurons = self.model.sessions.get(known.id)
-        if n_neurons != known.n_neurons:
-            found = "does not know" if n_neurons is None else f"knows {n_neurons:,} neurons of"
-            raise FinetuneError(
-                "neurons_of",
-                f"{self.model.source!r} {found} session {known.id!r}, which has "
-                f"{known.n_neurons:,}: neurons_of is a recording with which the model was trained.",
-            )
-        try:
-            return match_neurons(self.source.session, known)
-        except ValueError as error:
-            raise FinetuneError("neurons_of", str(error)) from error
 
     def is_trained(self, name: str) -> bool:
         """Return True for new parameters, or for all with `train="all"`."""
@@ -326,7 +320,16 @@ class StartValues:
             The job is cancelled.
         """
         session, device, job = self.source.session, self.device, self.course.part(Part.START_VALUES)
-        net = self._candidates(meta).to(device)
+        # The model with random neurons of all its sessions as one session.
+        model, state = self.model, self.model.core | meta
+        total = sum(model.sessions.values())
+        rows = np.random.default_rng(self.options.seed).permutation(total)[:CANDIDATES]
+        for name in ("_neuron_embeddings.weight", "_neuron_biases"):
+            values = [model.state[f"sess_params.{key}.{name}"] for key in model.sessions]
+            state[f"sess_params.{KEY}.{name}"] = torch.cat(values)[torch.from_numpy(rows)]
+        animals = model.animals | {KEY: self.animal}
+        sizes = {KEY: len(rows)}
+        net = replace(model, state=state, sessions=sizes, animals=animals).build().to(device)
         streams = Streams.of(session, net.config.behavior_channels)
         count = net.session_sizes[KEY]
         mask = streams.limit(Mask.from_strategy("test/video_behavior", count))
@@ -348,17 +351,6 @@ class StartValues:
         best = np.argsort(-correlations, axis=0)[:N_AVERAGED]
         neighbours = net.session(KEY).neurons(torch.from_numpy(best).to(device))
         return neighbours.mean(dim=0).detach().cpu()
-
-    def _candidates(self, meta: dict[str, Tensor]) -> OmniMouse:
-        """Return the model with random neurons of all its sessions as one session."""
-        model, state = self.model, self.model.core | meta
-        total = sum(model.sessions.values())
-        rows = np.random.default_rng(self.options.seed).permutation(total)[:CANDIDATES]
-        for name in ("_neuron_embeddings.weight", "_neuron_biases"):
-            values = [model.state[f"sess_params.{key}.{name}"] for key in model.sessions]
-            state[f"sess_params.{KEY}.{name}"] = torch.cat(values)[torch.from_numpy(rows)]
-        animals = model.animals | {KEY: self.animal}
-        return replace(model, state=state, sessions={KEY: len(rows)}, animals=animals).build()
 
 
 def _mean(vectors: list[Tensor]) -> Tensor:

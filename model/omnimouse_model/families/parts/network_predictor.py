@@ -125,7 +125,7 @@ class NetworkPredictor(Predictor):
         neurons = np.ascontiguousarray(neurons, np.int64)
         rates, fields = self._rates(state, window, neurons)
         values = np.where(cells[:, neurons], rates, np.float32(np.nan))
-        found = self._prediction(window, neurons, values, mask.mask_id, fields)
+        found = self._prediction(window, neurons, values, mask_id=mask.mask_id, **fields)
         needs = self.needs
         is_undecoded = mask.has_behavior_target and not needs.predicts_behavior
         is_unread = bool(mask.visible.any()) and not needs.sees_responses
@@ -172,12 +172,7 @@ class NetworkPredictor(Predictor):
         self.prepare(window.session)
 
     def _prediction(
-        self,
-        window: Window,
-        neurons: np.ndarray,
-        rates: np.ndarray,
-        mask_id: str,
-        fields: Mapping[str, Any],
+        self, window: Window, neurons: np.ndarray, rates: np.ndarray, *, mask_id: str, **fields: Any
     ) -> Prediction:
         usual = {"scale": window.session.response_scale[neurons], "behavior": None}
         return Prediction(
@@ -186,5 +181,5 @@ class NetworkPredictor(Predictor):
             mask_id=mask_id,
             predictor_id=self.predictor_id,
             times_s=window.sample_times_s,
-            **(usual | dict(fields)),
+            **(usual | fields),
         )

@@ -314,7 +314,11 @@ class Layer(nn.Module):
         if self.shape == (1, 1, 1):
             return mix_channels(x, kernel)
         if self.shape[0] > 1:
-            x = self._with_history(x, state)
+            # With the frames before them, at first zeros.
+            n = self.shape[0] - 1
+            zeros = x.new_zeros(*x.shape[:2], n, *x.shape[3:])
+            x = torch.cat([state.history.get(self, zeros), x], 2)
+            state.history[self] = x[:, :, -n:]
         pad = (self.shape[1] - self.stride) // 2
         if self.is_replicated and pad:
             x, pad = F.pad(x, (pad, pad, pad, pad, 0, 0), mode="replicate"), 0
@@ -326,14 +330,6 @@ class Layer(nn.Module):
             padding=(0, pad, pad),
             groups=x.shape[1] // kernel.weight.shape[1],
         )
-
-    def _with_history(self, x: Tensor, state: TwinState) -> Tensor:
-        """Return the frames with those before them, at first zeros."""
-        n = self.shape[0] - 1
-        zeros = x.new_zeros(*x.shape[:2], n, *x.shape[3:])
-        x = torch.cat([state.history.get(self, zeros), x], 2)
-        state.history[self] = x[:, :, -n:]
-        return x
 
 
 def mix_channels(x: Tensor, kernel: Kernel) -> Tensor:

@@ -112,14 +112,19 @@ class TwinPredictor(NetworkPredictor):
             # Frozen: gradients of the weights would keep the activations of every request.
             return checkpoint.build(key).requires_grad_(False).eval().to(place)
 
+        hashed = {k.removeprefix(SESSIONS): v for k, v in checkpoint.state.items()}
         counts = dict(checkpoint.sessions)
         means = {key: checkpoint.part(key)[MEAN].numpy() for key in counts}
         if is_release:
             # Recordings of the release are named with the animal, its files without.
             counts = {f"{MICRONS}{key}": n for key, n in counts.items()} | counts
+            # The first scan is hashed with the core; means are not.
+            first = f"{next(iter(checkpoint.sessions))}."
+            hashed = {k.removeprefix(first): v for k, v in hashed.items()}
+            hashed = {k: v for k, v in hashed.items() if k.rpartition(".")[2] != MEAN}
         return cls(
             path.name if is_release else path.stem,
-            weights_hash(_hashed(checkpoint, is_release=is_release)),
+            weights_hash(hashed),
             twin_spec(*checkpoint.frame_size),
             build,
             counts,
@@ -188,7 +193,7 @@ class TwinPredictor(NetworkPredictor):
         maps = torch.cat(parts)
         neurons = np.arange(session.n_neurons)
         rates, _ = self._rates(maps, inputs, neurons)
-        return self._prediction(inputs, neurons, rates, every.mask_id, {}), state
+        return self._prediction(inputs, neurons, rates, mask_id=every.mask_id), state
 
     @torch.enable_grad()
     def stimulus_gradient(
@@ -303,14 +308,3 @@ def _joined(inputs: Sequence[Inputs]) -> Inputs:
     """Return inputs as those of several clips."""
     frames, gaze, behavior = (torch.cat(x, 1) for x in zip(*inputs, strict=True))
     return frames, gaze, behavior
-
-
-def _hashed(checkpoint: TwinCheckpoint, *, is_release: bool) -> dict[str, Tensor]:
-    """Return the tensors that identify the weights; those of a release have no means."""
-    named = {k.removeprefix(SESSIONS): v for k, v in checkpoint.state.items()}
-    if not is_release:
-        return named
-    first = next(iter(checkpoint.sessions))
-    # The first scan is hashed with the core.
-    named = {k.removeprefix(f"{first}."): v for k, v in named.items()}
-    return {k: v for k, v in named.items() if k.rpartition(".")[2] != MEAN}

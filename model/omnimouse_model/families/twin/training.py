@@ -204,7 +204,15 @@ class AdaptiveSgd(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                gradient = _clipped(parameter.grad * group["factor"], parameter, group)
+                gradient = parameter.grad * group["factor"]
+                dims = group["dims"]
+                weight_norm = torch.linalg.vector_norm(parameter, dim=dims, keepdim=True)
+                norm = torch.linalg.vector_norm(gradient, dim=dims, keepdim=True)
+                least = group["eps"] * math.sqrt(parameter.numel())
+                limit = (group["clip"] * weight_norm).clamp(min=least)
+                # A gradient of 0 remains 0.
+                share = limit / norm.clamp(min=torch.finfo(norm.dtype).tiny)
+                gradient = gradient * share.clamp(max=1)
                 state = self.state[parameter]
                 if "momentum" not in state:
                     state["momentum"] = torch.zeros_like(parameter)
@@ -217,16 +225,6 @@ class AdaptiveSgd(torch.optim.Optimizer):
         """Set the learning rate of the next steps."""
         for group in self.param_groups:
             group["lr"] = lr
-
-
-def _clipped(gradient: Tensor, parameter: Tensor, group: dict[str, Any]) -> Tensor:
-    weight_norm = torch.linalg.vector_norm(parameter, dim=group["dims"], keepdim=True)
-    norm = torch.linalg.vector_norm(gradient, dim=group["dims"], keepdim=True)
-    least = group["eps"] * math.sqrt(parameter.numel())
-    limit = (group["clip"] * weight_norm).clamp(min=least)
-    # A gradient of 0 remains 0.
-    share: Tensor = limit / norm.clamp(min=torch.finfo(norm.dtype).tiny)
-    return gradient * share.clamp(max=1)
 
 
 def _rules(net: TwinNetwork) -> Iterator[tuple[str, nn.Parameter, tuple[int, ...] | None, bool]]:
@@ -559,7 +557,9 @@ class TwinTraining(TrainingRun):
             nets |= saved["nets"]
             means |= saved["means"]
         config = self.settings
-        return TwinCheckpoint.of_networks(nets, means, config.model, config.frame_size)
+        return TwinCheckpoint.of_networks(
+            nets, means, config=config.model, frame_size=config.frame_size
+        )
 
 
 def _seed(seed: int, session: str) -> int:
@@ -569,11 +569,8 @@ def _seed(seed: int, session: str) -> int:
 
 def _momentum(optimiser: AdaptiveSgd) -> list[Tensor | None]:
     """Return the momentum of each parameter, in their order."""
-    return [
-        optimiser.state[parameter].get("momentum")
-        for group in optimiser.param_groups
-        for parameter in group["params"]
-    ]
+    parameters = (p for group in optimiser.param_groups for p in group["params"])
+    return [optimiser.state[parameter].get("momentum") for parameter in parameters]
 
 
 def _load_momentum(optimiser: AdaptiveSgd, saved: list[Tensor | None]) -> None:

@@ -67,6 +67,7 @@ class TwinCheckpoint(Checkpoint):
         cls,
         states: Mapping[str, Mapping[str, Tensor]],
         means: Mapping[str, Tensor],
+        *,
         config: TwinConfig,
         frame_size: tuple[int, int],
         **fields: Any,
@@ -105,12 +106,18 @@ class TwinCheckpoint(Checkpoint):
         Raises
         ------
         CheckpointError
-            Tensors are missing, unexpected or of another shape; it names them.
+            Tensors are missing, unexpected or of another shape; it names them. Or a mask
+            does not leave out exactly each group itself.
         """
         own = {k: v for k, v in (self.core | self.part(session)).items() if k != MEAN}
         source = f"{self.source} (session {session})"
         net = load_strictly(lambda: TwinNetwork(self.config, self.sessions[session]), own, source)
-        _check_mask(net, source)
+        name = "core.recurrent.proj_x.0.mask"
+        mask = net.state_dict().get(name)
+        if mask is not None and not torch.equal(
+            mask[:, :, 0, 0], ~torch.eye(len(mask), dtype=torch.bool)
+        ):
+            raise CheckpointError(f"{source}: {name} does not leave out the diagonal.")
         return net
 
 
@@ -162,7 +169,7 @@ def read_released(path: Path, *scans: str) -> TwinCheckpoint:
         raise CheckpointError(f"{path} has no tensor {error} of a digital twin.") from error
     means = {key: torch.full((count,), torch.nan) for key, count in rows.items()}
     return TwinCheckpoint.of_networks(
-        states, means, config, FRAME_SIZE, source=str(path), unit_ids=unit_ids
+        states, means, config=config, frame_size=FRAME_SIZE, source=str(path), unit_ids=unit_ids
     )
 
 
@@ -287,16 +294,6 @@ def config_from_shapes(state: Mapping[str, Tensor]) -> TwinConfig:
         groups=gate[0],
         recurrent_spatial=shapes[kernel][3],
     )
-
-
-def _check_mask(net: TwinNetwork, source: str) -> None:
-    """Refuse a mask that does not leave out exactly each group itself."""
-    name = "core.recurrent.proj_x.0.mask"
-    mask = net.state_dict().get(name)
-    if mask is not None and not torch.equal(
-        mask[:, :, 0, 0], ~torch.eye(len(mask), dtype=torch.bool)
-    ):
-        raise CheckpointError(f"{source}: {name} does not leave out the diagonal.")
 
 
 # -- as a laboratory animal ------------------------------------------------------------

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from omnimouse_model.families.omnimouse import attention
 from omnimouse_model.families.omnimouse.attention import (
     AttentionPlan,
+    Heads,
     Intervals,
     Norm,
     SelfBlock,
@@ -124,7 +125,7 @@ def test_attention_and_feed_forward_are_the_same_with_and_without_gradients():
     times = Intervals(torch.arange(6.0), torch.arange(6.0) + 2, (3, 2, 1, 4, 1, 2))
     plan = AttentionPlan.between(times, times)
     x = torch.randn(2, times.length, 32)
-    block = SelfBlock(32, 2, 2, 48, 1e-6)
+    block = SelfBlock(32, Heads(2, 2), 48, 1e-6)
     with_gradients = block(x, None, plan)
     with torch.no_grad():
         torch.testing.assert_close(block(x, None, plan), with_gradients)
@@ -151,7 +152,7 @@ def answer_and_gradients(layer: nn.Module, answer: Callable[[Tensor], Tensor]) -
 @pytest.mark.parametrize("rotates", [False, True])
 def test_rows_that_all_items_share_are_projected_once(rotates):
     torch.manual_seed(0)
-    block = SelfBlock(32, 4, 2, 48, 1e-6).eval()
+    block = SelfBlock(32, Heads(4, 2), 48, 1e-6).eval()
     x = torch.cat([torch.randn(3, 5, 32), torch.randn(1, 7, 32).expand(3, -1, -1)], dim=1)
     angles = torch.randn(1, 1, 12, 4)
     phases = torch.polar(torch.ones_like(angles), angles) if rotates else None

@@ -111,7 +111,7 @@ def fit_batch(loadings: torch.Tensor) -> FitBatch:
 def test_latents_hold_what_neurons_share(net, loadings):
     before = explained_share(net, loadings)
     generator = torch.Generator().manual_seed(8)
-    set_population_attention_heads(net, [fit_batch(loadings)], 1, 0, generator)
+    set_population_attention_heads(net, [fit_batch(loadings)], (1, 0), generator)
     assert before < 0.1
     assert explained_share(net, loadings) > 0.8
 
@@ -120,7 +120,7 @@ def test_heads_that_share_keys_are_refused(loadings):
     net = OmniMouse(replace(MODEL, num_kv_heads=1), {KEY: N}, {KEY: "1"})
     batches, generator = [fit_batch(loadings)], torch.Generator()
     with pytest.raises(ValueError, match="share keys"):
-        set_population_attention_heads(net, batches, 1, 0, generator)
+        set_population_attention_heads(net, batches, (1, 0), generator)
     with pytest.raises(ValueError, match="cannot be turned"):
         set_behavior_attention_head(net, batches, 0, generator)
 

@@ -38,7 +38,7 @@ def written(session, folder):
     file = folder / "twin.safetensors"
     mean = torch.as_tensor(session.units.mean, dtype=torch.float32)
     states, means = {session.id: net.state_dict()}, {session.id: mean}
-    TwinCheckpoint.of_networks(states, means, CONFIG, (18, 32)).save(file)
+    TwinCheckpoint.of_networks(states, means, config=CONFIG, frame_size=(18, 32)).save(file)
     return file
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import compress
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,6 +83,16 @@ answered after a minute, too."""
 MIN_TRAIN_S = 4.0
 
 
+class InputSet(NamedTuple):
+    """Whether the mean has inputs from the video and from behaviour."""
+
+    video: bool
+    behavior: bool
+
+
+ALL = InputSet(video=True, behavior=True)
+
+
 @dataclass(frozen=True, slots=True)
 class TrainSeries:
     """Responses and inputs of the train tier.
@@ -108,12 +118,12 @@ class TrainSeries:
     run: np.ndarray
     means: np.ndarray
 
-    def only(self, *, video: bool, behavior: bool) -> "TrainSeries":
+    def only(self, inputs: InputSet) -> "TrainSeries":
         """Return the series with some inputs of the mean left out."""
         return replace(
             self,
-            video_inputs=self.video_inputs if video else None,
-            behavior_inputs=self.behavior_inputs if behavior else None,
+            video_inputs=self.video_inputs if inputs.video else None,
+            behavior_inputs=self.behavior_inputs if inputs.behavior else None,
         )
 
 
@@ -134,19 +144,18 @@ def reads_behavior(session: Session, spec: WindowSpec) -> bool:
     return spec.behavior is not None and bool(session.behavior_names)
 
 
-def sets_of_inputs(session: Session, spec: WindowSpec) -> list[tuple[bool, bool]]:
-    """Return whether video and behaviour are visible, for each fit to a session."""
+def sets_of_inputs(session: Session, spec: WindowSpec) -> list[InputSet]:
+    """Return the inputs of each fit to a session."""
     has_behavior = (False, True)[: 1 + reads_behavior(session, spec)]
     has_video = (False, True)[: 1 + reads_video(session, spec)]
-    return [(video, behavior) for video in has_video for behavior in has_behavior]
+    return [InputSet(video, behavior) for video in has_video for behavior in has_behavior]
 
 
 def train_series(
     session: Session,
     spec: WindowSpec,
+    inputs: InputSet = ALL,
     *,
-    video: bool = True,
-    behavior: bool = True,
     most_s: float = inf,
     job: Job = QUIET,
 ) -> TrainSeries:
@@ -156,8 +165,8 @@ def train_series(
     ----------
     session, spec
         Windows of this spec are read, each sample once.
-    video, behavior
-        Whether inputs of the mean are made from the stream.
+    inputs
+        Of which streams inputs of the mean are made.
     most_s
         Seconds that are read at most, in evenly spaced blocks.
     job
@@ -175,7 +184,7 @@ def train_series(
     completely. Each window of a trial is used completely and is a run of its own.
     """
     has_behavior = reads_behavior(session, spec)
-    video = video and reads_video(session, spec)
+    has_video = inputs.video and reads_video(session, spec)
     windows = train_windows(session, spec, most_s)
     lengths = [len(range(*part.samples.indices(spec.n_samples))) for part in windows]
     # Written in place: responses take most of the memory of a fit.
@@ -189,9 +198,9 @@ def train_series(
         if has_behavior:
             values = without_missing(np.asarray(window.behavior, np.float32))
             channels = at_samples(values, spec)
-            if behavior:
+            if inputs.behavior:
                 lagged = behavior_inputs(values, spec)
-        if video:
+        if has_video:
             energy = video_inputs(frames_of(window), spec)
         recorded = np.where(np.isfinite(window.responses), window.responses, np.nan)
         responses[filled : filled + length] = recorded[samples]
@@ -244,7 +253,12 @@ def train_windows(session: Session, spec: WindowSpec, most_s: float = inf) -> li
     UnsupportedRequestError
         The train tier has less than 4 s.
     """
-    parts = _every_window(session, spec)
+    starts = np.zeros(0)
+    if session.tiers().get("train"):
+        starts = session.window_starts("train", include_blanks=True, spec=spec)
+    parts = [TrainWindow(float(start), slice(None), k) for k, start in enumerate(starts)]
+    if spec.align != "trial" and parts:
+        parts = _covering_parts(starts, spec)
     n_samples = sum(spec.n_samples - (part.samples.start or 0) for part in parts)
     if n_samples < MIN_TRAIN_S * spec.response_rate_hz:
         raise UnsupportedRequestError(
@@ -254,15 +268,6 @@ def train_windows(session: Session, spec: WindowSpec, most_s: float = inf) -> li
         )
     length_s = n_samples / spec.response_rate_hz
     return _thinned(parts, max(n_samples * session.n_neurons / MAX_VALUES, length_s / most_s))
-
-
-def _every_window(session: Session, spec: WindowSpec) -> list[TrainWindow]:
-    starts = np.zeros(0)
-    if session.tiers().get("train"):
-        starts = session.window_starts("train", include_blanks=True, spec=spec)
-    if spec.align == "trial":
-        return [TrainWindow(float(s), slice(None), k) for k, s in enumerate(starts)]
-    return _covering_parts(starts, spec) if len(starts) else []
 
 
 def _thinned(parts: list[TrainWindow], times: float) -> list[TrainWindow]:

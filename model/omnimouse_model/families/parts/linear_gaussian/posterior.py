@@ -215,8 +215,15 @@ def fit_factors(
     loadings = axes.loadings(basis, n_factors)
     lag_s = np.array(lags) / rate_hz
     kernels = np.exp(-lag_s[:, None] / np.array(SHARED_TAUS_S))
-    latent = _within_variance(_non_negative(kernels, shared), loadings)
-    private -= kernels @ latent @ (loadings**2).T
+    squares = loadings**2
+    latent = _non_negative(kernels, shared)  # variances, (J, K)
+    # The factors must leave each column a private part. Two neurons with nearly the same spikes
+    # would otherwise share more than all of their variance, and the error in one of them would
+    # widen the intervals of all.
+    for _ in range(_ROUNDS):
+        too_large = np.maximum(squares @ latent.sum(axis=0) / MAX_SHARED, 1)
+        latent = latent / (too_large @ squares)
+    private -= kernels @ latent @ squares.T
     variance = np.maximum(private[0], MIN_PRIVATE_VARIANCE)
     errors = [
         _error_ratio(residuals, held_out, axes_of_fold, latent.sum(axis=0), variance)
@@ -229,19 +236,6 @@ def fit_factors(
         private=_private_shape(private, lag_s, n_columns - n_behavior),
         inflation=max(float(np.mean(errors)), 1.0),
     )
-
-
-def _within_variance(latent: np.ndarray, loadings: np.ndarray) -> np.ndarray:
-    """Return variances of factors that leave each column a private part, (J, K).
-
-    Two neurons with nearly the same spikes would otherwise share more than all of their
-    variance, and the error in one of them would widen the intervals of all.
-    """
-    squares = loadings**2
-    for _ in range(_ROUNDS):
-        too_large = np.maximum(squares @ latent.sum(axis=0) / MAX_SHARED, 1)
-        latent = latent / (too_large @ squares)
-    return latent
 
 
 def _error_ratio(

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from omnimouse_model.evaluation import stored_fits
 from omnimouse_model.evaluation.stored_fits import load_or_fit, name_with_spec
 from omnimouse_model.families.parts.linear_gaussian.fit import (
     MOST_S,
+    InputSet,
     LinearGaussianFit,
     TrainSeries,
     at_samples,
@@ -69,8 +70,35 @@ Z_95 = 1.96
 """Half-width, in standard deviations, of the interval that holds 95 % of a normal."""
 
 
+Reader = Callable[[], TrainSeries]
+"""Function that reads the train tier, with all inputs."""
+_Together = tuple[SubsetPosterior, list[np.ndarray]]
+"""Posterior of subsets with the same inputs, and their scored cells."""
 MeanOf = Callable[[np.ndarray], np.ndarray]
 """From columns int64 (n,) to their mean from the visible inputs, float32 (n_samples, n)."""
+
+
+class Seen(NamedTuple):
+    """What a mask shows of the inputs of a window.
+
+    Attributes
+    ----------
+    frames
+        bool (n_frames,): frames that are visible.
+    video
+        Video in which each hidden frame is the last visible one; None if all are hidden.
+    behavior
+        Its channels; None if one of them is not visible.
+    """
+
+    frames: np.ndarray
+    video: np.ndarray | None
+    behavior: np.ndarray | None
+
+    @property
+    def inputs(self) -> InputSet:
+        """Inputs of the mean."""
+        return InputSet(self.video is not None, self.behavior is not None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,19 +209,14 @@ class LinearGaussian(Predictor):
         self._spec = spec or default_spec()
         self.job: Job | None = None
         self._fits: dict[tuple[str, str], tuple[LinearGaussianFit, Prior]] = {}
-        self._posteriors = MemoryCache[Posterior](
-            MAX_CACHED_BYTES, lambda posterior: posterior.n_bytes
-        )
+        self._posteriors = MemoryCache[Posterior](MAX_CACHED_BYTES, lambda one: one.n_bytes)
         self._latest: dict[tuple[str, int], Posterior] = {}
         self._projections = MemoryCache[np.ndarray | None](
-            MAX_CACHED_BYTES,
-            lambda part: BLOCK_BYTES if part is None else part.nbytes + BLOCK_BYTES,
+            MAX_CACHED_BYTES, lambda part: BLOCK_BYTES + (0 if part is None else part.nbytes)
         )
         self._means = MemoryCache[np.ndarray](MAX_MEAN_BYTES, lambda mean: mean.nbytes)
         self._inputs = MemoryCache[np.ndarray](MAX_INPUT_BYTES, lambda inputs: inputs.nbytes)
-        self._subsets = MemoryCache[tuple[SubsetPosterior, list[np.ndarray]]](
-            MAX_CACHED_BYTES, lambda found: found[0].n_bytes
-        )
+        self._subsets = MemoryCache[_Together](MAX_CACHED_BYTES, lambda found: found[0].n_bytes)
         self._lock = threading.RLock()
 
     @property
@@ -220,8 +243,8 @@ class LinearGaussian(Predictor):
         """Fit every set of inputs that the session has, or read the stored fits."""
         job = CallbackJob(cancelled=cancelled)
         read = cache(partial(train_series, session, self._spec, most_s=MOST_S, job=job))
-        for video, behavior in sets_of_inputs(session, self._spec):
-            self._fit_of(session, cancelled, video=video, behavior=behavior, read=read)
+        for inputs in sets_of_inputs(session, self._spec):
+            self._fit_of(session, inputs, cancelled, read)
 
     def prefetch(self, window: Window, mask: Mask, cancelled: Cancelled = never) -> None:
         """Fit the other sets of inputs while the user is idle."""
@@ -242,7 +265,15 @@ class LinearGaussian(Predictor):
                 visible[:, :n_neurons] &= ~window.missing
             responses = window.responses
         with single_numpy_thread:
-            posterior = self._posterior(shown, visible, window, mask)
+            gaps = b"" if window.missing is None else np.packbits(window.missing).tobytes()
+            of_fit = window.session.fingerprint, id(shown.fitted)
+            with self._lock:
+                # The posterior shares the unchanged blocks with that of the mask before.
+                before = self._latest.get(of_fit)
+                posterior = self._posteriors.get(
+                    (*of_fit, mask.mask_id, gaps), lambda: Posterior(shown.prior, visible, before)
+                )
+                self._latest[of_fit] = posterior
             state = _WindowState(shown, posterior, responses, np.empty(0))
             key = (window.key, id(shown.fitted), mask.frames.tobytes(), shown.modes)
             numbers = range(len(posterior.blocks))
@@ -268,10 +299,10 @@ class LinearGaussian(Predictor):
             inputs.setdefault(key, []).append(place)
         for places in inputs.values() if whole else ():
             chosen = [subsets[place] for place in places]
-            posterior, cells = self._subset_posterior(windows[whole[0]], chosen, cancelled)
+            together = self._subset_posterior(windows[whole[0]], chosen, cancelled)
             for number in whole:
                 stop_if(cancelled)
-                parts = self._predict_subsets(windows[number], chosen, posterior, cells, cancelled)
+                parts = self._predict_subsets(windows[number], chosen, together, cancelled)
                 found.update(
                     {(number, place): part for place, part in zip(places, parts, strict=True)}
                 )
@@ -279,11 +310,11 @@ class LinearGaussian(Predictor):
 
     def _subset_posterior(
         self, window: Window, subsets: Sequence[Subset], cancelled: Cancelled
-    ) -> tuple[SubsetPosterior, list[np.ndarray]]:
+    ) -> _Together:
         """Return the posterior of subsets with the same inputs, and their scored cells."""
         shown = self._shown(window, subsets[0].mask, cancelled)
 
-        def make() -> tuple[SubsetPosterior, list[np.ndarray]]:
+        def make() -> _Together:
             visible, targets, cells = [], [], []
             for subset in subsets:
                 check_request(self.predictor_id, self.needs, window, subset.mask)
@@ -303,14 +334,10 @@ class LinearGaussian(Predictor):
             return self._subsets.get(key, make)
 
     def _predict_subsets(
-        self,
-        window: Window,
-        subsets: Sequence[Subset],
-        posterior: SubsetPosterior,
-        cells: list[np.ndarray],
-        cancelled: Cancelled,
+        self, window: Window, subsets: Sequence[Subset], together: _Together, cancelled: Cancelled
     ) -> list[np.ndarray]:
         """Return the predicted responses of subsets with the same visible inputs."""
+        posterior, cells = together
         shown = self._shown(window, subsets[0].mask, cancelled)
         fitted, columns = shown.fitted, np.arange(len(shown.fitted.scale))
         with single_numpy_thread:
@@ -397,43 +424,35 @@ class LinearGaussian(Predictor):
         if "visible" in modes:
             channels = without_missing(np.asarray(window.behavior, np.float32))
             behavior = channels if set(modes) == {"visible"} else None
-        fitted, prior = self._fit_of(
-            window.session, cancelled, video=video is not None, behavior=behavior is not None
-        )
+        seen = Seen(mask.frames, video, behavior)
+        fitted, prior = self._fit_of(window.session, seen.inputs, cancelled)
         stop_if(cancelled)
         with single_numpy_thread:
-            mean = self._mean(fitted, window, mask, video, behavior, cancelled)
+            mean = self._mean(fitted, window, seen, cancelled)
         at_rows = None
         if channels is not None and behavior is None:
             at_rows = at_samples(channels, self._spec)
         return _Shown(fitted, prior, modes, at_rows, mean, self._is_count)
 
     def _mean(
-        self,
-        fitted: LinearGaussianFit,
-        window: Window,
-        mask: Mask,
-        video: np.ndarray | None,
-        behavior: np.ndarray | None,
-        cancelled: Cancelled,
+        self, fitted: LinearGaussianFit, window: Window, seen: Seen, cancelled: Cancelled
     ) -> MeanOf:
         """Return the mean of columns from the visible inputs.
 
-        `video` and `behavior` are those of `window`, as far as `mask` shows them. A subclass
-        that runs a network for it asks `cancelled`.
+        A subclass that runs a network for it asks `cancelled`.
         """
 
         def read() -> np.ndarray:
             parts = [np.zeros((self._spec.n_samples, 0), np.float32)]
-            if video is not None:
-                parts.append(video_inputs(video, self._spec))
-            if behavior is not None:
-                parts.append(behavior_inputs(behavior, self._spec))
+            if seen.video is not None:
+                parts.append(video_inputs(seen.video, self._spec))
+            if seen.behavior is not None:
+                parts.append(behavior_inputs(seen.behavior, self._spec))
             return np.concatenate(parts, axis=1)
 
         # Kept: a stroke over neurons changes none, and motion energy takes a quarter of a
         # prediction. (n_samples, n)
-        key = (window.key, mask.frames.tobytes(), video is not None, behavior is not None)
+        key = (window.key, seen.frames.tobytes(), seen.inputs)
         with self._lock:
             inputs = self._inputs.get(key, read)
 
@@ -456,16 +475,10 @@ class LinearGaussian(Predictor):
         return self._spec.responses == "count"
 
     def _fit_of(
-        self,
-        session: Session,
-        cancelled: Cancelled,
-        *,
-        video: bool,
-        behavior: bool,
-        read: Callable[[], TrainSeries] | None = None,
+        self, session: Session, inputs: InputSet, cancelled: Cancelled, read: Reader | None = None
     ) -> tuple[LinearGaussianFit, Prior]:
         """Return the fit for a set of visible inputs, made or read at its first use."""
-        name = f"{NAME}{'-video' * video}{'-behavior' * behavior}"
+        name = f"{NAME}{'-video' * inputs.video}{'-behavior' * inputs.behavior}"
         key = (session.fingerprint, name)
 
         def make(source: Session, spec: WindowSpec) -> dict[str, np.ndarray]:
@@ -475,13 +488,12 @@ class LinearGaussian(Predictor):
                     lambda done, total, _: shown.progress(done / total, 1.0, FITTING), cancelled
                 )
                 if read is None:
-                    read_s, fit_s = fit_seconds(source, spec, video=video, most_s=MOST_S)
+                    read_s, fit_s = fit_seconds(source, spec, video=inputs.video, most_s=MOST_S)
                     share = read_s / (read_s + fit_s)
                     part = part_of(job, 0.0, share)
-                    shows = {"video": video, "behavior": behavior}
-                    series = train_series(source, spec, **shows, most_s=MOST_S, job=part)
+                    series = train_series(source, spec, inputs, most_s=MOST_S, job=part)
                 else:
-                    share, series = 0.0, read().only(video=video, behavior=behavior)
+                    share, series = 0.0, read().only(inputs)
                 fitted = fit(series, rate_hz, is_count=is_count, job=part_of(job, share, 1.0))
                 job.progress(1.0, 1.0)
             return fitted.arrays()
@@ -494,21 +506,6 @@ class LinearGaussian(Predictor):
                 prior = Prior.of(fitted.factors, self._spec.sample_times_s)
                 self._fits[key] = (fitted, prior)
             return self._fits[key]
-
-    def _posterior(
-        self, shown: _Shown, visible: np.ndarray, window: Window, mask: Mask
-    ) -> Posterior:
-        """Return the posterior for visible cells, from that of the mask before."""
-        missing = window.missing
-        gaps = b"" if missing is None else np.packbits(missing).tobytes()
-        of_fit = window.session.fingerprint, id(shown.fitted)
-        with self._lock:
-            before = self._latest.get(of_fit)
-            found = self._posteriors.get(
-                (*of_fit, mask.mask_id, gaps), lambda: Posterior(shown.prior, visible, before)
-            )
-            self._latest[of_fit] = found
-            return found
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Fits belong to sessions: another process makes its own, or reads stored ones.
