@@ -4,7 +4,9 @@ All terms between spaces must hold; `|` separates alternatives, and `!` negates 
 A term is the beginning of an area or a state (`V1`, `target`; a state that changes
 matches by both ends, and by `mixed` if one of them is visible), a neuron's id (`412`),
 `tuned` (of the recording: to orientation or direction), or a comparison (`depth<250`,
-`plane=2`, `area=V1`, `score>=0.3`). No text is evaluated as code: any other term is an error.
+`plane=2`, `area=V1`, `score>=0.3`). What a Python user writes means the same: `==`, quotes
+around a text, which may then have spaces, `and` and `or`. No text is evaluated as code: any
+other term is an error.
 """
 
 import operator
@@ -32,6 +34,11 @@ COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
 _SIGN: Final = "<=|>=|!=|<|>|="
 _SPACED_SIGN: Final = re.compile(rf"\s*({_SIGN})\s*")
 _COMPARISON: Final = re.compile(rf"([^<>=!]+)({_SIGN})([^<>=!]+)")
+_QUOTED: Final = re.compile(r"""(["'])(.*?)\1""")
+_SPACE: Final = "\0"
+"""Stands for a space within quotes, where it separates no terms."""
+_PYTHON: Final = {"==": "=", r"\s+and\s+": " ", r"\s+or\s+": " | "}
+"""What stands for words and signs of Python."""
 MAX_LABELS: Final = 20
 """Largest number of different values of a column that counts as a label."""
 TUNED: Final = "tuned"
@@ -142,12 +149,16 @@ def named_columns(text: str, columns: Collection[str]) -> tuple[str, ...]:
 
 
 def _alternatives(text: str) -> list[str]:
+    text = _QUOTED.sub(lambda quoted: quoted[2].replace(" ", _SPACE), text)
+    for python, own in _PYTHON.items():
+        text = re.sub(python, own, text, flags=re.IGNORECASE)
     # Spaces separate terms, so those around a sign are removed first.
     return _SPACED_SIGN.sub(r"\1", text).lower().split("|")
 
 
 def _matches(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return whether each neuron matches a term, bool (P,)."""
+    term = term.replace(_SPACE, " ")
     if term.startswith("!") and len(term) > 1:
         return ~_matches(term[1:], columns)
     match = _COMPARISON.fullmatch(term)

@@ -41,6 +41,10 @@ COLUMNS = {
         ("area!=V1", [1, 3, 4]),
         ("depth < 260 score > 0", [0, 4]),
         ("V1 | AL", [0, 2, 3]),
+        # What a Python user writes.
+        ("area == 'V1' and score > 0.2", [0]),
+        ('area=="v1" OR area != "V1"', [0, 1, 2, 3, 4]),
+        ("area=='V1 deep' or depth == 100", [0]),
         ("V1 target | LM mixed", [0, 4]),
         ("!V1", [1, 3, 4]),
         ("!V1 !target", [1, 4]),
@@ -121,6 +125,13 @@ def test_a_neuron_is_found_by_an_id_of_any_length():
 def test_what_means_nothing_is_refused_with_what_would(text, message):
     with pytest.raises(MaskError, match=message):
         matching_neurons(text, COLUMNS)
+
+
+def test_a_text_in_quotes_may_have_spaces():
+    columns = COLUMNS | {"kind": np.array(["", "large soma", "large", "", "large soma"])}
+    assert list(matching_neurons("kind == 'large soma' and score<1", columns)) == [4]
+    assert list(matching_neurons('"large soma"', columns)) == [1, 4]
+    assert named_columns("kind=='a score' or depth>2", columns) == ("kind", "depth")
 
 
 @pytest.mark.slow

@@ -27,6 +27,16 @@ def test_enter_in_a_field_begins_no_sweep(controller, show, redraw):
     assert panel.view.form.value("neurons") == (0, 2)
 
 
+def test_the_start_stands_directly_below_the_fields_of_a_sweep(controller, show, redraw):
+    panel = show(RecordPanel.of(ContextView.of(controller), controller), 400, 600)
+    press(panel.widgets["sweep"])
+    redraw()
+    fields, start = panel.widgets["settings"], panel.widgets["start row"]
+    assert start.y() - fields.geometry().bottom() < 10
+    controls = [control.native for control in fields.controls.values()]
+    assert fields.height() - max(control.geometry().bottom() for control in controls) < 10
+
+
 def test_the_mark_is_drawn_in_both_curves(session, tmp_path, show, redraw):
     with open_controller(session, NoisyPredictor()) as controller:
         controller.sweeps.folder = tmp_path / "kept"

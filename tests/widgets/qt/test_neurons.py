@@ -39,6 +39,13 @@ def test_rows_tell_state_and_score(panel, controller, redraw):
     assert cell(panel, 5, "state") == "target"
     assert cell(panel, 5, "score") == f"{controller.results.scores[5]:.2f}"
     assert cell(panel, 2, "score") == "–"
+    # Of the window alone: elsewhere on screen, the same mask has its score over the tier.
+    last = COLUMNS.index("score")
+    assert table_of(panel).headerData(last, Qt.Orientation.Horizontal) == "score here"
+    controller.editor.apply_preset("video_behavior")
+    controller.requests.finish_scores()
+    redraw()
+    assert table_of(panel).headerData(last, Qt.Orientation.Horizontal) == "score"
 
 
 def test_a_click_on_a_row_selects_its_neuron(panel, controller):

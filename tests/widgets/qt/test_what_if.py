@@ -76,7 +76,7 @@ def test_the_prediction_under_a_mirror_is_drawn(panel, control, controller, redr
         answers = [expected.before.responses, expected.after.responses]
         columns = [answer[:, column] for answer in answers]
         np.testing.assert_allclose(stack.drawn_values(row)[:2], columns, atol=1e-5)
-        assert stack.labels[row] == f"{neuron} · Δ {expected.change[column]:.2f}"
+        assert stack.labels[row] == f"{neuron} · Δ {expected.change[column]:.2f} s.d."
     expected_colour = themed_colour(palette.PREDICTED, is_light=is_on_light(stack.canvas))
     assert stack.truth.opts["pen"].color().name() == expected_colour.lower()
     listed = panel.content("most").model()
@@ -84,6 +84,7 @@ def test_the_prediction_under_a_mirror_is_drawn(panel, control, controller, redr
     assert shown == [str(neuron) for neuron in expected.most_changed(8)]
     assert shown[0] == "39"
     assert listed.item(0, 1).text() == f"{expected.change.max():.2f}"
+    assert listed.horizontalHeaderItem(1).text() == "Δ (s.d.)"
 
 
 def test_nothing_is_scored_and_a_reset_takes_all_edits_back(panel, control, controller, redraw):

@@ -43,6 +43,7 @@ def view(controller):
 
 
 def test_a_run_gives_the_tuning_of_the_selected_neuron(view, controller):
+    assert record(view)["repeats"].unit == " repeat"
     items = record(view)
     assert "16 predictions" in items["cost"].text
     assert items["content"].text == NOT_RUN

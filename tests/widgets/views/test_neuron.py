@@ -11,7 +11,7 @@ from omnimouse_model.analysis.direction_tuning import direction_tuning, share_ab
 from omnimouse_model.analysis.receptive_fields import ReceptiveField
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
+from omnimouse_model.evaluation.repeats import AlignedPrediction, clip_repeats, repeated_clips
 from omnimouse_model.live.neurons import neuron_info as live_facts
 from omnimouse_model.masks import VISIBLE
 from omnimouse_model.metrics.tuning import N_SHUFFLES
@@ -168,6 +168,24 @@ def test_a_press_on_a_repeat_goes_there_and_another_clip_is_shown(view, controll
     assert items["clip"].value == "0"
     choose(view, "clip", "1")
     assert record(view)["repeats"].raster.pixels.shape[0] == 3
+
+
+def test_responses_have_a_unit_which_is_that_of_the_prediction(view, controller, tuning):
+    select(view, controller, 4)
+    choose(view, "part", "repeats")
+    items = record(view)
+    assert items["mean"].up == "response (s.d.)"
+    assert items["mean"].up_ticks is None
+    colours = [colour for _, colour, _ in items["mean_signs"].signs]
+    assert colours == [line.colour for line in items["mean"].lines]
+    assert text.tuning_plot(tuning).up == "response (s.d.)"
+    # A spiking recording: repeats are in s.d., predictions in spikes per second.
+    repeats = controller.neuron_info.current.repeats[0]
+    over = AlignedPrediction(0, repeats.time_s, 30.0 * repeats.average[0], 1.0)
+    plot = text.mean_plot(repeats, over, 30.0, "spikes/s")
+    assert plot.up == "response (spikes/s)"
+    np.testing.assert_allclose(plot.lines[0].y, plot.lines[1].y)
+    np.testing.assert_allclose(plot.lines[0].error, 30.0 * repeats.spread[0])
 
 
 def test_the_focus_steps_and_the_numbers_are_copied_and_saved(view, controller, tmp_path):

@@ -55,6 +55,7 @@ def test_matrix_tables_and_curves_have_the_numbers_of_the_file(opened, controlle
     assert "spikes-5 for unseen-spikes: rank 1" in items["content"].tips[0][0]
     assert items["content"].rows[1] == "spikes"
     assert items["warnings"].text == ""
+    assert items["task"].text == f"forward: {text.TASKS['forward']}"
     assert "heldout" not in items
     choose(opened, "view", "table")
     ranks = record(opened)["content"]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from omnimouse_widgets import palette
 from omnimouse_widgets.views import repeats as text
 from omnimouse_widgets.views.record import NO_SESSION, Curves, Message, choose, pick, press, record
 from omnimouse_widgets.views.repeats import MAX_ROWS, RepeatsView, binned_rows, pitch_s
@@ -47,6 +48,10 @@ def test_the_record_has_a_raster_the_means_and_the_frame_of_the_window(view, con
     assert gap.tolist() == [0, 0, 0]
     assert [label for _, label in plot.ticks] == [f"{at:z.0f} s" for at in found.onset_s]
     assert plot.up_ticks[0][1] == "3\nneurons"
+    assert [
+        (line.colour, sign)
+        for line, (_, _, sign) in zip(plot.lines[::-1], items["legend"].signs, strict=True)
+    ] == [(palette.RECORDED, "mean over neurons"), (text.AVERAGE, "mean over repeats")]
     assert items["clip"].value == "0"
     assert items["ceiling"].text.startswith("Reliability: one repeat ")
     assert items["repeat"].text == f"repeat 1 of {len(found.onset_s)}"

@@ -174,7 +174,9 @@ def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):
     is_known = np.isfinite(raw.predicted)
     assert np.std(row.predicted[is_known]) == pytest.approx(np.std(row.truth[is_known]), rel=1e-5)
     factor = np.std(raw.truth[is_known]) / np.std(raw.predicted[is_known])
-    size = float(row.label.rpartition("┃ ")[2].split()[0])
+    sign, size, unit = row.predicted_bar_text.split()
+    assert (sign, unit, "┃" in row.label) == ("┃", "s.d.", False)
+    size = float(size)
     assert row.predicted_bar == pytest.approx(size * factor, rel=1e-5)
     assert 0 < row.predicted_bar <= 1.5 * row.bar
     assert raw.predicted_bar == 0
@@ -188,7 +190,7 @@ def test_a_numerically_constant_prediction_is_drawn_flat(controller):
     row = trace_rows(Shown.of(controller))[0]
     is_known = np.isfinite(row.predicted)
     np.testing.assert_allclose(row.predicted[is_known], 2, atol=1e-5)
-    assert (row.predicted_bar, "┃" in row.label) == (0, False)
+    assert (row.predicted_bar, row.predicted_bar_text) == (0, "")
 
 
 def test_a_band_is_drawn_where_predictions_have_the_scale_of_the_recording(controller):

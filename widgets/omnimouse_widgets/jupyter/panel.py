@@ -281,6 +281,7 @@ def rows_message(rows: Sequence[Trace], scale: Scale) -> tuple[dict[str, Any], l
                 "span": span,
                 "bar": row.bar,
                 "predicted_bar": row.predicted_bar,
+                "predicted_bar_text": row.predicted_bar_text,
             }
             for row, (low, span) in zip(rows, ranges, strict=True)
         ],

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QDialogButtonBox,
     QGridLayout,
     QLineEdit,
+    QSizePolicy,
     QSlider,
     QVBoxLayout,
     QWidget,
@@ -67,6 +68,8 @@ class SettingsForm(QWidget):
 
     def __init__(self, form: Form[Any], signals: Sequence[Any] = ()) -> None:
         super().__init__()
+        # No taller than its fields: what is below them in a panel stands directly below.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.form = form
         # Any: magicgui makes classes that share no type with `value` and `choices`.
         self.controls: dict[str, Any] = {}

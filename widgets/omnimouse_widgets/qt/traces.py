@@ -302,7 +302,7 @@ class TraceStack(QObject):
         # From the longest form of a label to those for low rows.
         self._html = [
             (
-                _html(trace.label, trace),
+                _html(trace.label, trace, has_bar=True),
                 _html(trace.short_label, trace),
                 _html(trace.short_label, trace, is_short=True),
                 f"<span>{escape(trace.short_label)}</span>",
@@ -413,14 +413,21 @@ def _has_curve(trace: Trace, number: int) -> bool:
     return trace.baseline is not None if number == 2 else has_overlay(trace, number - 3)
 
 
-def _html(label: str, trace: Trace, *, is_short: bool = False) -> str:
-    """Return a label with its scores; a short one omits the pin letters."""
+def _html(label: str, trace: Trace, *, is_short: bool = False, has_bar: bool = False) -> str:
+    """Return a label with its scores; a short one omits the pin letters.
+
+    With `has_bar`, the size of the prediction's scale bar follows the label.
+    """
+    bar = ""
+    if has_bar and trace.predicted_bar_text:
+        text = f" {trace.predicted_bar_text}"
+        bar = f"<span style='color:{palette.PREDICTED}'>{escape(text)}</span>"
     marks = [
         f"<span style='color:{colour}'>{'' if is_short else f'{letter} '}{score}</span>"
         for letter, score, colour in trace.marks
     ]
     between = " " if is_short else " · "
-    return between.join([f"<span>{escape(label)}</span>", *marks])
+    return between.join([f"<span>{escape(label)}</span>{bar}", *marks])
 
 
 def _joined(rows: list[_PlacedRow], number: int) -> tuple[np.ndarray, np.ndarray]:

@@ -117,7 +117,8 @@ class LaboratoryView(OfController):
             help_text = "Repeats of each stimulus: more of them differ less by chance"
             now = laboratory.repeats, 1, MAX_REPEATS
             set_repeats = laboratory.set_repeats
-            choice.append(record.Number("repeats", "Repeats", help_text, *now, set_repeats, " ×"))
+            unit = " repeat" if laboratory.repeats == 1 else " repeats"
+            choice.append(record.Number("repeats", "Repeats", help_text, *now, set_repeats, unit))
         run: list[record.Item] = []
         if laboratory.chosen == BARCODES and laboratory.labels:
             help_text = "The label that is predicted: a column of the neuron table"

@@ -64,7 +64,7 @@ from omnimouse_widgets.views.repeats import (
     response_pixels,
 )
 from omnimouse_widgets.views.text.tier_score import no_score_of
-from omnimouse_widgets.views.text.units import drawn_units
+from omnimouse_widgets.views.text.units import drawn_units, unit_text
 from omnimouse_widgets.views.traces import predicted_of
 from omnimouse_widgets.views.trials import (
     PLOT_LABEL,
@@ -96,9 +96,10 @@ FIELD_TIP: Final = (
 )
 LAG_TIP: Final = "Strength at the peak of the field against the time from frame to response, in ms"
 TUNING_TIP: Final = (
-    "Mean response after motion in each direction (0°: to the right, 90°: up) at that\n"
-    "place; bars: one standard error; dotted: the mean; yellow line: the preferred\n"
-    "direction, drawn only if the selectivity exceeds that of shuffled responses."
+    "Mean response, in standard deviations of the neuron's response, after motion in each\n"
+    "direction (0°: to the right, 90°: up) at that place; bars: one standard error; dotted:\n"
+    "the mean; yellow line: the preferred direction, drawn only if the selectivity exceeds\n"
+    "that of shuffled responses."
 )
 RATE_TIP: Final = "Spikes per second over the recording; dotted: their mean"
 FOLLOW_TIP: Final = (
@@ -111,7 +112,12 @@ REPEATS_TIP: Final = (
 )
 MEAN_TIP: Final = (
     "Solid: mean over repeats, with its standard deviation; orange, dashed: the\n"
-    "prediction of this window."
+    "prediction of this window. Vertical: in standard deviations of the neuron's response,\n"
+    "or spikes per second."
+)
+MEAN_SIGNS: Final = (
+    ("━", palette.RECORDED, "mean over repeats ± s.d."),
+    ("╍", palette.PREDICTED, "prediction of this window"),
 )
 NOW_TIP: Final = (
     "State in the samples of the brush; score; slope of recorded on predicted "
@@ -432,6 +438,14 @@ class NeuronView(OfController):
             return None
         return align_prediction(repeats, window.timestamps["responses"], predicted)
 
+    def _drawn_unit(self, repeats: ClipRepeats) -> tuple[float, str]:
+        """Return the unit in which predictions are drawn, and its number per s.d."""
+        session, unit = self._state.session, drawn_units(self._state.spec)
+        if session is None or unit == "normalised":
+            return 1.0, unit_text(unit)
+        counts = float(session.response_scale[repeats.neurons[0]])
+        return counts * session.responses.rate_hz, unit
+
     def _repeats(self) -> Sequence[Item | Row]:
         info, repeats = self._facts.current, self._shown_repeats()
         if self.part != "repeats":
@@ -455,9 +469,11 @@ class NeuronView(OfController):
                 lambda number: self.show_clip(int(number)),
             )  # fmt: skip
             about.append(chosen)
+        mean = mean_plot(repeats, over, *self._drawn_unit(repeats))
         return [
             Row("repeats_row", tuple(about), wide="repeats_text"),
-            Row("repeats_plots", (repeat_rows(repeats, self._go_to), mean_plot(repeats, over))),
+            Legend("mean_signs", MEAN_SIGNS[: 1 if over is None else 2]),
+            Row("repeats_plots", (repeat_rows(repeats, self._go_to), mean)),
             _window_frame(repeats, over),
         ]
 
@@ -595,7 +611,7 @@ def tuning_plot(tuning: DirectionTuning | None) -> Plot:
         lines.append(Line("", palette.CURSOR, np.full(2, at), np.array([low, high]), ""))
     ticks = tuple((float(at), f"{at}°") for at in range(0, 361, 45))
     return Curves(
-        "tuning", label, tuple(lines), "direction of motion", "response", ticks,
+        "tuning", label, tuple(lines), "direction of motion", "response (s.d.)", ticks,
         limits=(float(degrees[0]) - 8, float(degrees[-1]) + 8, low, high), tip=TUNING_TIP,
     )  # fmt: skip
 
@@ -660,9 +676,17 @@ def _window_frame(repeats: ClipRepeats, over: AlignedPrediction | None) -> Overl
     )
 
 
-def mean_plot(repeats: ClipRepeats, over: AlignedPrediction | None) -> Curves:
-    """Return the mean over repeats with its standard deviation, and a prediction."""
-    average, spread = repeats.average[0], repeats.spread[0]
+def mean_plot(
+    repeats: ClipRepeats,
+    over: AlignedPrediction | None,
+    per_sd: float = 1.0,
+    unit: str = "s.d.",
+) -> Curves:
+    """Return the mean over repeats with its standard deviation, and a prediction.
+
+    The prediction has the unit, of which repeats have `per_sd` for each of theirs.
+    """
+    average, spread = per_sd * repeats.average[0], per_sd * repeats.spread[0]
     lines = [Line("", palette.RECORDED, repeats.time_s, average, "", error=spread)]
     drawn = [average - spread, average + spread, average, np.zeros(1)]
     if over is not None:
@@ -679,9 +703,8 @@ def mean_plot(repeats: ClipRepeats, over: AlignedPrediction | None) -> Curves:
         "Mean over repeats",
         tuple(lines),
         "time in the clip (s)",
-        "",
+        f"response ({unit})",
         tuple((float(tick), f"{tick:g}") for tick in range(0, int(length) + 1, step)),
-        up_ticks=((0.0, "0"),),
         limits=(0.0, length, float(values.min()) - margin, float(values.max()) + margin),
         tip=MEAN_TIP,
     )
@@ -723,7 +746,8 @@ def state_text(state: LiveState, results: Results, neuron: int) -> str:
     score = state.metric.text(float(scores.values[neuron]))
     slope = ""
     if scores.slopes is not None and np.isfinite(scores.slopes[neuron]):
-        slope = f" · slope {scores.slopes[neuron]:z.2f}"
+        value = f"{scores.slopes[neuron]:z.2f}"
+        slope = f" · slope of recorded on predicted {value} (1: calibrated)"
     return f"{text} · {score} {scores.evidence}{slope}{older}"
 
 

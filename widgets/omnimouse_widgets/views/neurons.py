@@ -64,12 +64,15 @@ FILTER_TIP: Final = (
     "Words and comparisons, all of which must hold:\n"
     "V1 · target · 412 · depth<250 · score>0.3 · plane=2\n"
     "V1 | LM keeps both, !V1 all but V1; also columns of joined tables (osi>0.3, or a\n"
-    "word of a text column) and of experiments (directions_osi>0.3). tuned: to orientation\n"
+    "word of a text column) and of experiments (directions_osi>0.3). As in Python:\n"
+    "area == 'LM' and score > 0.3. tuned: to orientation\n"
     f"or direction in the recording, with p < {SIGNIFICANCE_LEVEL:g}, which "
     f"{100 * SIGNIFICANCE_LEVEL:g} % of the other neurons reach\n"
     "by chance in each of the two tests. The number of neurons below lists all columns when\n"
     "you point at it."
 )
+SCORE_HERE: Final = "score here"
+"""Title of the score while it is of the window on screen."""
 OLDER: Final = "◐"
 """Sign beside the title while the scores belong to an older request."""
 SELECT_TIP: Final = (
@@ -490,6 +493,8 @@ class NeuronsView(OfController):
         names = [name for name in order if name in columns]
         is_old = self._results.are_scores_old
         older = f"\n{OLDER} Scores of an older task"
+        scores = self._results.neuron_scores
+        titles = {} if scores is None or scores.tier else {"score": SCORE_HERE}
         measured = {
             f"{experiment}_{column}": experiment
             for experiment, result in self._laboratory.measurements.items()
@@ -498,7 +503,8 @@ class NeuronsView(OfController):
         described = tuple(
             record.Column(
                 name,
-                f"{name} {OLDER}" if name == "score" and is_old else title_of(name, measured),
+                titles.get(name, title_of(name, measured))
+                + f" {OLDER}" * (name == "score" and is_old),
                 tips[name] + older * (name == "score" and is_old),
                 columns[name].dtype.kind == "U",
                 name == "score" and is_old,

@@ -55,6 +55,13 @@ EXPLANATIONS: Final[dict[Page, str]] = {
     "gains": "Test part; gain over a model trained from scratch on the held-out "
     "recording; ± standard deviation over n models.",
 }
+TASKS: Final = {
+    "co-smoothing": "each neuron is predicted from all others",
+    "forward": "all neurons are predicted from the bins of their trial before",
+    "inter-region": "the neurons of each region are predicted from the other regions",
+    "intra-region": "each neuron is predicted from the others of its region",
+}
+"""What is predicted in the tasks of neural data transformers."""
 NO_FILE: Final = "Open the results file of the command omnimouse rank"
 NO_CURVES: Final = "The file has no complete curves: rank with --curve"
 RANK_TITLES: Final = ("rank", "recording", "score", "±", "trials")
@@ -112,6 +119,7 @@ class RankingView(OfController):
             ),
             record.Text("error", "" if ranking.error is None else f"✕ {ranking.error}", "problem"),
             record.Text("summary", summary(content) if content else "", "quiet"),
+            record.Text("task", task_text(content) if content else "", "quiet"),
             record.Text("warnings", warning_text(content) if content else "", "warning"),
             *(self._results(content) if content else ()),
             *(() if is_read else (record.Message("content", "Ranking", NO_FILE),)),
@@ -373,6 +381,12 @@ def summary(content: RankingContent) -> str:
         f"{ranking.metric}, {ranking.unit}: {len(ranking.sessions)} recordings for "
         f"{len(ranking.heldout)} held-out, {seeds} {', '.join(map(str, ranking.seeds))}"
     )
+
+
+def task_text(content: RankingContent) -> str:
+    """Return what the models predict, "" for a task that the panel does not know."""
+    task = content.stored.ranking.metric
+    return f"{task}: {TASKS[task]}" if task in TASKS else ""
 
 
 def warning_text(content: RankingContent) -> str:

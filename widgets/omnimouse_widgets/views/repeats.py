@@ -19,6 +19,8 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
 
+# Orange, so that it differs from the white means of single repeats.
+AVERAGE: Final = "#E69F00"
 LABEL: Final = "Repeats of the clip, side by side"
 TIP: Final = (
     "All repeats of the clip, at their times in the recording. Rows: selected neurons\n"
@@ -40,8 +42,6 @@ MEAN_HEIGHT: Final = 0.45
 """Height of the means as a fraction of that of the rasters."""
 MAX_ROWS: Final = 64
 MAX_TICKS: Final = 10
-# Orange, so that it differs from the white means of single repeats.
-_AVERAGE: Final = "#E69F00"
 
 
 class RepeatsView(OfController):
@@ -83,6 +83,7 @@ class RepeatsView(OfController):
             *self._choices(),
             *self._steps(),
             record.Text("repeat", self._place(), is_line=True),
+            *self._signs(),
         )
         return [
             record.Row("head", head, wide="repeat"),
@@ -138,6 +139,15 @@ class RepeatsView(OfController):
         if repeats is None or number is None:
             return ""
         return f"repeat {number + 1} of {len(repeats.onset_s)}"
+
+    def _signs(self) -> tuple[record.Legend, ...]:
+        """Return what the lines are; beside the buttons there is room in a low window."""
+        repeats = self._clips.responses
+        if repeats is None:
+            return ()
+        each = "mean over neurons" if len(repeats.neurons) > 1 else "response"
+        signs = ("━", palette.RECORDED, each), ("━", AVERAGE, "mean over repeats")
+        return (record.Legend("legend", signs),)
 
     def _content(self) -> record.Plot:
         repeats, session = self._clips.responses, self._state.session
@@ -255,7 +265,7 @@ def _means(repeats: ClipRepeats) -> tuple[record.Line, record.Line]:
     x = np.concatenate(places)
     means = np.concatenate([placed(values) for values in each])
     return (
-        record.Line("", _AVERAGE, x, np.concatenate([placed(average)] * len(each)), ""),
+        record.Line("", AVERAGE, x, np.concatenate([placed(average)] * len(each)), ""),
         record.Line("", palette.RECORDED, x, means, ""),
     )
 

@@ -407,15 +407,14 @@ def _in_window(shown: Shown, neuron: int, time: np.ndarray, truth: np.ndarray) -
 def _as_large(row: Trace, spec: WindowSpec) -> Trace:
     """Scale every prediction to the mean and standard deviation of the recording.
 
-    The prediction of the chosen model has a scale bar of its own, and its size is
-    added to the label.
+    The prediction of the chosen model has a scale bar of its own, and its size follows
+    the label.
     """
     height, predicted = _scaled(row.predicted, row.truth)
     share = _round_share(height)
-    size = f" ┃ {bar_text(spec, share)}" if height else ""
     return replace(
         row,
-        label=row.label + size,
+        predicted_bar_text=f"┃ {bar_text(spec, share)}" if height else "",
         predicted_bar=row.bar * height * share,
         predicted=predicted,
         baseline=_scaled(row.baseline, row.truth)[1],

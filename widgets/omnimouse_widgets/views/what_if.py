@@ -49,7 +49,7 @@ from omnimouse_widgets.views.text.model import (
     NO_VIDEO,
     half_text,
 )
-from omnimouse_widgets.views.text.units import bar_height, bar_text
+from omnimouse_widgets.views.text.units import bar_height, bar_text, unit_text
 from omnimouse_widgets.views.time import cursor_block, move_cursor
 from omnimouse_widgets.views.traces import least_span, predicted_of
 
@@ -61,7 +61,7 @@ TIP: Final = (
 SIGNS: Final = (
     ("━", palette.PREDICTED, "without edits"),
     ("╍", palette.EDITED, "with edits"),
-    ("Δ", palette.AXIS, "difference"),
+    ("Δ", palette.AXIS, "difference (r.m.s.)"),
 )
 NO_EDITS: Final = "No edits: change a control below"
 FIXED: Final = "Nothing can be edited"
@@ -517,7 +517,8 @@ class WhatIfView(OfController):
         names = () if session is None else session.units.names
         rows = tuple((f"{names[n]}", f"{changes[n]:z.2f}") for n in most)
         pick = partial(self._pick, tuple(most))
-        return record.Table("most", MOST_LABEL, ("unit", "Δ"), rows, pick)
+        delta = "Δ" if result is None else f"Δ ({unit_text(result.before.units)})"
+        return record.Table("most", MOST_LABEL, ("unit", delta), rows, pick)
 
     def _pick(self, neurons: Sequence[int], row: int) -> None:
         self._selection.select([neurons[row]], add=True)
@@ -566,7 +567,8 @@ class WhatIfView(OfController):
                 continue
             # Δ, not r: there is no recording under edited input, so a score is not
             # defined.
-            label = f"{state.session.units.names[neuron]} · Δ {changes[neuron]:z.2f}"
+            unit = unit_text(result.before.units)
+            label = f"{state.session.units.names[neuron]} · Δ {changes[neuron]:z.2f} {unit}"
             # No shading: both curves exist in the target samples only.
             shade = np.zeros(len(time), np.uint8)
             after = predicted_of(result.after, neuron, state.window)

@@ -49,13 +49,13 @@ QUANTITIES: Final = (
     Quantity("x", "x", "Position in the microscope's frame", "µm"),
     Quantity("y", "y", "Position in the microscope's frame", "µm"),
     Quantity(
-        "mean", "Mean response", "Mean over the recording, in the raw units of its file", "raw"
+        "mean", "Mean response", "Mean over the recording, in the units of its file", "file units"
     ),
     Quantity(
         "variability",
         "Response s.d.",
-        "Standard deviation over the recording, in the raw units of its file",
-        "raw",
+        "Standard deviation over the recording, in the units of its file",
+        "file units",
     ),
     Quantity(
         "ceiling",

@@ -279,6 +279,8 @@ def _draw_trace(sheet: Sheet, controller: Controller, trace: Trace, row: _Row, s
     top, low = row.y + LABEL, low_and_scale(trace)[0]
     _shade(partial(sheet.box, y=top, height=HEIGHT), trace, row)
     end = sheet.text(row.x, row.y, cut(trace.label, 0.6 * row.width), TEXT)
+    if trace.predicted_bar_text:
+        end = sheet.text(end + 6, row.y, trace.predicted_bar_text, palette.PREDICTED)
     for letter, score, colour in trace.marks:
         end = sheet.text(end + 10, row.y, f"{letter} {score}", colour)
     for curve in _curves(controller, [trace]):

@@ -182,7 +182,9 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
   function drawLabels(context, rows, width) {
     const maxWidth = layout.isLow ? layout.left - 6 : width - 12;
     const forms = [[false, true], [true, true], [true, false]].slice(layout.isLow ? 2 : 0);
-    const textsOf = ({ label: long, short, marks }, [isShort, hasLetters]) => [[isShort ? short : long, colours.text],
+    const textsOf = ({ label: long, short, predicted_bar_text: bar, marks }, [isShort, hasLetters]) => [
+      [isShort ? short : long, colours.text],
+      ...(bar && !isShort ? [[` ${bar}`, colours.predicted]] : []),
       ...marks.map(([letter, score, colour]) => [hasLetters ? ` · ${letter} ${score}` : ` ${score}`, colour])];
     context.font = FONT;
     const lengthOf = (texts) => context.measureText(texts.map(([text]) => text).join("")).width;
@@ -249,8 +251,8 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
     } else sizer.style.height = `${tall}px`;
     empty.textContent = message.missing;
     empty.hidden = !message.missing;
-    const told = message.rows.map(({ label: long, marks }) =>
-      [long, ...marks.map(([letter, score]) => `${letter} ${score}`)].join(" · "));
+    const told = message.rows.map(({ label: long, predicted_bar_text: bar, marks }) =>
+      [bar ? `${long} ${bar}` : long, ...marks.map(([letter, score]) => `${letter} ${score}`)].join(" · "));
     list.replaceChildren(...told.map((text) => make("li", { textContent: text })));
     // After a pause: a screen reader would read every step of a stroke.
     clearTimeout(liveTimer);

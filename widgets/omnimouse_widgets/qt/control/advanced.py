@@ -208,7 +208,7 @@ class BaselineSection(QWidget, OfController):
         text = baseline_text(name, self._baseline, self._results, metric)
         needs, spec = self._baseline.needs, self._state.spec
         if name and not self._state.compared_baseline:
-            text = "The model itself: choose another one to compare it with."
+            text = "This is the model itself: choose another."
         elif needs is not None and needs.spec.responses != spec.responses:
             text = OTHER_RESPONSES
         elif needs is not None and not is_served(needs.spec, spec):

@@ -58,6 +58,8 @@ class Trace:
     """Height of the scale bar, in the units of the curves."""
     predicted_bar: float = 0.0
     """Height of the prediction's scale bar; 0 if it has the scale of the recording."""
+    predicted_bar_text: str = ""
+    """Its size, which follows the label in its colour; a short label omits it."""
     band: np.ndarray | None = None
 
     @property

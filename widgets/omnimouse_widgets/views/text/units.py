@@ -14,6 +14,11 @@ def drawn_units(spec: WindowSpec) -> str:
     return "spikes/s" if spec.responses == "count" else "normalised"
 
 
+def unit_text(units: str) -> str:
+    """Return the unit of responses as on screen: normalised ones are in s.d. of the neuron."""
+    return "s.d." if units == "normalised" else units
+
+
 def recorded(window: Window) -> np.ndarray:
     """Return the recorded responses (n_samples, P) as they are drawn."""
     return recorded_as(window, drawn_units(window.spec))
@@ -48,8 +53,7 @@ def bar_height(spec: WindowSpec) -> float:
 
 def bar_text(spec: WindowSpec, share: float = 1.0) -> str:
     """Return the label of the scale bar beside traces, or of a share of it."""
-    unit = "spikes/s" if spec.responses == "count" else "s.d."
-    return f"{share * bar_height(spec):g} {unit}"
+    return f"{share * bar_height(spec):g} {unit_text(drawn_units(spec))}"
 
 
 def channel_text(name: str) -> str:
