@@ -125,6 +125,25 @@ def test_a_run_tells_what_its_score_is_and_where_its_weights_are(controller, tmp
     assert "score" not in record(view)
 
 
+def test_a_result_on_screen_has_its_score_and_its_gain_over_the_baseline(
+    controller, tmp_path, monkeypatch
+):
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    session, state = controller.state.session, controller.state
+    finetuning.request = FinetuneRequest("demo", session, tmp_path, steps=3)
+    finetuning.validations, finetuning.is_finished = [(0, 0.25), (3, 0.3)], True
+    assert not record(view)["gain"].text  # another model is on screen, and in the bar
+    state.predictor_name = str(tmp_path)
+    finetuning.request, finetuning.is_finished = FinetuneRequest("demo", session, tmp_path), True
+    finetuning.validations = [(0, 0.25), (3, 0.3)]
+    told = record(view)
+    assert told["gain"].text == "Mask on screen: nothing is a target of this mask"
+    assert "in the bar" not in told["message"].text
+    lines = ["r = 0.41 [0.34, 0.54]", "173 of 173 test windows", "+0.049 ± 0.014 over ridge"]
+    monkeypatch.setattr("omnimouse_widgets.views.finetune.tier_score_lines", lambda *_: lines)
+    assert record(view)["gain"].text == f"Mask on screen: {' · '.join(lines)}"
+
+
 def test_an_ended_run_makes_room_for_another_model_and_comes_back(controller, tmp_path):
     view, session = FinetuneView.of(controller), controller.state.session
     controller.finetuning.request = FinetuneRequest("mtm", session, tmp_path, steps=3)

@@ -26,6 +26,11 @@ from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.form import Form, setting, settings_of
+from omnimouse_widgets.views.text.tier_score import (
+    no_score_text,
+    tier_score_lines,
+    tier_score_tip,
+)
 
 LOSS_COLOUR: Final = palette.RECORDED
 SCORE_COLOUR: Final = palette.PREDICTED
@@ -56,9 +61,10 @@ FINISH_AFTER: Final = (
 )
 OF_TASKS: Final = "of the tasks of the training"
 """What a held-out score is of, unlike that in the bar, which is of the mask on screen."""
-PRELIMINARY: Final = (
-    "Preliminary: the held-out windows chose the step, too. What the model gains shows in the "
-    "score over the test part, beside that of other models."
+MASK_SCORE: Final = "Mask on screen"
+PRELIMINARY: Final = "Preliminary: the held-out windows chose the step, too."
+GAIN_ELSEWHERE: Final = (
+    " What the model gains shows in the score over the test part, beside that of other models."
 )
 PARTS: Final = {"embeddings": " train the embeddings", "all": " train all weights"}
 MIN_SPAN: Final = 0.02
@@ -107,8 +113,11 @@ class FinetuneView(OfController):
 
     name = "finetune"
 
-    def __init__(self, finetuning: Finetuning, state: LiveState, results: Results) -> None:
-        self._finetuning, self._state, self._results = finetuning, state, results
+    def __init__(
+        self, finetuning: Finetuning, state: LiveState, results: Results, baseline: Results
+    ) -> None:
+        self._finetuning, self._state = finetuning, state
+        self._results, self._baseline = results, baseline
         self._form: Form[Any] = Form(FinetuneSettings)
         self._options: type | None = None
 
@@ -130,7 +139,8 @@ class FinetuneView(OfController):
         """Signals after which the record may be another one."""
         events = self._state.events
         offered = [events.session, events.predictor_name, self._results.changed]
-        return [*offered, self._finetuning.changed, self.form.changed]
+        scored = [events.mask, events.scores_tier, events.baseline_name, self._baseline.changed]
+        return [*offered, *scored, self._finetuning.changed, self.form.changed]
 
     @property
     def is_shown(self) -> bool:
@@ -283,6 +293,7 @@ class FinetuneView(OfController):
             record.Text(
                 "message", self._run_text(), tip=held_out if finetuning.validations else ""
             ),
+            record.Text("gain", self._gain, tip=tier_score_tip(self._results.tier_score)),
         ]
         if finetuning.is_busy:
             stop = record.Action("stop", "Stop", TIPS["stop"], finetuning.stop)
@@ -299,7 +310,8 @@ class FinetuneView(OfController):
         gain = gain_text(*scores, finetuning.scored, is_over=False)
         if finetuning.is_finished:
             if is_gain(*scores):
-                items.append(record.Text("score", PRELIMINARY, "quiet", held_out))
+                text = PRELIMINARY if finetuning.is_chosen else PRELIMINARY + GAIN_ELSEWHERE
+                items.append(record.Text("score", text, "quiet", held_out))
         elif scores[0] is not None:
             items.append(record.Text("score", f"{gain}, {OF_TASKS}", "quiet", held_out))
         if finetuning.replaced:
@@ -355,11 +367,23 @@ class FinetuneView(OfController):
         return not self._finetuning.step and not self._finetuning.can_be_used
 
     @property
+    def _gain(self) -> str:
+        """Score of the result with the mask on screen, and its gain over the baseline."""
+        if not self._finetuning.is_chosen:
+            return ""
+        state, name = self._state, Path(self._state.baseline_name).name
+        scores = self._results.tier_score, state.metric, self._baseline.tier_score
+        lines = tier_score_lines(*scores, name) or [no_score_text(state, self._results)]
+        return f"{MASK_SCORE}: {' · '.join(lines)}"
+
+    @property
     def _of_bar(self) -> str:
         """Of what the held-out score is, and of what the score in the bar is."""
         session, spec = self._state.session, self._state.spec
         if session is None or not self._finetuning.is_of_screen:
             return ""
+        if self._finetuning.is_chosen:  # `_gain` says the rest
+            return f" It is {OF_TASKS}."
         # Each redraw asks, and lists the windows of a part.
         tier = cached(session, ("scored_tier", spec), lambda: scored_tier(session, spec))
         bar = f"the score in the bar is of the mask on screen, over the {tier} part"
