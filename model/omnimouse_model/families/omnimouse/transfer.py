@@ -34,7 +34,7 @@ from omnimouse_model.families.omnimouse.network import OmniMouse, set_mean_rates
 from omnimouse_model.families.omnimouse.token_layout import layout_of
 from omnimouse_model.families.omnimouse.tokens import layout_from_mask, stored_batch
 from omnimouse_model.masks import Mask
-from omnimouse_model.progress import STARTING, CallbackJob, Job, step_text
+from omnimouse_model.progress import STARTING, TRAINING, CallbackJob, Job, step_text
 from omnimouse_model.training.config import NeuronTransferOptions
 from omnimouse_model.training.sessions import TrainingSession
 
@@ -130,6 +130,7 @@ class Course:
     _done: float = 0.0
     _rest: float = 1.0
     _text: str = ""
+    _n_steps: int | float = 0
 
     @classmethod
     def of(
@@ -164,7 +165,7 @@ class Course:
         """Return the job that reports training steps, each after its validation."""
 
         def report(done: int | float, total: int | float, step: str) -> None:
-            self._text = step_text(done, total, step)
+            self._text, self._n_steps = step_text(done, total, step), total
             # The first report of a new run is before its first validation.
             is_new = done == 0 and self._part != Part.TRAINING
             self._go_to_step(done, 0 if is_new else 1 + done // self.every)
@@ -175,6 +176,8 @@ class Course:
         """Return the job of the validation after a step; it does not stop there."""
 
         def report(done: int | float, total: int | float, _: str) -> None:
+            # Short: another line in a narrow panel would move what is below it.
+            self._text = f"{step_text(step, self._n_steps, TRAINING)}: scoring"
             self._go_to_step(step, step // self.every + done / max(total, 1e-9))
 
         return CallbackJob(report, device=self.job.device)
@@ -189,16 +192,23 @@ class Course:
     def _go_to(self, part: Part, done: float) -> None:
         """Report that a share of a part is done; those before it are over."""
         now_s, done = monotonic(), min(done, 1.0)
+        is_first = self._part is None
         if part != self._part:
             # A run that goes on begins with a share.
             self._part, self._begin, self._done = part, (done, now_s), done
-        before_s, self._done = self._left_s, max(done, self._done)
+        # Of the first report, what an earlier run has done.
+        before_s = self._whole_s if is_first else self._left_s
+        self._done = max(done, self._done)
         self._rest *= self._left_s / before_s if before_s else 1.0
         took_s = self.took_s[part] = now_s - self._begin[1]
         new = self._done - self._begin[0]
         if part != Part.CONTEXT and new > MEASURED * (1 - self._begin[0]):
             self.cell_s = took_s / new / self.cells[part]
         self.job.progress(1 - self._rest, 1.0, self._text)
+
+    @property
+    def _whole_s(self) -> float:
+        return self.cell_s * sum(self.cells) + self.fit_s
 
     @property
     def _left_s(self) -> float:

@@ -706,14 +706,6 @@ class Finetuning(HasBackgroundTask):
         self._task.close(timeout_s)
 
     # -- on the drawing thread --------------------------------------------------------
-    def _begin(self, request: FinetuneRequest) -> None:
-        self._start_from(request)
-        # Without a prediction until the end, the model leaves the screen. First: a run that
-        # only writes its result, which is then chosen, may end at once.
-        if self.is_of_screen and request.model == self._client.state.predictor_name:
-            self._stand_in()
-        self._task.start(request, BEGINNING)
-
     def _start_from(self, request: FinetuneRequest | None) -> None:
         self.request = request
         self.stage = BEGINNING
@@ -724,6 +716,18 @@ class Finetuning(HasBackgroundTask):
         self._left_s: float | None = None
         self._time_left = TimeLeft()
         self.is_finished = False
+
+    def _begin(self, request: FinetuneRequest) -> None:
+        before, known = self.request, (self.step, self.losses, self.validations, self.scored)
+        self._start_from(request)
+        # Until its process sends them again, which may take a minute.
+        if before is not None and before.path == request.path:
+            self.step, self.losses, self.validations, self.scored = known
+        # Without a prediction until the end, the model leaves the screen. First: a run that
+        # only writes its result, which is then chosen, may end at once.
+        if self.is_of_screen and request.model == self._client.state.predictor_name:
+            self._stand_in()
+        self._task.start(request, BEGINNING)
 
     def _fail(self, message: str) -> None:
         code = "busy" if self.is_busy else "no_model_or_session"

@@ -77,6 +77,15 @@ def test_the_time_left_is_told_on_faster_and_slower_machines_than_the_demos(
     assert sum(0.5 <= one <= 2.0 for one in found) >= 0.9 * len(found)
 
 
+def test_while_held_out_windows_are_scored_this_is_told_with_the_step(monkeypatch):
+    run = Run(monkeypatch)
+    run.train(0, EVERY)
+    texts = list(dict.fromkeys(text for _, _, text in run.told))
+    steps = [f"step {step} of {STEPS}" for step in range(EVERY + 1)]
+    scoring = [f"{steps[step]}: scoring" for step in (0, EVERY)]
+    assert texts == [steps[0], scoring[0], *steps[1:-1], scoring[1], steps[-1]]
+
+
 def test_the_share_is_that_of_the_work_in_steps_and_in_validations(monkeypatch):
     run = Run(monkeypatch, context=0.0, fit_s=0.0)
     run.start()
@@ -84,8 +93,7 @@ def test_the_share_is_that_of_the_work_in_steps_and_in_validations(monkeypatch):
     shares = [share for _, share, _ in run.told]
     assert shares == pytest.approx([at_s / run.now_s for at_s, *_ in run.told])
     assert shares[-1] == 1.0
-    # A validation keeps the text of the last report.
-    assert {text for *_, text in run.told[33:]} == {
+    assert {text.removesuffix(": scoring") for *_, text in run.told[33:]} == {
         f"step {n} of {STEPS}" for n in range(STEPS + 1)
     }
 
@@ -104,17 +112,23 @@ def test_what_a_run_leaves_out_or_misjudges_is_made_up_in_the_rest(monkeypatch):
 
 
 @pytest.mark.parametrize("first", [10, 42, 55, 58])
-def test_a_run_that_goes_on_tells_the_share_of_its_rest(monkeypatch, first):
+def test_a_run_that_goes_on_begins_with_the_share_at_which_it_stopped(monkeypatch, first):
+    stopped = Run(monkeypatch, context=0.0, fit_s=0.0)
+    stopped.start()
+    stopped.train(last=first)
     run = Run(monkeypatch, context=0.0, fit_s=0.0)
     run.train(first)
-    shares = [share for _, share, _ in run.told]
-    assert shares == pytest.approx([at_s / run.now_s for at_s, *_ in run.told])
+    begin, *_ = shares = [share for _, share, _ in run.told]
+    assert begin == pytest.approx(stopped.told[-1][1])
+    assert shares == pytest.approx(
+        [begin + (1 - begin) * at_s / run.now_s for at_s, *_ in run.told]
+    )
 
 
 def test_a_run_that_goes_on_after_its_last_step_has_its_context_part_left(monkeypatch):
     run = Run(monkeypatch)
     run.course.steps().progress(STEPS + 6, STEPS, TRAINING)
     run.fit(10.0)
-    assert [share for _, share, _ in run.told] == pytest.approx(
-        [0.0, *(n / 100 for n in range(101))]
-    )
+    begin, *shares = [share for _, share, _ in run.told]
+    assert 0.1 < begin < 0.9
+    assert shares == pytest.approx([begin + (1 - begin) * n / 100 for n in range(101)])

@@ -275,6 +275,17 @@ def test_the_time_of_a_whole_run_is_not_told_when_it_goes_on(finetuning, script)
     assert " · in all " not in finetuning.message
 
 
+def test_a_run_that_goes_on_keeps_its_curves_until_they_are_sent_again(finetuning, script):
+    run_and_stop(finetuning, script)
+    losses, validations = list(finetuning.losses), list(finetuning.validations)
+    assert losses
+    finetuning.resume()
+    assert (finetuning.losses, finetuning.validations) == (losses, validations)
+    finetuning.stop()
+    finetuning.start_over()
+    assert finetuning.losses == []
+
+
 def test_a_baseline_answers_while_the_model_is_trained(controller, finetuning, script, monkeypatch):
     name = controller.state.predictor_name
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
