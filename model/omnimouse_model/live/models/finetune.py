@@ -750,6 +750,9 @@ class Finetuning(HasBackgroundTask):
                     points.pop()
                 if value is not None:
                     points.append((step, value))
+        # Of the step during which it was stopped; else a report follows.
+        if request.stop.is_set():
+            self.changed.emit()
 
     def _take_progress(
         self, request: FinetuneRequest, done: int | float, total: int | float, stage: str

@@ -275,6 +275,14 @@ def test_the_time_of_a_whole_run_is_not_told_when_it_goes_on(finetuning, script)
     assert " · in all " not in finetuning.message
 
 
+def test_the_step_during_which_a_run_was_stopped_is_told(controller, finetuning, script):
+    view, told = FinetuneView.of(controller), []
+    run_and_stop(finetuning, script)
+    finetuning.changed.connect(lambda: told.append(record(view)["message"].text))
+    finetuning._take_rows(finetuning.request, [{"step": 4.0, "loss": 0.5}])
+    assert told == ["Stopped at step 4 of 10; the current weights are saved."]
+
+
 def test_a_run_that_goes_on_keeps_its_curves_until_they_are_sent_again(finetuning, script):
     run_and_stop(finetuning, script)
     losses, validations = list(finetuning.losses), list(finetuning.validations)
