@@ -82,7 +82,7 @@ def switches(ctx: click.Context, param: click.Parameter, value: str) -> tuple[bo
     "--seeds",
     type=click.IntRange(min=1),
     default=5,
-    help="Draws of neurons; error bars are over draws.",
+    help="Draws of neurons; the s.e.m. is over draws.",
 )
 @click.option("--tier", default="test", help="A held-out tier.")
 @inputs.metric_option

@@ -51,10 +51,14 @@ def test_points_and_bars_are_the_sweeps(target, n_curves):
         places = [place_on(curve.axis, value) + aside for value in curve.values]
         np.testing.assert_allclose(trace.x, places)
         np.testing.assert_allclose(trace.y, [p.score for p in known])
-        np.testing.assert_allclose(trace.error_y.array, [p.sem for p in known], atol=1e-9)
+        above = [p.ends[1] - p.score for p in known]
+        np.testing.assert_allclose(trace.error_y.array, above, atol=1e-9)
         assert f"{known[0].score:.3f}" in trace.hovertext[0]
         found += 1
     assert found == n_curves
+    # Decoded behaviour has no interval over time.
+    kind = "95 % over time" if target == "responses" else "s.e.m. over draws"
+    assert figure.layout.legend.title.text == f"bars: {kind}"
 
 
 def test_a_channel_that_was_not_decoded_is_refused_by_name():
@@ -69,7 +73,7 @@ def test_a_grid_has_a_curve_for_each_history():
     for trace, history in zip(figure.data, HISTORY, strict=True):
         points = [sweep.point(Context(n, history, True, False)) for n in NEURONS]
         np.testing.assert_allclose(trace.y, [p.score for p in points])
-        np.testing.assert_allclose(trace.error_y.array, [p.sem for p in points], atol=1e-9)
+        np.testing.assert_allclose(trace.error_y.array, 0.1, atol=1e-9)
     assert len({trace.marker.symbol for trace in figure.data}) == 3
     with pytest.raises(ValueError, match="grid=True"):
         context_grid_figure(context_sweep_of_all())

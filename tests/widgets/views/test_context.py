@@ -157,7 +157,8 @@ def test_the_live_curves_are_those_of_the_results(view, controller):
 def test_a_saved_picture_says_what_its_marks_and_lines_mean(view):
     record.choose(view, "condition video", False)
     picture = record.press(view, "png")
-    marks, line, mask = picture.description.split("\n")
+    marks, line, bars, mask = picture.description.split("\n")
+    assert bars == "│ bars: s.e.m. over draws"
     assert mask.endswith("┊ this mask: 0 visible")
     assert marks.split("   ") == ["● video + behaviour", "▲ behaviour", "◆ nothing"]
     assert line == f"── {record.record(view)['sweeps'].signs[0][2]}"
@@ -470,6 +471,8 @@ def test_a_sweep_of_the_form_is_drawn_saved_and_deleted(view, controller, tmp_pa
     assert len(entry.sweep.rows) == 24
     assert_drawn(view, entry.sweep, line=1)
     view.set_live(False)
+    signs = record.record(view)["sweeps"].signs
+    assert ("│", "bars: s.e.m. over draws") in [sign[::2] for sign in signs]
     asked = "– – held-out neurons from all others: "
     assert view.status[0].startswith(asked)
     assert "targets, 2 test windows, 2 draws" in view.status[0]

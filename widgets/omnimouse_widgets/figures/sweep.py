@@ -1,7 +1,7 @@
 """Figures of score against context: neurons and history, by video and behaviour.
 
 As Figures S2 and S3 of the OmniMouse paper, for any sweep: of a single window, live, or
-of many windows with error bars over draws.
+of many windows with error bars.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import AXES, ContextAxis
-from omnimouse_model.analysis.sweep.table import RESPONSES, ContextSweep, Curve, Point
+from omnimouse_model.analysis.sweep.table import RESPONSES, ContextSweep, Curve, Point, bars_text
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
 from omnimouse_widgets.figures import style
@@ -88,7 +88,8 @@ def context_sweep_figure(
         in_legend.add(key[1])
     for entry in line_legend([(d.name, d.line) for d in drawn], theme):
         figure.add_trace(entry)
-    figure.update_layout(yaxis_range=score_range(traces))
+    bars = bars_text(spot.point for each in drawn for spot in points_of(each, target))
+    figure.update_layout(yaxis_range=score_range(traces), legend_title_text=bars)
     return figure
 
 
@@ -125,7 +126,9 @@ def context_grid_figure(
     shades, metric = style.shades(len(curves), theme), metric_of(sweep, target)
     for number, curve in enumerate(curves):
         figure.add_trace(_grid_trace(curve, number, shades[number], metric))
-    figure.update_layout(legend_title_text=f"{AXIS_TEXT['history_samples']}: ")
+    bars = bars_text(point for curve in curves for point in curve.points)
+    title = ", ".join(filter(None, [bars, AXIS_TEXT["history_samples"]]))
+    figure.update_layout(legend_title_text=f"{title}: ")
     return figure
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from omnimouse_model.analysis.counterfactual import NO_TRUTH, WhatIf
-from omnimouse_model.analysis.sweep.table import ContextSweep, distinct_curves
+from omnimouse_model.analysis.sweep.table import ContextSweep, bars_text, distinct_curves
 from omnimouse_model.display import count
 from omnimouse_model.lab.experiments import ExperimentResult
 from omnimouse_model.live.controller import Controller
@@ -353,13 +353,11 @@ def context(data: ReportData) -> Iterator[Markup]:
 def _about(sweep: ContextSweep, metric: Metric) -> str:
     windows = max((row.n_windows for row in sweep.rows), default=0)
     targets = max((row.n_neurons for row in sweep.rows), default=0)
-    error = "the standard error over draws of neurons"
-    if len(sweep.plan.seeds) == 1:
-        error = "the 95 % interval over time"
+    bars = bars_text(point for curve in sweep.curves() for point in curve.points)
     text = (
         f"{sweep.predictor} on {', '.join(sweep.sessions)}: mean {metric.unit} "
-        f"of {count(targets, 'neuron')} over {count(windows, 'window')}; "
-        f"bars are {error}."
+        f"of {count(targets, 'neuron')} over {count(windows, 'window')}"
+        f"{'; ' * bool(bars)}{bars}."
     )
     if not sweep.is_complete:
         text += f" Incomplete: {len(sweep.rows):,} of {sweep.n_planned:,} points."

@@ -1,7 +1,7 @@
 """Context sweeps: score as a function of the visible context.
 
 Each row is the result of `evaluate` for one mask. Rows are computed draw by draw: the
-first draw gives the whole curve, later draws its error bars.
+first draw gives the whole curve, later draws its s.e.m.
 """
 
 import warnings
@@ -247,7 +247,7 @@ def context_sweep(
         Neurons that may be shown, in the target second and as history; by default all
         of them but the targets, whose history is shown too.
     seeds
-        Draws of neurons: their number, or their seeds. Error bars are over draws.
+        Draws of neurons: their number, or their seeds. The s.e.m. is over draws.
     tier
         "test" stands for all test tiers of a session.
     grid

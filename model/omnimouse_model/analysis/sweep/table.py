@@ -6,7 +6,7 @@ computed from the rows, also if the sweep is not complete.
 The file is long because rows, curves and tables are parts of one class.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 RESPONSES = "responses"
 UNREAD = "unread"
 """Note of a results file with the inputs that its predictor does not read."""
+OVER_TIME, OVER_DRAWS = "95 % over time", "s.e.m. over draws"
+"""Kinds of error bars."""
 NaN = float("nan")
 
 
@@ -110,19 +112,23 @@ class Point:
     refusal: str = ""
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """Lower and upper end of the error bar, as scores.
+    def bar(self) -> str:
+        """What the error bar is: `OVER_TIME`, without such an interval `OVER_DRAWS`, or "".
 
-        One s.e.m. below and above; for one draw, the 95 % interval.
-
-        The score twice for one draw in one window, whose few samples give no useful
-        interval.
+        The interval comes first, because all points have it: a context without neurons is one
+        draw, and has no s.e.m. One window has too few samples for a useful interval.
         """
-        if np.isfinite(self.sem):
-            return self.score - self.sem, self.score + self.sem
         if self.n_windows > 1 and np.isfinite(self.ci_low):
+            return OVER_TIME
+        return OVER_DRAWS if np.isfinite(self.sem) else ""
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Lower and upper end of the error bar, as scores; the score twice without `bar`."""
+        if self.bar == OVER_TIME:
             return self.ci_low, self.ci_high
-        return self.score, self.score
+        half = self.sem if self.bar else 0.0
+        return self.score - half, self.score + half
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,6 +451,13 @@ def distinct_curves(sweep: ContextSweep, target: str = RESPONSES) -> tuple[Curve
         has_score = key in curves and any(np.isfinite(p.score) for p in curves[key].points)
         curves[key] = curves[key] if has_score else curve
     return tuple(curves.values())
+
+
+def bars_text(points: Iterable[Point]) -> str:
+    """Return what the error bars of points are: "bars: 95 % over time"; "" without one."""
+    kinds = dict.fromkeys(point.bar for point in points if np.isfinite(point.score))
+    known = " or ".join(filter(None, kinds))
+    return f"bars: {known}" if known else ""
 
 
 def columns_together(sweeps: Mapping[str, ContextSweep]) -> dict[str, Column]:

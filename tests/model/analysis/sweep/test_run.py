@@ -15,7 +15,13 @@ from omnimouse_model.analysis.sweep.contexts import (
     largest_context,
 )
 from omnimouse_model.analysis.sweep.run import context_sweep
-from omnimouse_model.analysis.sweep.table import ContextSweep, Point, SweepRow, read_sweep
+from omnimouse_model.analysis.sweep.table import (
+    ContextSweep,
+    Point,
+    SweepRow,
+    bars_text,
+    read_sweep,
+)
 from omnimouse_model.errors import MaskError, ResultsFileError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.tier_windows import scored_starts
@@ -281,11 +287,16 @@ def test_a_predictor_that_refuses_every_context_is_named(session):
     assert all(row.refusal for row in found.rows)
 
 
-def test_the_bar_of_one_draw_is_its_interval_and_of_several_their_error():
-    point = Point(Context(16), 0.4, float("nan"), 0.3, 0.6, 1, 1, n_windows=40)
-    assert point.ends == (0.3, 0.6)
-    assert replace(point, n_windows=1).ends == (0.4, 0.4)
-    assert replace(point, sem=0.02).ends == pytest.approx((0.38, 0.42))
+def test_bars_are_intervals_over_time_whatever_the_draws_and_else_their_error():
+    one = Point(Context(0), 0.4, float("nan"), 0.3, 0.6, 1, 1, n_windows=40)
+    several = replace(one, context=Context(16), sem=0.02)
+    assert one.ends == several.ends == (0.3, 0.6)
+    assert bars_text([one, several]) == "bars: 95 % over time"
+    assert replace(one, n_windows=1).ends == (0.4, 0.4)
+    few = replace(several, ci_low=float("nan"), ci_high=float("nan"), n_windows=4)
+    assert few.ends == pytest.approx((0.38, 0.42))
+    assert bars_text([few]) == "bars: s.e.m. over draws"
+    assert bars_text([replace(one, n_windows=1)]) == ""
 
 
 def test_the_pool_alone_is_shown_and_the_targets_are_predicted(session):

@@ -40,7 +40,8 @@ MIN_SPAN: Final = 0.1
 TIP: Final = (
     "Score against the size of the context: the number of other\n"
     "neurons visible in the target samples, or the samples of history of all neurons.\n"
-    "Bars: s.e.m. over draws of neurons; with one draw, the 95 % interval over time.\n"
+    "Bars: the 95 % interval over time; of few windows, which have none, the s.e.m. over\n"
+    "draws of neurons.\n"
     "Solid lines: the mask's target neurons over the test part, from 24 windows; broken\n"
     "lines: the selected ones of them; other selected neurons are context. Before, pale\n"
     "lines: the selected neurons in this window. Star and dotted line: the current mask,\n"

@@ -213,7 +213,7 @@ class SweepSettings:
     )
     draws: int = setting(
         "Draws",
-        "Random draws of neurons; error bars are the s.e.m. over them",
+        "Random draws of neurons; the table has the s.e.m. over them",
         5,
         low=1,
         high=50,

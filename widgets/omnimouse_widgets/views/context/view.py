@@ -15,7 +15,12 @@ from psygnal import Signal
 
 from omnimouse_model.analysis.sweep.contexts import AXES, inputs_label
 from omnimouse_model.analysis.sweep.live_sweep import TierCurves, is_of_mask
-from omnimouse_model.analysis.sweep.table import ContextSweep, SavedSweep, columns_together
+from omnimouse_model.analysis.sweep.table import (
+    ContextSweep,
+    SavedSweep,
+    bars_text,
+    columns_together,
+)
 from omnimouse_model.display import count
 from omnimouse_model.evaluation.tier_score import PRELIMINARY
 from omnimouse_model.live.controller import OfController
@@ -43,6 +48,7 @@ from omnimouse_widgets.views.context.curves import (
     context_plots,
     place_on,
     point_rows,
+    points_of,
     sign_of,
     targets_text,
 )
@@ -118,6 +124,7 @@ class ContextView(OfController):
         self._saved: Path | None = None
         self._unconfirmed: Path | None = None
         self._plots: tuple[list[object], tuple[record.Curves, ...]] = ([], ())
+        self._bars = ""
 
     def blocks(self) -> Sequence[record.Block]:
         """Return the record: controls, saved sweeps, plots, table or form, mark and texts."""
@@ -262,7 +269,8 @@ class ContextView(OfController):
         marks = [f"{sign_of(label)} {label}" for label in shown]
         lines = [f"{DASHES[each.line][1]} {each.legend}" for each in self.drawn()]
         mask = [f"{sign} {text}" for sign, _, text in mark_signs(self._mark(), self._plots[1])]
-        return "\n".join(["   ".join(marks), *lines, *mask])
+        bars = [f"│ {self._bars}"] if self._bars else []
+        return "\n".join(["   ".join(marks), *lines, *bars, *mask])
 
     def _copy(self) -> record.Clipboard:
         """Return the table on screen as text, with the names of the sweeps in place of signs."""
@@ -359,6 +367,8 @@ class ContextView(OfController):
                 record.Table("point table", POINTS, POINT_TITLES, rows),
             ]
         plots = self._drawn_plots(drawn)
+        if self._bars:
+            signs.append(("│", palette.EDGE, self._bars))
         signs += mark_signs(self._mark(), plots)
         return [record.Legend("sweeps", tuple(signs)), record.Row("plots", plots)]
 
@@ -370,6 +380,8 @@ class ContextView(OfController):
         made: list[object] = [looks, self.hidden, marked, [each.sweep for each in drawn]]
         if made != self._plots[0]:
             self._plots = made, context_plots(drawn, self.hidden, marked)
+            spots = (spot for each in drawn for spot in points_of(each))
+            self._bars = bars_text(spot.point for spot in spots if spot.label not in self.hidden)
         return self._plots[1]
 
     def _form_items(self) -> Sequence[record.Item | record.Row]:
