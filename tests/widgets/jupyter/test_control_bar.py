@@ -3,9 +3,11 @@ from dataclasses import replace
 import pytest
 
 from omnimouse_model.data.hub.servers import VARIABLE
+from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets.jupyter.control_bar import ControlBar
-from omnimouse_widgets.views.text.model import NOT_FITTED, model_tip
+from omnimouse_widgets.views.text.model import NOT_FITTED, known_text, model_tip
+from omnimouse_widgets.views.text.recording import name_of, notes_of, summary_of
 from omnimouse_widgets.views.text.tier_score import guide_text
 from tests.predictors import FarPredictor
 
@@ -55,6 +57,16 @@ def test_the_page_gets_what_was_replaced_on_opening(controller, page):
     controller.project.changed.emit()
     fields, _ = seen.wait_for("text", lambda fields, _: bool(fields["warnings"]))
     assert "The default preset is shown." in fields["warnings"]
+
+
+def test_the_page_gets_what_the_window_says_of_recording_and_model(controller, page):
+    session = controller.state.session
+    seen = page(ControlBar(controller), "text")
+    fields, _ = seen.wait_for("text", lambda fields, _: bool(fields["known"]))
+    assert fields["title"] == f"{name_of(session)} · {summary_of(session)}"
+    assert tuple(fields["notes"]) == notes_of(session)
+    assert len(fields["notes"][1].splitlines()) == int(fields["notes"][0].split()[-2]) > 0
+    assert fields["known"] == known_text(check_compatibility(controller.results.needs, session))
 
 
 def test_the_page_gets_the_score_with_its_evidence(controller, page):

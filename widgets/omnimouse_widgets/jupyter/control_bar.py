@@ -12,6 +12,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import regions_of
 from omnimouse_model.live.models.choice import mask_of_file
 from omnimouse_model.live.results import NOT_FITTED
+from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 from omnimouse_widgets.views.record import NO_SESSION
@@ -24,6 +25,7 @@ from omnimouse_widgets.views.text.model import (
     freshness_text,
     half_text,
     is_unfitted,
+    known_text,
     model_text,
     model_tip,
     stand_in_text,
@@ -32,6 +34,7 @@ from omnimouse_widgets.views.text.model import (
     video_span,
     waiting_text,
 )
+from omnimouse_widgets.views.text.recording import name_of, notes_of, summary_of
 from omnimouse_widgets.views.text.tier_score import (
     guide_text,
     no_score_text,
@@ -218,10 +221,11 @@ class ControlBar(Part):
     def _draw_text(self) -> None:
         state, results = self._state, self._results
         session, mask = state.session, state.mask
-        title = NO_SESSION
+        title, notes, known = NO_SESSION, ("", ""), ""
         if session is not None:
-            neurons = f"{session.n_neurons:,} neurons"
-            title = f"{session.id} · {neurons} · {session.recorded_text}"
+            title, notes = f"{name_of(session)} · {summary_of(session)}", notes_of(session)
+            if results.needs is not None:
+                known = known_text(check_compatibility(results.needs, session))
         # For example, that a preset does not fit the recording.
         warnings = list(self._project.messages)
         if mask is not None and results.needs is not None:
@@ -229,7 +233,9 @@ class ControlBar(Part):
         if results.notice:
             warnings.append(f"⚠ {results.notice}")
         meaning = task_text(state)
-        self.add_if_changed("text", title=title, meaning=meaning, warnings=warnings)
+        self.add_if_changed(
+            "text", title=title, notes=notes, known=known, meaning=meaning, warnings=warnings
+        )
 
     def _draw_progress(self) -> None:
         results = self._results

@@ -31,6 +31,9 @@ function render({ model, el }) {
   const refine = makeButton("", "", () => send("refine"));
   const offer = makeButton("", "", () => send("offer"));
   follow("_offer", (text) => { offer.textContent = text; offer.hidden = !text; });
+  const notesTitle = make("summary", { className: "omnimouse-note", title: texts.notes }), notesText = make("div", { className: "omnimouse-notes" });
+  const notes = make("details", { className: "omnimouse-more omnimouse-chip", hidden: true }, notesTitle, notesText);
+  const known = make("span", { className: "omnimouse-known" });
   const sign = make("span", { aria: { hidden: "true" } });
   const fresh = make("span", { className: "omnimouse-fresh", role: "status" });
   const progress = make("progress", { hidden: true, max: 1, aria: { label: texts.progress } });
@@ -38,7 +41,7 @@ function render({ model, el }) {
   const silence = makeBar(silent, wait, restart);
   const standIn = makeStatus("", "status");
   el.append(
-    makeBar(title, labelled(texts.model[0], predictor), sign, fresh, progress, stop, repeat, connection, refine, fileMask, offer),
+    makeBar(title, notes, labelled(texts.model[0], predictor), known, sign, fresh, progress, stop, repeat, connection, refine, fileMask, offer),
     makeBar(labelled(texts.preset[0], preset), region, video, behavior),
     standIn, guide, meaning, score, error, silence,
   );
@@ -70,6 +73,9 @@ function render({ model, el }) {
   follow("predictor", (value) => { predictor.value = value; });
   function takeText(message) {
     title.textContent = message.title;
+    [notesTitle.textContent, notesText.textContent] = message.notes;
+    notes.hidden = !message.notes[0];
+    known.textContent = message.known;
     meaning.textContent = [message.meaning, ...message.warnings].join(" ");
   }
   function takeActions(message) {

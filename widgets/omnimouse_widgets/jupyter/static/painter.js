@@ -534,7 +534,7 @@ function render({ model, el }) {
       counting = 0;
       const n = [0, 0, 0, 0];
       field?.codes.forEach((code) => { n[Math.min(code, 3)]++; });
-      const parts = texts.states.slice(0, 3).map((name, code) => `${name} ${n[code].toLocaleString("en")}`);
+      const parts = texts.order.slice(0, 3).map((code) => `${texts.states[code]} ${n[code].toLocaleString("en")}`);
       if (n[3]) parts.push(model.get("changes")); // the page does not know first and last states
       counts.textContent = field ? [...parts, texts.painted.replace("{}", model.get("span").join("–"))].join(" · ") : "";
     }, 100);
@@ -549,7 +549,7 @@ function render({ model, el }) {
       legend.append(make("span", { className: "omnimouse-entry" }, mark, label));
     };
     if (message.label === undefined)
-      texts.states.forEach((name, code) => addEntry(COLOURS[code], name, code === 2 ? "ring" : "disk"));
+      texts.order.forEach((code) => addEntry(COLOURS[code], texts.states[code], code === 2 ? "ring" : "disk"));
     else if (message.entries) message.entries.forEach(([name, colour]) => addEntry(colour, name, "disk"));
     else {
       const bar = make("span", { className: "omnimouse-scale" });

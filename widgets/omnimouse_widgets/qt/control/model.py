@@ -47,6 +47,7 @@ from omnimouse_widgets.views.text.model import (
     SILENT,
     freshness_text,
     is_unfitted,
+    known_text,
     model_text,
     model_tip,
     stand_in_text,
@@ -393,13 +394,6 @@ class ModelInfoSection(QWidget):
             name = self._model.suitable
             self.instead.setText(f"Use {name} instead")
             self.instead.setToolTip(FALLBACK_TIP if name == FALLBACK else MODEL_TIP)
-
-
-def known_text(knowledge: Compatibility) -> str:
-    """Return e.g. `✓ 1,000 of 1,000 neurons known`."""
-    sign = "✓" if knowledge.is_supported else "✕"
-    known = " known" if knowledge.n_known else ""
-    return f"{sign} {knowledge.text}{known}"
 
 
 def place_text(residence: Residence) -> list[str]:

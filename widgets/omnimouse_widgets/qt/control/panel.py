@@ -20,7 +20,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller, OfController
 from omnimouse_model.live.session_loader import FolderIndex, SessionLoader, with_model
 from omnimouse_model.live.state import LiveState
@@ -49,6 +48,13 @@ from omnimouse_widgets.qt.style.shortcuts import KeyActions
 from omnimouse_widgets.qt.style.theme import wrapped_label
 from omnimouse_widgets.report import report_maker
 from omnimouse_widgets.views.files import OPEN_AGAIN, FilesView
+from omnimouse_widgets.views.text.recording import (
+    NOTES_TIP,
+    channels_of,
+    name_of,
+    notes_of,
+    summary_of,
+)
 from omnimouse_widgets.views.traces import TracesView
 
 # -- recording section: open a recording; its contents and warnings -------------------
@@ -106,8 +112,7 @@ class RecordingSection(QWidget, OfController):
         menu.addAction(self.options)
         menu.aboutToShow.connect(self._list_recent)
         self.open.setMenu(menu)
-        tooltip = "Show what is missing, unusual or assumed in this recording"
-        self.notes_button = controls.toggle_button("", tooltip, NOTES_STYLE)
+        self.notes_button = controls.toggle_button("", NOTES_TIP, NOTES_STYLE)
         self.notes_button.toggled.connect(lambda _: self._draw())
         self.summary, self.notes, self.progress = (wrapped_label() for _ in range(3))
         self.problem = wrapped_label("alert")
@@ -215,16 +220,11 @@ class RecordingSection(QWidget, OfController):
         self.name.setToolTip("" if session is None else str(session.path))
         self._draw_summary()
         self.summary.setToolTip("" if session is None else channels_of(session))
-        # Warnings first; assumptions are less urgent.
-        notes = () if session is None else (*session.warnings, *session.assumptions)
+        title, notes = ("", "") if session is None else notes_of(session)
         is_open = self.notes_button.isChecked()
-        has_warnings = session is not None and bool(session.warnings)
-        controls.show_text(
-            self.notes_button,
-            _notes_title(len(notes), is_open, has_warnings) if notes else "",
-        )
-        text = "\n".join(f"• {note.message}" for note in notes)
-        controls.show_text(self.notes, text if is_open else "")
+        arrow = "▾" if is_open else "▸"
+        controls.show_text(self.notes_button, f"{arrow} {title}" if title else "")
+        controls.show_text(self.notes, notes if is_open else "")
 
     def _draw_summary(self) -> None:
         session = self._state.session
@@ -256,31 +256,6 @@ class RecordingSection(QWidget, OfController):
         self.use_rate.setVisible(self._files.lacks_rate)
         self.use_rate.setEnabled(not self._files.rate.refusal)
         self.use_rate.setToolTip(self._files.rate.refusal)
-
-
-def name_of(session: Session) -> str:
-    """Return the id of a session, and whether it is simulated."""
-    return f"{session.id}, simulated" if is_demo(session.path) else session.id
-
-
-def summary_of(session: Session) -> str:
-    """Return e.g. `1,000 neurons · 12.0 min · video · behaviour`."""
-    parts = [f"{session.n_neurons:,} neurons", session.recorded_text]
-    parts.append("video" if session.stimulus is not None else "no video")
-    parts.append("behaviour" if session.behavior_names else "no behaviour")
-    return " · ".join(parts)
-
-
-def channels_of(session: Session) -> str:
-    """Return the behaviour channels and the minutes of every part of the recording."""
-    minutes = [f"{tier} {length:z.1f} min" for tier, length in session.tiers().items()]
-    behavior = ", ".join(session.behavior_names) or "none"
-    return f"Behaviour: {behavior}\nParts (tiers): {', '.join(minutes)}"
-
-
-def _notes_title(count: int, is_open: bool, has_warnings: bool) -> str:
-    arrow, sign = "▾" if is_open else "▸", "⚠ " if has_warnings else ""
-    return f"{arrow} {sign}{count} {'note' if count == 1 else 'notes'}"
 
 
 # -- the two columns ------------------------------------------------------------------

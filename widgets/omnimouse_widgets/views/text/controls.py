@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, STATE_NAMES, TARGET, VISIBLE
+from omnimouse_widgets.views.field.text import ORDER
 from omnimouse_widgets.views.record import NO_SESSION
 from omnimouse_widgets.views.text.model import HAS_NO_VIDEO, HAS_NONE, MODES, NO_BEHAVIOR, NO_VIDEO
+from omnimouse_widgets.views.text.recording import NOTES_TIP
 
 MODEL: Final = "Model", "The model whose predictions are shown"
 PRESET: Final = "Preset", "A prepared task; painting changes it to a task made by hand"
@@ -45,7 +47,7 @@ TOOLS: Final[tuple[tuple[str, str, str], ...]] = (
     ("select", "Select", "Click neurons to select them; drag to pan"),
 )
 COLOUR_BY: Final = "Colour by", "Quantity that colours the neurons (C: state)"
-AREAS: Final = "Outline brain areas", "Show the outline and the name of each area"
+AREAS: Final = "Outline areas", "Show the outline and the name of each area"
 PLANES: Final = "Show all {}s, or only one; painting then changes only the neurons shown"
 UNDO: Final = "Undo", "Ctrl+Z"
 REDO: Final = "Redo", "Ctrl+Shift+Z"
@@ -103,6 +105,7 @@ BAR: Final = {
     "file_mask": FILE_MASK,
     "progress": "Progress",
     "score": "Score: {}",
+    "notes": NOTES_TIP,
 }
 PAINTER: Final = {
     "tools": ["Tool", TOOLS],
@@ -115,11 +118,12 @@ PAINTER: Final = {
     "area": ["area…", "Paint a brain area"],
     "probe": ["probe…", "Paint the units of a probe"],
     "plane": ["Imaging planes", PLANES.format("plane")],
-    "outlined": ["Areas", AREAS[1]],
+    "outlined": AREAS,
     "undo": [*UNDO, "Nothing to undo"],
     "redo": [*REDO, "Nothing to redo"],
     "fit": ["Fit", "Show the whole field (Home)"],
     "states": STATE_NAMES,
+    "order": ORDER,
     "selected": "selected",
     "field": "Imaged field. Arrow keys move the brush, space paints, brackets change its size, "
     "1, 2 and 3 choose what is painted, P L R S the tool, Control Z undoes.",

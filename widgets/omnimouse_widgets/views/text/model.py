@@ -13,7 +13,7 @@ from omnimouse_model.live.results import NOT_FITTED, Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import BehaviorMode, Mask
 from omnimouse_model.masks.remarks import guard_text
-from omnimouse_model.predict.compatibility import FALLBACK
+from omnimouse_model.predict.compatibility import FALLBACK, Compatibility
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.storage.files import plain_text
 from omnimouse_widgets.palette import Tone
@@ -47,6 +47,13 @@ def window_title(state: LiveState) -> str:
         return TITLE
     names = [session.id, model_name(state.predictor_name), TITLE]
     return " · ".join(plain_text(name, 60) for name in names if name)
+
+
+def known_text(knowledge: Compatibility) -> str:
+    """Return e.g. `✓ 1,000 of 1,000 neurons known`."""
+    sign = "✓" if knowledge.is_supported else "✕"
+    known = " known" if knowledge.n_known else ""
+    return f"{sign} {knowledge.text}{known}"
 
 
 def stand_in_text(unfamiliar: str, name: str) -> str:
