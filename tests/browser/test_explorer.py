@@ -93,7 +93,7 @@ CONTROLS = {
     "control": "Model|Preset|Region|Video|Behaviour|Stop|Predict again|Wait|Restart|"
     "Use the file's mask",
     "painter": "Tool|Paint|First sample that a stroke sets|Sample after the last one that a "
-    "stroke sets|Colour by|Imaging planes|Areas|Paint a brain area|Undo|Redo|Fit",
+    "stroke sets|Colour by|Imaging planes|Outline areas|Paint a brain area|Undo|Redo|Fit",
 }
 """Names of the controls that two parts draw by hand, also of those that are hidden now."""
 NAMES = """part => [...part.querySelectorAll("button, select, input, [role=group]")]
