@@ -407,11 +407,12 @@ def share_above(value: float, shuffled: np.ndarray) -> float:
 
 
 def p_text(p: float) -> str:
-    """Return a p value of `share_above`: "= 0.043", or "≤ 1/201" if no shuffle reached it."""
+    """Return a p value of `share_above`: "= 0.0431", or "≤ 1/201" if no shuffle reached it."""
     # More shuffles could make it smaller.
     if p * (1 + N_SHUFFLES) < 1.5:
         return f"≤ 1/{1 + N_SHUFFLES}"
-    return f"= {p:z.3f}"
+    # With fewer digits 2/201, which passes p < 0.01, reads as 0.010.
+    return f"= {p:#.3g}"
 
 
 # -- directions that trials tell -----------------------------------------------------

@@ -111,7 +111,7 @@ def test_the_legend_counts_the_neurons_that_are_not_tuned(controller, painter, m
     monkeypatch.setattr(NeuronInfo, "computed", known)
     painter.colour_by = "osi"
     text, colour = painter._legend["unknown"]
-    assert text == "unknown, not tuned: 1"
+    assert text == "unknown: 38, not tuned: 1"
     assert colour == palette.UNSCORED
 
 

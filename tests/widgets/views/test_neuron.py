@@ -293,6 +293,6 @@ def test_a_p_value_that_no_shuffle_reached_says_so(tuning):
     least = share_above(1.0, np.zeros(N_SHUFFLES))
     found = text.tuning_text(replace(tuning, p_orientation=least, p_direction=2 * least))
     assert "(p ≤ 1/201)" in found
-    assert "(p = 0.010)" in found
+    assert "(p = 0.00995)" in found
     texts = [cell_text("recorded_p_direction", p) for p in (least, 0.5, np.nan)]
     assert texts == ["≤ 1/201", "0.500", "–"]

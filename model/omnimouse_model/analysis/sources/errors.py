@@ -157,6 +157,15 @@ class Errors:
         self.target[1, place] += (recorded**2).sum(axis=0)
 
     # -- values -----------------------------------------------------------------------
+    @property
+    def is_one_event(self) -> np.ndarray:
+        """Whether most of the variance of each target is in one block of time, bool (n,).
+
+        Its interval may then be far too narrow or too wide: a value without that block is
+        that of other events.
+        """
+        return np.asarray(2 * self.baseline.max(axis=0) > self.baseline.sum(axis=0))
+
     def parts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return a weighted sum of values (n,), and the same without each block (block, n).
 

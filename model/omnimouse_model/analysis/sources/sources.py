@@ -35,6 +35,7 @@ from omnimouse_model.analysis.sources.errors import (
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.display import count
 from omnimouse_model.errors import MaskError, UnsupportedRequestError
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import RowFormat
@@ -44,7 +45,7 @@ from omnimouse_model.inference.registry import Source as PredictorSource
 from omnimouse_model.inference.registry import resolve_predictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup, neurons_of
-from omnimouse_model.metrics.time_blocks import Estimate
+from omnimouse_model.metrics.time_blocks import MIN_BLOCKS, Estimate
 from omnimouse_model.predict.predictor import Needs, Predictor, Subset, fits_of
 from omnimouse_model.progress import Job, shown_job
 from omnimouse_model.simulate.demo import opened
@@ -61,6 +62,7 @@ MAX_ALL: Final = 6
 """Sources of which all subsets are asked; of more, those of sampled orders."""
 PERMUTATIONS: Final = 24
 """Sampled orders of more than 6 sources; every second is the reverse of the one before."""
+UNSURE: Final = "its intervals may be too narrow or too wide"
 Kind = Literal["alone", "unique", "share"]
 KINDS: Final[tuple[Kind, ...]] = ("alone", "unique", "share")
 
@@ -332,12 +334,17 @@ class SourceScores(Found):
 
     def _facts(self) -> dict[str, str]:
         refused = {"left out": ", ".join(self.refused)} if self.refused else {}
+        events, n_events = {}, int(self.errors.is_one_event.sum())
+        if n_events and self.errors.count.any(axis=1).sum() >= MIN_BLOCKS:
+            of_all = f" of {count(n_events, 'target')}" if len(self.neurons) > 1 else ""
+            events = {"unsure": f"one block of time has most of the variance{of_all}: {UNSURE}"}
         return {
             "predictor": self.predictor,
             "session": self.session,
             "targets": f"{len(self.neurons):,} of {self.n_planned:,}",
             "windows": f"{self.n_windows} of tier {self.tier}",
             "v(all)": estimate_text(self.mean_total()),
+            **events,
             **refused,
         }
 

@@ -43,7 +43,11 @@ from omnimouse_model.live.state import COMPARED, ColourBy, Compared, LiveState
 from omnimouse_model.metrics.tuning import SIGNIFICANCE_LEVEL
 
 UNPREDICTABLE: Final = "Nothing is predictable of the neurons that were asked."
-UNTUNED: Final = f"not tuned (p ≥ {SIGNIFICANCE_LEVEL:g}): {{:,}}"
+UNTUNED: Final[dict[ColourBy, str]] = {
+    "osi": "not orientation tuned",
+    "dsi": "not direction tuned",
+}
+"""What neurons are that do not pass the test of a quantity."""
 _LOOKS: Final = 64
 """Samples in which a neuron without a mean is looked for."""
 _FROM_REPEATS: Final = ("ceiling", "oracle")
@@ -140,10 +144,10 @@ class Colouring(HasBackgroundTask):
         if name == "score" or scale is None:
             return ""
         n_untuned = self._passed(scale)[1]
-        unknown = "" if np.isfinite(scale.values).all() else "unknown"
-        if n_untuned and unknown:  # a legend has no room for the level, too
-            return f"{unknown}, not tuned: {n_untuned:,}"
-        return UNTUNED.format(n_untuned) if n_untuned else unknown
+        n_unknown = int((~np.isfinite(scale.values)).sum())
+        if n_untuned and n_unknown:  # a legend has no room for more words
+            return f"unknown: {n_unknown:,}, not tuned: {n_untuned:,}"
+        return f"{UNTUNED[name]}: {n_untuned:,}" if n_untuned else "unknown" * (n_unknown > 0)
 
     def _passed(self, scale: quantities.Scale) -> tuple[quantities.Scale, int]:
         """Return a scale without neurons that do not pass their test, and their number."""
@@ -194,7 +198,8 @@ class Colouring(HasBackgroundTask):
         # Where none passes, the field has the colours of the states, and their legend.
         if scale is None or scale.is_known or not n_untuned:
             return message
-        return " · ".join(filter(None, (message, UNTUNED.format(n_untuned))))
+        untuned = f"{UNTUNED[name]} (p ≥ {SIGNIFICANCE_LEVEL:g}): {n_untuned:,}"
+        return " · ".join(filter(None, (message, untuned)))
 
     def message_of(self, name: ColourBy) -> str:
         """Return progress, or why a quantity is unknown; else ""."""

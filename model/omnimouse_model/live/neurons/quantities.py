@@ -12,6 +12,7 @@ from omnimouse_model.evaluation.results import POOLED
 from omnimouse_model.live.results import IN_WINDOW, ScoresOnScreen
 from omnimouse_model.live.state import ColourBy
 from omnimouse_model.metrics.named import Metric
+from omnimouse_model.metrics.tuning import SIGNIFICANCE_LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Quantity:
 
 _REPEATS = "from the repeats of the clips shown most often"
 _COMPUTED = "from the recorded responses to its video"
+_GREY = f"not tuned: p ≥ {SIGNIFICANCE_LEVEL:g}, grey"
 QUANTITIES: Final = (
     Quantity("state", "State", "What the mask does with them"),
     Quantity("score", "Score", "Agreement of prediction and recording"),
@@ -93,12 +95,12 @@ QUANTITIES: Final = (
     Quantity(
         "osi",
         "Orientation selectivity",
-        f"0 none, 1 one orientation alone, {_COMPUTED}",
+        f"0 none, 1 one orientation alone, {_COMPUTED}; {_GREY}",
     ),
     Quantity(
         "dsi",
         "Direction selectivity",
-        f"0 none, 1 one direction alone, {_COMPUTED}",
+        f"0 none, 1 one direction alone, {_COMPUTED}; {_GREY}",
     ),
     Quantity("lab", "Laboratory", "What an experiment on the model found"),
     Quantity("source", "Largest source", "What tells most of the neuron: information, not cause"),

@@ -334,3 +334,12 @@ def test_a_single_source_has_the_share_and_a_shifted_one_tells_nothing():
     assert lateral.value <= 0.1
     (areas,) = area_rows(1, minutes=4.0)
     assert areas.value <= 0.25
+
+
+def test_a_target_with_most_variance_in_one_block_is_said_to_be_uncertain(found):
+    assert "unsure" not in found._facts()
+    baseline = found.errors.baseline.copy()
+    baseline[3, 0] = 2 * baseline[:, 0].sum()
+    one = replace(found, errors=replace(found.errors, baseline=baseline))
+    assert one.errors.is_one_event.tolist() == [True] + [False] * (len(found.neurons) - 1)
+    assert "one block of time has most of the variance of 1 target: its intervals" in str(one)
