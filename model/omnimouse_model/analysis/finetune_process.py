@@ -130,8 +130,11 @@ def _forward_reports(
             raise value
         if kind == "done":
             return
-        if stopped_at is None:
-            report_rows(value) if kind == "rows" else job.progress(*value)
+        # After a stop, those of the step that is still saved.
+        if kind == "rows" and (stopped_at is None or not closing()):
+            report_rows(value)
+        elif kind == "progress" and stopped_at is None:
+            job.progress(*value)
 
 
 # -- in the process -------------------------------------------------------------------
@@ -172,8 +175,9 @@ def _run(
 
     settings, last = dict(arguments.settings or {}), inf
     if arguments.is_reached and (saved := saved_step(arguments.out)) >= 0:
-        # After a kill, the log has steps that no save has, and that would be trained again.
-        last = settings["steps"] = min(settings["steps"], saved)
+        # After a kill, the log has steps that no save has, and that would be trained again;
+        # after a stop, a save has the step that was not told any more.
+        last = settings["steps"] = saved
     # A resumed run first sends what it already has, for the curve on screen.
     if (arguments.out / FILE).exists():
         send("rows", [row for row in log_rows(arguments.out / FILE) if row["step"] <= last])
