@@ -31,6 +31,7 @@ from omnimouse_model.analysis.receptive_fields import ReceptiveField, receptive_
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
+from omnimouse_model.display import count
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, number
@@ -38,7 +39,7 @@ from omnimouse_model.masks.cells import neuron_columns
 from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.metrics.tuning import N_SHUFFLES, SIGNIFICANCE_LEVEL, selectivity_index
-from omnimouse_model.progress import QUIET, Job, part_of, shows_progress
+from omnimouse_model.progress import QUIET, CallbackJob, Job, part_of, shows_progress
 from omnimouse_model.simulate.demo import opened
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.storage.write import explained
@@ -366,10 +367,17 @@ def recorded_tuning(
     if isinstance(neurons, str | NeuronGroup):
         neurons = neurons_of(session, neurons)
     asked = neuron_columns(slice(None) if neurons is None else neurons, session.n_neurons)
+    step = f"fields and tuning of {count(len(asked), 'neuron')}"
+    named = CallbackJob(
+        lambda done, total, _: job.progress(done, total, step),
+        job.cancelled,
+        job.message,
+        job.device,
+    )
     rows = [
         {"neuron": field.neuron, "unit_id": session.units.names[field.neuron]}
         | {name: recorded_value(name, field, tuning) for name in RECORDED}
-        for pair in fields_and_tuning(session, asked, job)
+        for pair in fields_and_tuning(session, asked, named)
         for field, tuning in zip(*pair, strict=True)
     ]
     return DataFrame(rows, columns=["neuron", "unit_id", *RECORDED])

@@ -40,7 +40,7 @@ from omnimouse_model.inference.registry import Source as PredictorSource
 from omnimouse_model.inference.registry import resolve_predictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup
-from omnimouse_model.metrics.time_blocks import Estimate
+from omnimouse_model.metrics.time_blocks import MIN_BLOCKS, Estimate
 from omnimouse_model.predict.predictor import Predictor, Subset, fits_of
 from omnimouse_model.progress import Job, shown_job
 from omnimouse_model.simulate.demo import opened
@@ -153,7 +153,7 @@ class AreaMatrix(Found):
                             "n_visible": self.plan.n_visible,
                             "n_targets": int((self.target_labels == target).sum()),
                             "is_lagged": self.plan.is_lagged,
-                            "inputs": " + ".join(self.plan.inputs),
+                            "inputs": " + ".join(self.plan.inputs if kind == "beyond" else ()),
                             "n_draws": self.n_draws,
                             "n_windows": self.n_windows,
                             "predictor": self.predictor,
@@ -223,8 +223,15 @@ class AreaMatrix(Found):
             "visible": f"{self.plan.n_visible:,} neurons of each{past}",
             "targets": f"{len(self.target_labels):,}",
             "windows": f"{self.n_windows} of tier {self.tier}",
-            "values": f"{self._meaning}; * the interval lies above 0",
+            "values": f"{self._meaning}; {self._stars}",
         }
+
+    @property
+    def _stars(self) -> str:
+        has_intervals = np.isfinite(self.matrix(self._printed)[1]).any()
+        if has_intervals or not len(self.target_labels):
+            return "* the interval lies above 0"
+        return f"no intervals, which need {MIN_BLOCKS} blocks of time: more windows"
 
     @property
     def _meaning(self) -> str:

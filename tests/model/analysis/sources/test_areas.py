@@ -52,6 +52,12 @@ def test_the_whole_matrix_is_printed_with_a_line_for_each_source(found):
     assert lines[0].endswith(f", V1 {beyond.value:z.3f}{star}")
 
 
+def test_a_matrix_of_too_few_windows_says_why_it_has_no_intervals(session):
+    few = str(om.area_matrix("linear-gaussian", session, draws=1, max_windows=3))
+    assert "; no intervals, which need 8 blocks of time: more windows" in few
+    assert "*" not in few
+
+
 def test_the_past_of_a_source_alone(session):
     plan = AreasPlan(("LM", "V1"), 5, (), is_lagged=True)
     asked = ask_areas(plan, session.units.area, (0, 0), session, np.array([0]), om.OMNIMOUSE)
@@ -79,7 +85,10 @@ def test_a_result_opens_as_it_was(session, found, tmp_path):
     path = tmp_path / "run.areas.jsonl"
     om.area_matrix("linear-gaussian", session, draws=2, results=path)
     assert om.AreaMatrix.open(path).table() == found.table()
-    assert len(found.to_dataframe()) == 8
+    table = found.to_dataframe()
+    assert len(table) == 8
+    inputs = table.groupby("kind")["inputs"].unique()
+    assert [*inputs["alone"], *inputs["beyond"]] == ["", "behavior"]
 
 
 def test_a_file_of_other_sets_with_the_same_targets_is_refused(session, tmp_path):

@@ -23,6 +23,7 @@ from omnimouse_model.live.neurons import neuron_info as neuron_info_module
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.metrics import Status, cc_scores, correlation
+from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate import HeldOut, MouseSpec, Truth, open_truth
 from omnimouse_model.simulate import write_session as simulate
 from tests.predictors import open_controller
@@ -312,7 +313,10 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
         assert set(colouring.definitions()) == set(columns)
         with pytest.raises(ValueError, match=rf"neurons 0\.\.{N - 1}; found 7\.\.{N}"):
             om.recorded_tuning(mouse[0], [7, N])
-        table = om.recorded_tuning(mouse[0], [7, 3])
+        steps: list[str] = []
+        job = CallbackJob(lambda done, total, step: steps.append(step))
+        table = om.recorded_tuning(mouse[0], [7, 3], job=job)
+        assert {*steps} == {"fields and tuning of 2 neurons"}
         assert table["neuron"].tolist() == [7, 3]
         for name, values in columns.items():
             np.testing.assert_allclose(table[name], values[[7, 3]], rtol=1e-5, atol=1e-6)
