@@ -3,7 +3,8 @@
 All terms between spaces must hold; `|` separates alternatives, and `!` negates a term.
 A term is the beginning of an area or a state (`V1`, `target`; a state that changes
 matches by both ends, and by `mixed` if one of them is visible), a neuron's id (`412`),
-`tuned` (of the recording: to orientation or direction), or a comparison (`depth<250`,
+`tuned` (of the recording: to orientation or direction; neurons of which this is unknown
+pass neither `tuned` nor `!tuned`), or a comparison (`depth<250`,
 `plane=2`, `area=V1`, `score>=0.3`). What a Python user writes means the same: `==`, quotes
 around a text, which may then have spaces, `and` and `or`. No text is evaluated as code: any
 other term is an error.
@@ -159,6 +160,10 @@ def _alternatives(text: str) -> list[str]:
 def _matches(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return whether each neuron matches a term, bool (P,)."""
     term = term.replace(_SPACE, " ")
+    # A word of the user's own tables comes first.
+    if term.lstrip("!") == TUNED and not _named(TUNED, columns).any():
+        tuned, untuned = _tuned(columns)
+        return untuned if term.count("!") % 2 else tuned
     if term.startswith("!") and len(term) > 1:
         return ~_matches(term[1:], columns)
     match = _COMPARISON.fullmatch(term)
@@ -208,12 +213,14 @@ def _named(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
             texts, number = np.unique(values, return_inverse=True)
             is_hit = [_begins(str(text), term) for text in texts]
             is_named |= np.array(is_hit, bool)[number]
-    # A word of the user's own tables comes first.
-    return _tuned(columns) if term == TUNED and not is_named.any() else is_named
+    return is_named
 
 
-def _tuned(columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return whether each neuron is tuned to orientation or direction, bool (P,)."""
+def _tuned(columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return whether each neuron is tuned to orientation or direction, and not, bool (P,).
+
+    A neuron with an unknown p value is neither, unless the other one shows its tuning.
+    """
     known = [columns[name] for name in P_VALUES if name in columns]
     # A table of the user's own can hold texts under these names.
     known = [values for values in known if values.dtype.kind in "fiu"]
@@ -222,7 +229,10 @@ def _tuned(columns: Mapping[str, np.ndarray]) -> np.ndarray:
             f"'{TUNED}' is not computed yet: Colour by, Orientation selectivity, Compute all (or "
             f"join the numbers {' or '.join(P_VALUES)} of om.recorded_tuning)."
         )
-    return np.any([values < SIGNIFICANCE_LEVEL for values in known], axis=0)
+    return (
+        np.any([values < SIGNIFICANCE_LEVEL for values in known], axis=0),
+        np.all([values >= SIGNIFICANCE_LEVEL for values in known], axis=0),
+    )
 
 
 def _begins(text: str, term: str) -> bool:

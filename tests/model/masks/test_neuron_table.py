@@ -65,6 +65,9 @@ def test_tuned_neurons_have_a_small_p_value_of_orientation_or_direction():
     columns["recorded_p_direction"] = np.array([0.9, 0.9, 0.9, np.nan, 0.03])
     assert list(matching_neurons("tuned", columns)) == [0, 1, 4]
     assert list(matching_neurons("tuned V1 | AL", columns)) == [0, 3]
+    # Whether a neuron without a p value is tuned is not known.
+    assert list(matching_neurons("!tuned", columns)) == [2]
+    assert list(matching_neurons("!!tuned", columns)) == [0, 1, 4]
     columns["recorded_p_orientation"] = np.array(["0.01", "", "x", "y", ""])
     assert list(matching_neurons("tuned", columns)) == [4]
     with pytest.raises(MaskError, match="the numbers"):
@@ -72,6 +75,7 @@ def test_tuned_neurons_have_a_small_p_value_of_orientation_or_direction():
     # A word of the user's own table comes first.
     columns["kind"] = np.array(["tuned", "", "", "", ""])
     assert list(matching_neurons("tuned", columns)) == [0]
+    assert list(matching_neurons("!tuned", columns)) == [1, 2, 3, 4]
 
 
 def test_a_p_value_below_the_least_one_is_refused_with_the_least():

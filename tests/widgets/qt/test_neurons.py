@@ -4,7 +4,9 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
+from omnimouse_model.analysis.direction_tuning import RECORDED
 from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.masks.neuron_table import P_VALUES
 from omnimouse_widgets.qt.form import SettingsDialog
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.neurons import COLUMNS, LISTED, NeuronsView
@@ -105,6 +107,25 @@ def test_a_filter_by_what_is_being_computed_says_so(panel, controller, redraw, m
     controller.colouring.changed.emit()
     redraw()
     assert "Compute all" in reason.text()
+
+
+def test_the_count_says_of_how_many_neurons_the_tuning_is_known(
+    panel, controller, redraw, monkeypatch
+):
+    computed = {name: np.full(40, np.nan) for name in RECORDED}
+    for name in P_VALUES:
+        computed[name][:4] = 0.01, 0.01, 0.2, 0.3
+    monkeypatch.setattr(type(controller.colouring), "measured_columns", lambda _: computed)
+    controller.colouring.changed.emit()
+    count = panel.widgets["count"]
+    for words in ("tuned", "!tuned"):
+        type_filter(panel, words, redraw)
+        assert count.full_text == "2 of 40 neurons · tuning known of 4"
+        assert "Compute all" in count.toolTip()
+    type_filter(panel, "tuned depth<-1", redraw)
+    assert count.full_text == "0 of 40 neurons · tuning known of 4: point here for all columns"
+    type_filter(panel, "depth>0", redraw)
+    assert "tuning" not in count.full_text
 
 
 def test_a_filter_that_no_neuron_passes_shows_the_columns(panel, redraw):

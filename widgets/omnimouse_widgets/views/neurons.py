@@ -75,6 +75,10 @@ SCORE_HERE: Final = "score here"
 """Title of the score while it is of the window on screen."""
 OLDER: Final = "◐"
 """Sign beside the title while the scores belong to an older request."""
+UNKNOWN_TUNING: Final = (
+    "A neuron of unknown tuning passes neither tuned nor !tuned, and no comparison. Compute all,\n"
+    "under Colour by, Orientation selectivity, computes those that were not looked at."
+)
 SELECT_TIP: Final = (
     f"Select rows to see their traces (the last {MAX_SELECTED})\nPress a title to sort"
 )
@@ -205,6 +209,20 @@ def check_filter(
             f"{missing[0]} is not computed yet: Colour by, Orientation selectivity, Compute all."
         )
     matching_neurons(text, columns)
+
+
+def n_with_tuning(text: str, columns: Mapping[str, np.ndarray]) -> int | None:
+    """Return of how many neurons the tuning is known, for a filter by recorded columns.
+
+    None if it is known of all, and for other filters.
+    """
+    named = [name for name in named_columns(text, columns) if name in RECORDED]
+    # Fields are computed with the tuning; an untuned neuron has p values, but no direction.
+    numbers = [columns[p] for p in P_VALUES if named and p in columns]
+    is_known = [np.isfinite(values) for values in numbers if values.dtype.kind in "fiu"]
+    if not is_known or np.all(is_known):
+        return None
+    return int(np.all(is_known, axis=0).sum())
 
 
 def columns_text(columns: Mapping[str, np.ndarray]) -> str:
@@ -460,6 +478,9 @@ class NeuronsView(OfController):
         text, tip, n_so_far = f"{n:,} of {total:,} neurons", "", self._colouring.n_so_far
         if session is not None:
             tip = columns_text(self.columns)
+            if (n_known := n_with_tuning(self.filter, self.columns)) is not None:
+                text += f" · tuning known of {n_known:,}"
+                tip = f"{UNKNOWN_TUNING}\n{tip}"
             text += "" if n else ": point here for all columns"
         if n_so_far is not None:
             text = f"{n:,} of {total:,} · ◌ tuning of {n_so_far:,}"
