@@ -68,6 +68,16 @@ def test_a_click_on_a_row_of_the_recording_before_changes_nothing(panel, control
     assert controller.state.selection == before
 
 
+def test_the_filter_is_cleared_for_another_recording(panel, controller, redraw, tmp_path):
+    type_filter(panel, "id<5", redraw)
+    controller.loader.reopen()  # the same one
+    assert panel.widgets["count"].full_text == "5 of 40 neurons"
+    controller.loader.open_now(write_session(tmp_path / "smaller", 12))
+    redraw()
+    assert panel.widgets["count"].full_text == "12 of 12 neurons"
+    assert panel.widgets["filter"].controls["text"].value == ""
+
+
 def test_a_title_sorts_and_unknown_values_stay_last(panel, controller, redraw):
     controller.editor.paint_cells([8, 4, 6], slice(30, 60), TARGET)
     redraw()

@@ -329,7 +329,9 @@ class NeuronsView(OfController):
         self.form = Form(FilterSettings, lambda: self)
         self.export_form = Form(TableSettings)
         self._refusal = ""
+        self._session_id = "" if state.session is None else state.session.id
         self.form.changed.connect(self._on_form)
+        state.events.session.connect(self._on_session)
         for signal in (colouring.changed, laboratory.measured):
             signal.connect(self._on_columns)
         self._version = 0
@@ -394,6 +396,14 @@ class NeuronsView(OfController):
         if not self._refusal:
             self.filter = str(self.form.value("text")).strip()
         self.changed.emit()
+
+    def _on_session(self) -> None:
+        """Clear the filter for another recording: ids and columns mean other neurons there."""
+        session, before = self._state.session, self._session_id
+        self._session_id = "" if session is None else session.id
+        # One that was set before the first recording stays.
+        if before not in ("", self._session_id):
+            self.form.reset()
 
     def _on_columns(self) -> None:
         """Apply a filter in the box that names a column which is known only now.
