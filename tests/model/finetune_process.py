@@ -119,7 +119,7 @@ class ScriptedFinetuning:
         for path in self.result.glob("finetuned.*"):
             shutil.copy(path, out)
         facts = json.loads((out / "finetuned.json").read_text())
-        said = {"steps": steps, "before": 0.0, "validation": steps / 100}
+        said = {"steps": steps, "before": 0.0, "validation": steps / 100, "best_step": steps}
         facts["card"]["finetuned"] |= said | {"minutes": steps / 2}
         (out / "finetuned.json").write_text(json.dumps(facts))
 

@@ -100,12 +100,16 @@ class Transfer:
     after_steps
         What is done after the last step for a model (its name or path), in a few words such
         as "the context part is fitted", and "" if nothing is. It imports no PyTorch either.
+    scored
+        Tasks over which the held-out score is a mean, in a few words each; empty if it is of
+        none in particular.
     """
 
     options: type
     start: Callable[[Predictor, Session, Any, Path, Job], Predictor]
     seconds: Callable[[str, int, Session, int], float] | None = None
     after_steps: Callable[[str], str] = lambda model: ""
+    scored: tuple[str, ...] = ()
 
 
 def _no_checkpoint(path: Path, device: str) -> Predictor:

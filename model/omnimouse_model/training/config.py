@@ -138,6 +138,13 @@ def run_record(out: Path) -> RunSettings:
 
 
 Trained = Literal["embeddings", "all"]
+BATCH_HELP: Final = (
+    "Windows per step; more make each step slower, and the course of the loss steadier"
+)
+SEED_HELP: Final = (
+    "Seed of all that is drawn: held-out windows, start values, and windows and tasks of each "
+    "step. The same seed repeats a run; scores of two seeds are over other held-out windows"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +165,8 @@ class TransferOptions:
             "help": "Maximum number; training ends if the held-out score no longer increases"
         },
     )
-    batch: Count = field(default=8, metadata={"help": "Windows per step"})
-    seed: int = field(default=0, metadata={"help": "Of held-out windows and start values"})
+    batch: Count = field(default=8, metadata={"help": BATCH_HELP})
+    seed: int = field(default=0, metadata={"help": SEED_HELP})
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,7 @@ def _finetuning(tab: NotebookPage) -> Pictures:
         # The run is stopped after the picture, since its end takes minutes.
         yield "finetune", part
         part.get_by_role("button", name="Stop").click()
-        part.get_by_text("the current weights are saved").wait_for()
+        part.get_by_text("the run is saved").wait_for()
 
 
 def family_pictures(tab: NotebookPage, weights: Sequence[str]) -> Pictures:

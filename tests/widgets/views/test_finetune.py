@@ -14,7 +14,10 @@ from omnimouse_widgets.views.finetune import (
     FinetuneView,
     gain_text,
     open_label,
+    over_text,
+    so_far_text,
     span_of,
+    weights_text,
 )
 from omnimouse_widgets.views.record import record
 
@@ -22,15 +25,25 @@ from omnimouse_widgets.views.record import record
 def test_a_run_whose_steps_were_all_worse_says_so_at_its_end():
     assert gain_text(0.25, 0.3) == "held-out score 0.250 → 0.300"
     assert gain_text(0.25, 0.25).startswith("no step beat the start")
-    told = "held-out score 0.250 at the start, and no better one so far"
-    assert gain_text(0.25, 0.25, is_over=False) == told
+    told = "Held-out score: 0.250 at the start, no step is better so far."
+    assert so_far_text(0.25, 0.25, 0) == told
+    told = "Held-out score: 0.250 at the start, 0.300 at step 90, the best so far."
+    assert so_far_text(0.25, 0.3, 90) == told
 
 
-def test_a_held_out_score_says_over_how_many_windows_and_neurons_it_is():
-    assert gain_text(0.25, 0.3, (16, 400)).endswith("0.250 → 0.300 over 16 windows of 400 neurons")
-    assert gain_text(None, 0.3, (1, 0)) == "held-out score 0.300 over 1 window"  # of a decoder
-    assert gain_text(0.25, 0.2, (16, 1)).endswith("start, whose held-out score is 0.250 over "
-                                                  "16 windows of 1 neuron")  # fmt: skip
+def test_the_step_whose_weights_a_result_has_is_named():
+    assert weights_text(90, 136) == " Its weights are those of step 90 of 136, which scored best."
+    assert weights_text(0, 136) == " Its weights are those of the start, which scored best."
+    assert not weights_text(None, 136)
+
+
+def test_a_held_out_score_says_over_how_many_windows_neurons_and_tasks_it_is():
+    over = over_text((16, 400), ("forecast", "decoding"))
+    assert over == "the mean of 2 tasks over 16 windows of 400 neurons that no step trains on"
+    assert gain_text(0.25, 0.3, over) == f"held-out score 0.250 → 0.300, {over}"
+    assert so_far_text(0.25, 0.2, 0, over).startswith(f"Held-out score, {over}: 0.250 at the start")
+    assert over_text((1, 0), ()) == "over 1 window that no step trains on"  # of a decoder
+    assert not over_text((0, 0), ())
 
 
 def test_a_run_that_finishes_with_saved_weights_says_that_it_makes_no_step(
@@ -40,13 +53,15 @@ def test_a_run_that_finishes_with_saved_weights_says_that_it_makes_no_step(
     name, session = controller.state.predictor_name, controller.state.session
     finetuning.request = FinetuneRequest(name, session, tmp_path, steps=3, is_reached=True)
     monkeypatch.setattr(Finetuning, "is_busy", True)
+    finetuning.validations = [(0, 0.2), (1, 0.4), (2, 0.4), (3, 0.3)]
+    finishing = f"{FINISHING} step 1, without a further step"
     for stage, told in (
         (RESUMING, ""),
         ("step 3 of 3", ""),
         ("fitting the context part", ": fitting the context part"),
     ):
         finetuning.stage = stage
-        assert record(view)["message"].text == f"◌ {FINISHING}{told}…"
+        assert record(view)["message"].text == f"◌ {finishing}{told}…"
 
 
 def test_small_differences_are_drawn_small():
@@ -89,7 +104,7 @@ def test_a_run_stopped_before_its_first_step_does_not_speak_of_saved_weights(con
     assert record(view)["message"].text == "Stopped before the first step; nothing is saved yet."
     assert record(view)["start"].label == "Start"
     finetuning.validations = [(0, 0.25)]
-    assert "current weights are saved" in record(view)["message"].text
+    assert "the run is saved" in record(view)["message"].text
     assert record(view)["use"].label == USE_CURRENT
     assert "makes no further step" in record(view)["finish"].text
 
@@ -106,23 +121,33 @@ def test_a_run_tells_what_its_score_is_and_where_its_weights_are(controller, tmp
     assert folder.text == f"Weights in the folder {tmp_path}"
     assert record(view)["copy_path"].run().text == str(tmp_path)
     # Also of a stopped run, which can be resumed.
-    told = "held-out score 0.250 → 0.300, of the tasks of the training"
+    told = "Held-out score: 0.250 at the start, 0.300 at step 3, the best so far."
     assert record(view)["score"].text == told
-    finetuning.is_finished = True
+    finetuning.is_finished, finetuning.step = True, 3
     finetuning.scored = 16, 400
     told = (
-        "held-out score 0.250 → 0.300 over 16 windows of 400 neurons. It is of the tasks of the "
-        "training; the score in the bar is of the mask on screen, over the"
+        "held-out score 0.250 → 0.300, over 16 windows of 400 neurons that no step trains on. Its "
+        "weights are those of step 3 of 3, which scored best. The score of the mask on screen is "
+        "over the"
     )
     assert told in record(view)["message"].text
     told = record(view)["message"].tip
     assert "some of the train part" in told
     assert "mean correlation" in told
     assert "spike" not in told
-    assert record(view)["score"].text.startswith("Preliminary: the held-out windows chose")
+    assert record(view)["score"].text.startswith("Preliminary: the same held-out windows chose")
     finetuning.validations = [(0, 0.25), (3, 0.25)]
     assert "no step beat the start" in record(view)["message"].text
     assert "score" not in record(view)
+
+
+def test_the_tasks_of_a_held_out_score_and_what_moves_the_loss_are_told(controller, tmp_path):
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    finetuning.request = FinetuneRequest("demo", controller.state.session, tmp_path, steps=3)
+    finetuning.validations, finetuning.scored = [(0, 0.25), (3, 0.3)], (22, 400)
+    assert "the mean of 4 tasks over 22 windows" in record(view)["score"].text
+    assert "the mean over 4 tasks: all neurons from video" in record(view)["score"].tip
+    assert "the loss can rise although the model gets better" in record(view)["loss"].tip
 
 
 def test_a_result_on_screen_has_its_score_and_its_gain_over_the_baseline(
@@ -132,13 +157,13 @@ def test_a_result_on_screen_has_its_score_and_its_gain_over_the_baseline(
     session, state = controller.state.session, controller.state
     finetuning.request = FinetuneRequest("demo", session, tmp_path, steps=3)
     finetuning.validations, finetuning.is_finished = [(0, 0.25), (3, 0.3)], True
-    assert not record(view)["gain"].text  # another model is on screen, and in the bar
+    assert not record(view)["gain"].text  # another model is on screen
     state.predictor_name = str(tmp_path)
     finetuning.request, finetuning.is_finished = FinetuneRequest("demo", session, tmp_path), True
     finetuning.validations = [(0, 0.25), (3, 0.3)]
     told = record(view)
     assert told["gain"].text == "Mask on screen: nothing is a target of this mask"
-    assert "in the bar" not in told["message"].text
+    assert "mask on screen" not in told["message"].text
     lines = ["r = 0.41 [0.34, 0.54]", "173 of 173 test windows", "+0.049 ± 0.014 over ridge"]
     monkeypatch.setattr("omnimouse_widgets.views.finetune.tier_score_lines", lambda *_: lines)
     assert record(view)["gain"].text == f"Mask on screen: {' · '.join(lines)}"
@@ -175,13 +200,17 @@ def test_one_held_out_score_is_a_number_and_more_are_a_plot(controller, tmp_path
     finetuning.request = FinetuneRequest(name, session, tmp_path, steps=3)
     finetuning.validations = [(0, 0.25)]
     assert "scores" not in record(view)
-    assert record(view)["score"].text.startswith("held-out score 0.250 at the start")
+    assert record(view)["score"].text.startswith("Held-out score: 0.250 at the start")
     finetuning.validations = [(0, 0.25), (1, 0.24)]
     assert len(record(view)["scores"].lines[0].x) == 2
 
 
 @pytest.mark.parametrize(
-    ("model", "told"), [("demo", "the context part is fitted"), ("demo-plain", "")]
+    ("model", "told"),
+    [
+        ("demo", "the context part is fitted (prediction from visible responses)"),
+        ("demo-plain", ""),
+    ],
 )
 def test_what_follows_the_steps_of_this_model_is_told_before_and_after_a_stop(
     controller, tmp_path, monkeypatch, model, told
@@ -189,8 +218,9 @@ def test_what_follows_the_steps_of_this_model_is_told_before_and_after_a_stop(
     finetuning, view = controller.finetuning, FinetuneView.of(controller)
     finetuning.request = FinetuneRequest(model, controller.state.session, tmp_path, steps=3)
     finetuning.validations = [(0, 0.25)]
+    taken = f"{USE_CURRENT} takes those of the start, which scored best"
     end = f", but first {told}, as at the end" if told else "."
-    assert record(view)["finish"].text.startswith(f"{USE_CURRENT} makes no further step{end}")
+    assert record(view)["finish"].text.startswith(f"{taken}, and makes no further step{end}")
     finetuning.request = None
     for name, value in {"is_offered": True, "model": model}.items():
         monkeypatch.setattr(Finetuning, name, value)
@@ -211,7 +241,7 @@ def test_a_run_of_another_recording_is_named_at_its_end_and_has_no_button(contro
     assert ended == "✓ Fine-tune demo to 90009-1-1: finished, and in the list of models."
     finetuning.is_finished, finetuning.step, finetuning.n_steps = False, 1, 4
     ended = record(view)["ended"].text
-    stopped = "Stopped at step 1 of 4; the current weights are saved."
+    stopped = "Stopped at step 1 of 4; the run is saved."
     assert ended == f"Fine-tune demo to 90009-1-1: {stopped}"
 
 

@@ -18,6 +18,7 @@ from omnimouse_model.live.models.finetune import (
     Finetuning,
     Point,
     TrainedPart,
+    step_name,
 )
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
@@ -46,23 +47,29 @@ OPEN_TIP: Final = "Fine-tune the model to this recording, which it does not know
 FIT_TIP: Final = "Train the model, which has no weights yet, on this recording"
 TIPS: Final = {
     "start": "Train in a separate process; you can work on, or quit and resume later",
-    "stop": "Stop within a second; the current weights are saved",
+    "stop": "Stop within a second; the run is saved",
     "use": "Select the fine-tuned model",
-    "finish": "Finish with the current weights, and select the model",
-    "loss": "Loss of each step, and its running mean",
-    "held-out score": "Score on held-out windows, which no step trains on",
+    "finish": "Finish with the weights that scored best so far, and select the model",
+    "loss": (
+        "Loss of each step, and its mean over the last 20 steps. Each step draws other windows "
+        "and, where the model has several, another task; some are harder. So the loss can rise "
+        "although the model gets better, which the held-out score shows."
+    ),
+    "held-out score": (
+        "Score on held-out windows, which no step trains on: always the same windows and tasks, "
+        "so that steps can be compared. The result has the weights of the highest point."
+    ),
     "copy": "Copy the path of the folder, for om.load_predictor and for commands",
     "dismiss": "Hide this run; its folder is not deleted",
 }
-FINISH: Final = "Use current weights makes no further step."
-FINISH_AFTER: Final = (
-    "Use current weights makes no further step, but first {}, as at the end of a whole run: "
-    "minutes, and longer on a busy machine."
+FINISH: Final = (
+    "Use current weights takes those of {}, which scored best, and makes no further step"
 )
-OF_TASKS: Final = "of the tasks of the training"
-"""What a held-out score is of, unlike that in the bar, which is of the mask on screen."""
+FINISH_AFTER: Final = (
+    ", but first {}, as at the end of a whole run: minutes, and longer on a busy machine"
+)
 MASK_SCORE: Final = "Mask on screen"
-PRELIMINARY: Final = "Preliminary: the held-out windows chose the step, too."
+PRELIMINARY: Final = "Preliminary: the same held-out windows chose the step."
 GAIN_ELSEWHERE: Final = (
     " What the model gains shows in the score over the test part, beside that of other models."
 )
@@ -81,7 +88,9 @@ class FinetuneSettings:
 
     train: TrainedPart = setting(
         "Train",
-        "Trained part of the model",
+        "What is trained: embeddings, the numbers by which the model knows each neuron of this "
+        "recording, while all that recordings share (the core) stays as it is; or all weights, "
+        "the core too",
         "embeddings",
         options=(
             (
@@ -100,7 +109,7 @@ class FinetuneSettings:
     )
     steps: int = setting(
         "Steps",
-        "Maximum number; training ends if the held-out score no longer increases",
+        "Largest number; training ends sooner if the held-out score stops rising",
         STEPS,
         low=0,
         high=MAX_STEPS,
@@ -256,10 +265,13 @@ class FinetuneView(OfController):
     def _offer_text(self) -> str:
         saved = self._saved
         if saved is not None and saved.is_finished:
-            gain = gain_text(saved.start_score, saved.best_score, saved.scored)
+            over = over_text(saved.scored, self._finetuning.scored_tasks(self._finetuning.model))
+            gain = gain_text(saved.start_score, saved.best_score, over)
             # A family that writes no card does not say how many.
             steps = f" of {saved.step} steps" if saved.step else ""
-            return f"A finished run{steps} exists: {gain}."
+            return (
+                f"A finished run{steps} exists: {gain}.{weights_text(saved.best_step, saved.step)}"
+            )
         # The family of the model may have neither option.
         n_steps, part = self.value("steps"), PARTS.get(self.value("train"), "")
         # The time is that of a whole run, not of what is left of one.
@@ -277,7 +289,8 @@ class FinetuneView(OfController):
         finetuning = self._finetuning
         request = finetuning.request
         assert request is not None
-        held_out = held_out_text(is_fit=request.is_fit, metric=self._state.metric)
+        tasks = finetuning.scored_tasks(request.model)
+        held_out = held_out_text(tasks, is_fit=request.is_fit, metric=self._state.metric)
         start = use = ""
         if finetuning.can_resume:
             # A folder that holds another run cannot be continued.
@@ -306,14 +319,15 @@ class FinetuneView(OfController):
             )
         if finetuning.validations:
             items.append(record.Row("curves", self._curves()))
-        scores = finetuning.start_score, finetuning.best_score
-        gain = gain_text(*scores, finetuning.scored, is_over=False)
+        begin, best = finetuning.start_score, finetuning.best_score
         if finetuning.is_finished:
-            if is_gain(*scores):
+            if is_gain(begin, best):
                 text = PRELIMINARY if finetuning.is_chosen else PRELIMINARY + GAIN_ELSEWHERE
                 items.append(record.Text("score", text, "quiet", held_out))
-        elif scores[0] is not None:
-            items.append(record.Text("score", f"{gain}, {OF_TASKS}", "quiet", held_out))
+        elif begin is not None:
+            over = over_text(finetuning.scored, tasks)
+            so_far = so_far_text(begin, best, finetuning.best_step, over)
+            items.append(record.Text("score", so_far, "quiet", held_out))
         if finetuning.replaced:
             names = [Path(name).name for name in (self._state.predictor_name, request.model)]
             text = "Until it ends, {} predicts on screen in place of {}.".format(*names)
@@ -337,7 +351,10 @@ class FinetuneView(OfController):
         if use == USE_CURRENT:
             request = finetuning.request if self._shows_run else None
             after = finetuning.after_steps(finetuning.model if request is None else request.model)
-            text = FINISH_AFTER.format(after) if after else FINISH
+            saved = None if self._shows_run else self._saved
+            step = finetuning.best_step if saved is None else saved.best_step
+            text = FINISH.format(step_name(step))
+            text += f"{FINISH_AFTER.format(after)}." if after else "."
         return record.Text("finish", text, "quiet")
 
     def _run_text(self) -> str:
@@ -348,18 +365,20 @@ class FinetuneView(OfController):
             return f"◌ {stage}…{dot}{time}"
         if finetuning.is_finished:
             chosen = ", and the model is selected" if finetuning.is_chosen else ""
-            score = gain_text(finetuning.start_score, finetuning.best_score, finetuning.scored)
             assert finetuning.request is not None
+            over = over_text(finetuning.scored, finetuning.scored_tasks(finetuning.request.model))
+            score = gain_text(finetuning.start_score, finetuning.best_score, over)
+            weights = weights_text(finetuning.best_step, finetuning.step)
             step, planned = finetuning.step, finetuning.request.planned
             at = f" after a stop at step {step} of {planned}" if step < planned else ""
-            return f"✓ Finished{at}{chosen}: {score}.{self._of_bar}"
+            return f"✓ Finished{at}{chosen}: {score}.{weights}{self._of_mask}"
         if finetuning.error is not None:
             return ""
         if self._is_unsaved:
             return "Stopped before the first step; nothing is saved yet."
         # Of a fit of epochs, the number of steps is known once it runs; older folders lack it.
         at = f"{finetuning.step}" + (f" of {n_steps}" if (n_steps := finetuning.n_steps) else "")
-        return f"Stopped at step {at}; the current weights are saved.{self._way_on}"
+        return f"Stopped at step {at}; the run is saved.{self._way_on}"
 
     @property
     def _is_unsaved(self) -> bool:
@@ -377,17 +396,15 @@ class FinetuneView(OfController):
         return f"{MASK_SCORE}: {' · '.join(lines)}"
 
     @property
-    def _of_bar(self) -> str:
-        """Of what the held-out score is, and of what the score in the bar is."""
+    def _of_mask(self) -> str:
+        """Of what the score of the mask on screen is, unlike the held-out score."""
         session, spec = self._state.session, self._state.spec
-        if session is None or not self._finetuning.is_of_screen:
+        # Of a chosen result, `_gain` says it.
+        if session is None or not self._finetuning.is_of_screen or self._finetuning.is_chosen:
             return ""
-        if self._finetuning.is_chosen:  # `_gain` says the rest
-            return f" It is {OF_TASKS}."
         # Each redraw asks, and lists the windows of a part.
         tier = cached(session, ("scored_tier", spec), lambda: scored_tier(session, spec))
-        bar = f"the score in the bar is of the mask on screen, over the {tier} part"
-        return f" It is {OF_TASKS}; {bar}." if tier else ""
+        return f" The score of the mask on screen is over the {tier} part." if tier else ""
 
     @property
     def _way_on(self) -> str:
@@ -447,14 +464,15 @@ class FinetuneView(OfController):
         return (loss, held_out) if len(scores) > 1 else (loss,)
 
 
-def held_out_text(*, is_fit: bool, metric: Metric) -> str:
+def held_out_text(tasks: Sequence[str], *, is_fit: bool, metric: Metric) -> str:
     """Return which windows are held out, and what the score over them is."""
+    of = f"it is the mean over {count(len(tasks), 'task')}: {'; '.join(tasks)}"
     is_correlation = metric.name == "correlation"
     part = "some of the train part" if is_correlation and not is_fit else "the validation part"
     score = "mean correlation of what is predicted" if is_correlation else metric.unit
     return (
-        f"Held-out windows: {part}, on which no step trains. The score is the {score}; of "
-        "several tasks of the training, their mean."
+        f"Held-out windows: {part}, on which no step trains. The score is the {score}; "
+        f"{of if tasks else 'of several tasks, their mean'}."
     )
 
 
@@ -533,29 +551,43 @@ def is_gain(start: float | None, best: float | None) -> bool:
     return start is not None and best is not None and best > start
 
 
-def gain_text(
-    start: float | None,
-    best: float | None,
-    scored: tuple[int, int] = (0, 0),
-    *,
-    is_over: bool = True,
-) -> str:
-    """Return e.g. "held-out score 0.238 → 0.262"; at the end, that no step was better.
+def over_text(scored: tuple[int, int], tasks: Sequence[str]) -> str:
+    """Return over what a held-out score is, e.g. "the mean of 4 tasks over 22 windows …".
 
-    With the numbers of windows and neurons over which it is, where they are known: a decoder
-    has no neurons.
+    With the numbers of windows and neurons, where they are known: a decoder has no neurons.
     """
-    if start is None and best is None:
-        return "held-out score unknown"
     n_windows, n_neurons = scored
+    if not n_windows:
+        return ""
+    mean = f"the mean of {count(len(tasks), 'task')} " if tasks else ""
     of = f" of {count(n_neurons, 'neuron')}" if n_neurons else ""
-    over = f" over {count(n_windows, 'window')}{of}" if n_windows else ""
-    if start is None:
-        return f"held-out score {best:z.3f}{over}"  # of a fit, which begins at random
+    return f"{mean}over {count(n_windows, 'window')}{of} that no step trains on"
+
+
+def gain_text(start: float | None, best: float | None, over: str = "") -> str:
+    """Return e.g. "held-out score 0.238 → 0.262" of a whole run; or that no step was better."""
+    end = f", {over}" if over else ""
     if best is None:
         return "held-out score unknown"
+    if start is None:
+        return f"held-out score {best:z.3f}{end}"  # of a fit, which begins at random
     if not is_gain(start, best):
-        at_start = f"held-out score {start:z.3f} at the start{over}"
-        least = f"no step beat the start, whose held-out score is {start:z.3f}{over}"
-        return least if is_over else f"{at_start}, and no better one so far"
-    return f"held-out score {start:z.3f} → {best:z.3f}{over}"
+        return f"no step beat the start, whose held-out score is {start:z.3f}{end}"
+    return f"held-out score {start:z.3f} → {best:z.3f}{end}"
+
+
+def so_far_text(start: float, best: float | None, step: int | None, over: str = "") -> str:
+    """Return the held-out score of a run that is not at its end, and of which step it is."""
+    head = f"Held-out score, {over}" if over else "Held-out score"
+    found = "no step is better so far"
+    if best is not None and is_gain(start, best):
+        found = f"{best:z.3f} at {step_name(step)}, the best so far"
+    return f"{head}: {start:z.3f} at the start, {found}."
+
+
+def weights_text(step: int | None, n_steps: int) -> str:
+    """Return of which step the weights of a result are; "" if that is not known."""
+    if step is None:
+        return ""
+    of = f" of {n_steps}" if step else ""
+    return f" Its weights are those of {step_name(step)}{of}, which scored best."

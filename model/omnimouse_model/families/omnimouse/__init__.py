@@ -73,7 +73,8 @@ def _has_context(model: str) -> bool:
 
 def _after_steps(model: str) -> str:
     """Return what is done after the last step of a fine-tuning (`Transfer.after_steps`)."""
-    return "the context part is fitted" if _has_context(model) else ""
+    text = "the context part is fitted (prediction from visible responses)"
+    return text if _has_context(model) else ""
 
 
 def _transfer_seconds(model: str, n_bytes: int, session: Session, steps: int) -> float:
@@ -110,6 +111,13 @@ FAMILY = Family(
         later(f"{__name__}.training:OmniMouseTraining.transfer"),
         _transfer_seconds,
         _after_steps,
+        # Those of `training.DEMO` that have responses as targets.
+        (
+            "all neurons from video and behaviour",
+            "half of the neurons from the other half, video and behaviour",
+            "the same without video",
+            "all neurons from their past and behaviour",
+        ),
     ),
     export=later(f"{__name__}.training:export_run"),
     published="OmniMouse-5M",

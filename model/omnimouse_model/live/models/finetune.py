@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from functools import lru_cache, partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_type_hints
 
@@ -89,8 +90,9 @@ class FinetunedModel:
         Number of steps that it was last asked for; 0 if not known, and for all of a fit.
     is_finished
         Whether the result exists, for `load_predictor(path)`.
-    start_score, best_score
-        Held-out score of the start values, and the best one so far.
+    start_score, best_score, best_step
+        Held-out score of the start values, and the best one so far with its step, whose weights
+        the result has; None if not known.
     scored
         Numbers of windows and neurons over which these scores are; 0 if not known.
     minutes, other_minutes
@@ -108,6 +110,7 @@ class FinetunedModel:
     is_finished: bool = False
     start_score: float | None = None
     best_score: float | None = None
+    best_step: int | None = None
     minutes: float | None = None
     other_minutes: float = 0.0
     is_fit: bool = False
@@ -142,6 +145,7 @@ class _Result:
     steps: int = 0
     before: float | None = None
     validation: float | None = None
+    best_step: int | None = None
     minutes: float | None = None
     other_minutes: float = 0.0
     scored_windows: int = 0
@@ -185,6 +189,7 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
                 is_finished=True,
                 start_score=result.before,
                 best_score=result.validation,
+                best_step=result.best_step,
                 minutes=result.minutes,
                 other_minutes=result.other_minutes,
                 scored=(result.scored_windows, result.scored_neurons),
@@ -195,12 +200,25 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
             step=int(rows[-1]["step"]) if rows else 0,
             start_score=scores.get(0),
             best_score=max(scores.values(), default=None),
+            best_step=best_step_of(tuple(scores.items())),
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         if getattr(error, "code", "") == "missing_file":
             return None
         logger.warning("%s is not read as a fine-tuning: %s", path, error)
         return None
+
+
+def best_step_of(scores: Sequence["Point"]) -> int | None:
+    """Return the step of the best held-out score, the first of equal ones; None without any."""
+    return max(scores, key=itemgetter(1))[0] if scores else None
+
+
+def step_name(step: int | None) -> str:
+    """Return the name of the step whose weights a result has, e.g. "step 90"."""
+    if step is None:
+        return "the best step"
+    return f"step {step}" if step else "the start"
 
 
 def scored_of(row: Mapping[str, float]) -> tuple[int, int]:
@@ -262,7 +280,7 @@ LIKE_DEMO: Final = " for a recording like the demo's"
 FREE: Final = "on this processor if nothing else runs"
 BUSY: Final = "other work on this processor can make it ten times as long or more"
 BEGINNING: Final = "starting its process"
-FINISHING: Final = "finishing with the saved weights, without a further step"
+FINISHING: Final = "finishing with the weights of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,6 +466,13 @@ class Finetuning(HasBackgroundTask):
         transfer = None if family is None else family.transfer
         return "" if transfer is None else transfer.after_steps(model)
 
+    def scored_tasks(self, model: str) -> tuple[str, ...]:
+        """Return the tasks over which the held-out score of a model's fine-tuning is a mean."""
+        family = family_of_name(model)
+        if family is None or family.transfer is None or model in fit_names():
+            return ()
+        return family.transfer.scored
+
     def saved_result(self, train: TrainedPart = "embeddings") -> FinetunedModel | None:
         """Return the saved fine-tuning of `model` to the recording on screen, or None."""
         session = self._client.state.session
@@ -503,8 +528,13 @@ class Finetuning(HasBackgroundTask):
 
     @property
     def best_score(self) -> float | None:
-        """Best held-out score so far; the result has the weights of this step."""
+        """Best held-out score so far."""
         return max((score for _, score in self.validations), default=None)
+
+    @property
+    def best_step(self) -> int | None:
+        """Step of the best held-out score so far, whose weights the result has."""
+        return best_step_of(self.validations)
 
     @property
     def share(self) -> float:
@@ -529,7 +559,9 @@ class Finetuning(HasBackgroundTask):
         stage, expected = self.stage, "" if self.request is None else self.request.expected
         if self.request is not None and self.request.is_reached:
             of_steps = stage == RESUMING or stage.startswith("step ")
-            stage = FINISHING if of_steps else f"{FINISHING}: {stage}"
+            best = self.best_step
+            finishing = f"{FINISHING} {step_name(best)}, without a further step"
+            stage = finishing if of_steps else f"{finishing}: {stage}"
         if self._left_s is not None:
             return f"{stage} · about {duration_text(self._left_s)} left"
         return f"{stage} · in all {expected}" if expected else stage

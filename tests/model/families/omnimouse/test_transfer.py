@@ -2,7 +2,14 @@
 
 import pytest
 
-from omnimouse_model.families.omnimouse import CELL_S, START_CELLS, training_cells, transfer
+from omnimouse_model.families.omnimouse import (
+    CELL_S,
+    FAMILY,
+    START_CELLS,
+    training_cells,
+    transfer,
+)
+from omnimouse_model.families.omnimouse.training import DEMO
 from omnimouse_model.progress import STARTING, TRAINING, CallbackJob, TimeLeft
 
 STEPS, BATCH, EVERY, CONTEXT, FIT_S = 60, 8, 6, 2e5, 5.0
@@ -132,3 +139,9 @@ def test_a_run_that_goes_on_after_its_last_step_has_its_context_part_left(monkey
     begin, *shares = [share for _, share, _ in run.told]
     assert 0.1 < begin < 0.9
     assert shares == pytest.approx([begin + (1 - begin) * n / 100 for n in range(101)])
+
+
+def test_the_form_names_the_tasks_over_which_the_held_out_score_is_a_mean():
+    scored = [one for one in DEMO if one.mask(8).target.any()]
+    assert FAMILY.transfer is not None
+    assert len(FAMILY.transfer.scored) == len(scored)

@@ -121,6 +121,7 @@ def test_the_result_is_chosen_and_found_after_a_restart(controller, open_control
     assert (result.path, result.session, result.step) == (mine, NEW, 2)
     assert result.start_score == finetuning.start_score
     assert result.best_score == finetuning.best_score
+    assert result.best_step == finetuning.best_step
     controller.close()
     later = open_controller()
     assert [one.path for one in later.finetuning.results] == [mine]
@@ -401,7 +402,7 @@ def test_an_interrupted_run_that_is_chosen_by_its_folder_has_curves_and_goes_on(
     items = record(view := FinetuneView.of(controller))
     assert "start" not in items
     assert items["message"].text == (
-        "Stopped at step 2 of 5; the current weights are saved. Its folder does not say where the "
+        "Stopped at step 2 of 5; the run is saved. Its folder does not say where the "
         "model base is. To go on, repeat the command omnimouse finetune … --out mine."
     )
     finetuning.folder = out.parent
@@ -421,7 +422,7 @@ def test_an_interrupted_run_that_is_chosen_by_its_folder_has_curves_and_goes_on(
     # Folders of older versions do not have the number of steps.
     items = items_of({name: value for name, value in about.items() if name != "steps"})
     assert "start" not in items
-    assert "Stopped at step 2; the current weights are saved." in items["message"].text
+    assert "Stopped at step 2; the run is saved." in items["message"].text
     items = items_of(about)
     assert items["start"].label == "Resume"
     assert len(items["loss"].lines[0].x) == 2
