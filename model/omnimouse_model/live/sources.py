@@ -248,10 +248,11 @@ class Sources(HasBackgroundTask):
             load_line(source, "auto" if self.is_quick else state.device),
         ]
         function = "area_matrix" if self.question == "areas" else self.question
+        arguments = self._arguments(state.session)
+        if len(self._starts(state.session)) < self.windows:  # all, without a maximum
+            arguments["max_windows"] = None
         given = "".join(
-            f", {name}={_code(value)}"
-            for name, value in self._arguments(state.session).items()
-            if value is not None
+            f", {name}={_code(value)}" for name, value in arguments.items() if value is not None
         )
         return "\n".join(
             [*lines, f"found = om.{function}(predictor, session{given})", "print(found)", ""]

@@ -544,7 +544,16 @@ def test_the_windows_are_those_of_the_model_that_answers(look_at):
     controller.sources.set(windows=10_000)
     n_windows = len(scored_starts(controller.state.session, "test"))
     assert n_windows != len(scored_starts(controller.state.session, spec=controller.state.spec))
-    assert f" × {n_windows:,} windows" in controller.sources.cost
+    assert f" × all {n_windows:,} test windows" in controller.sources.cost
+
+
+def test_a_script_of_all_windows_names_no_maximum(view, controller):
+    controller.selection.select([3])
+    controller.sources.set(windows=10_000)
+    assert "max_windows" not in press(view, "python").text
+    n_windows = int(re.search(r"all (\d+) test", controller.sources.cost)[1])
+    controller.sources.set(windows=n_windows - 1)
+    assert f"max_windows={n_windows - 1}" in press(view, "python").text
 
 
 def test_what_cannot_be_loaded_is_tried_once(view, controller, monkeypatch):

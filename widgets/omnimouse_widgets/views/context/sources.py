@@ -249,7 +249,10 @@ class SourcesView(OfController):
             ("quick", "by linear-gaussian", "Answers in seconds, for any recording"),
             ("chosen", "by the chosen model", "The model of the panel OmniMouse; it takes longer"),
         )
-        help_text = f"Windows of the test part, spread over it: {LEAST_WINDOWS} to 10,000"
+        help_text = (
+            f"Windows of the test part, spread over it: {LEAST_WINDOWS} to 10,000; all of them "
+            "if there are fewer"
+        )
         model = "quick" if sources.is_quick else "chosen"
         now = sources.windows, LEAST_WINDOWS, 10_000
         # A smaller number becomes this one, and says so.
