@@ -259,7 +259,8 @@ class Sweeps:
         done, total, left_s = self.progress.done, self.progress.total, self.progress.left_s
         parts = [f"{done:,} of {total:,} predictions"]
         if not total:
-            parts = [f"{len(entry.sweep.rows)} of {entry.sweep.n_planned} points"]
+            n_done, n_points = entry.sweep.point_counts()
+            parts = [f"{n_done:,} of {n_points:,} points"]
         if self.is_paused:
             parts.append("paused")
         elif not total:
@@ -299,8 +300,13 @@ class Sweeps:
         each_s = self._client.population_s if pace is None else pace
         spec = self._client.state.spec
         # As the sweep itself would; all draws of a chosen pool have equally many neurons.
-        check_pool(planned_cells(replace(plan, seeds=plan.seeds[:1]), [session], spec))
-        return estimate_of(plan, session, each_s, is_of_sweep=pace is not None, spec=spec)
+        cells = list(planned_cells(replace(plan, seeds=plan.seeds[:1]), [session], spec))
+        check_pool(cells)
+        n_points = sum(len(plan.seeds) if cell.is_drawn else 1 for cell in cells)
+        is_of_sweep = pace is not None
+        return estimate_of(
+            plan, session, each_s, n_points=n_points, is_of_sweep=is_of_sweep, spec=spec
+        )
 
     # -- actions ----------------------------------------------------------------------
     def start(self, plan: SweepPlan, name: str = "") -> None:

@@ -329,7 +329,7 @@ def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
     plan = view.form.read().plan(controller.state)
     controller.sweeps.start(SweepPlan(**ask, targets=plan.targets, pool=plan.pool), "same")
     assert IN_WINDOW in view.mark
-    assert view.mark.startswith("No ★: ")
+    assert view.mark.startswith("The score of this mask is not drawn: ")
     controller.requests.finish_scores()
     assert len(record.record(view)["star neurons"].x)
     # Live curves of the selected neurons in this window are of another question; a sweep
@@ -362,6 +362,25 @@ def test_a_stopped_sweep_says_what_it_has(view, controller):
     legend = f"mine (stopped at {n_rows} of 4 points)"
     assert record.record(view)["sweeps"].signs[0][2] == legend
     assert legend in record.press(view, "png").description
+
+
+def test_a_sweep_that_was_stopped_before_its_first_point_is_not_drawn(view, controller):
+    sweeps = controller.sweeps
+    sweeps.start(SweepPlan(neurons=(0, 8), max_windows=1), "mine")
+    view.set_live(False)
+    sweeps.entries = tuple(
+        replace(one, sweep=replace(one.sweep, rows=())) for one in sweeps.entries
+    )
+    assert view.drawn() == []
+
+
+def test_curves_over_other_windows_are_told_to_be_not_comparable(view, controller):
+    view.set_live(False)
+    controller.sweeps.start(SweepPlan(neurons=(0,), max_windows=2), "two")
+    assert record.record(view)["refused"].text == ""
+    controller.sweeps.start(SweepPlan(neurons=(0,), max_windows=1), "one")
+    text = "Curves over 2 test and 1 test windows are not comparable"
+    assert record.record(view)["refused"].text == text
 
 
 def test_the_first_points_of_a_sweep_are_awaited_where_only_it_is_drawn(view, controller):

@@ -360,7 +360,8 @@ def _about(sweep: ContextSweep, metric: Metric) -> str:
         f"{'; ' * bool(bars)}{bars}."
     )
     if not sweep.is_complete:
-        text += f" Incomplete: {len(sweep.rows):,} of {sweep.n_planned:,} points."
+        n_done, n_points = sweep.point_counts()
+        text += f" Incomplete: {n_done:,} of {n_points:,} points."
     return text
 
 

@@ -58,6 +58,11 @@ class Cell:
     spec: WindowSpec
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether draws differ: not those of the same targets with none or all of a pool."""
+        return self.draw.is_held_out or 0 < self.context.neurons < len(self.draw.others)
+
+    @property
     def condition(self) -> Condition:
         """Condition of the evaluation; its name is unique in a sweep."""
         inputs = inputs_label(self.context.video, self.context.behavior)
@@ -224,8 +229,9 @@ def context_sweep(
     -----
     The targets are neurons in the last second of each window: those that are chosen, or
     for each draw a held-out set. They are the same along every curve, and in that
-    second never in a context. Contexts of one draw are nested. Without visible neurons,
-    nothing is drawn of chosen targets: such a context is computed once, and is one draw.
+    second never in a context. Contexts of one draw are nested. Without visible neurons, or
+    with all of a pool, nothing is drawn of chosen targets: such a context is computed once,
+    and is one draw.
     See `contexts.Context` for the definition of a context.
 
     Parameters
@@ -367,12 +373,10 @@ class _Run:
         cells = planned_cells(plan, sessions, predictor.needs.spec)
         # In planned order, which rows and tables follow.
         self.cells = {cell_key(predictor, cell, plan): cell for cell in cells}
-        # Nothing is drawn of the same targets without visible neurons: one draw is all of them.
+        # Where nothing is drawn, one draw is all of them.
         firsts: dict[object, str] = {}
         self._first = {
-            key: firsts.setdefault((cell.session.id, cell.context), key)
-            if not (cell.context.neurons or cell.draw.is_held_out)
-            else key
+            key: key if cell.is_drawn else firsts.setdefault((cell.session.id, cell.context), key)
             for key, cell in self.cells.items()
         }
         self.rows: dict[str, SweepRow] = {}
@@ -426,7 +430,8 @@ class _Run:
 
         A predictor caches the encoded windows of one chunk, so a few windows are
         encoded once for all rows. More windows than a chunk would be encoded again for
-        each row. Each chunk is then used for several rows in turn.
+        each row. Each chunk is then used for several rows in turn: first for those of the
+        first draw, which are a whole curve.
         """
         batches: list[list[str]] = []
         for session in self.sessions:
@@ -438,6 +443,10 @@ class _Run:
             while missing:
                 is_few = len(self.cells[missing[0]].starts) <= BATCH
                 size = 1 if is_few else CELLS_TOGETHER
+                seed = self.cells[missing[0]].seed
+                n_first = sum(self.cells[key].seed == seed for key in missing)
+                if seed == self.plan.seeds[0]:
+                    size = min(size, n_first)
                 batches.append(missing[:size])
                 missing = missing[size:]
         return batches

@@ -6,6 +6,7 @@ computed from the rows, also if the sweep is not complete.
 The file is long because rows, curves and tables are parts of one class.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -99,6 +100,8 @@ class Point:
         Windows of each draw in the session that has most.
     refusal
         Reason if there is no score; "" if there is one or it is not computed yet.
+    ceiling
+        Of the same targets and samples, averaged as the score; NaN if unknown.
     """
 
     context: Context
@@ -110,6 +113,7 @@ class Point:
     n_sessions: int
     n_windows: int = 0
     refusal: str = ""
+    ceiling: float = NaN
 
     @property
     def bar(self) -> str:
@@ -218,6 +222,24 @@ class ContextSweep(HasSummary):
         """Whether all planned rows are finished."""
         return len(self.rows) == self.n_planned
 
+    def planned_draws(self) -> dict[tuple[Context, str], int]:
+        """Return the number of different draws of each context and session; 1 of equal ones."""
+        rows, n_seeds = self._by_context(), len(self.plan.seeds)
+        planned = {}
+        for context in self.plan.contexts:
+            for session in self.sessions:
+                own = [row for row in rows.get(context, []) if row.session == session]
+                is_one = len(own) == n_seeds and self._is_same(context, own)
+                planned[context, session] = 1 if is_one else self.plan.n_draws(context)
+        return planned
+
+    def point_counts(self) -> tuple[int, int]:
+        """Return finished and planned points: contexts, with their draws where these differ."""
+        planned = self.planned_draws()
+        finished = Counter((row.context, row.session) for row in self.rows)
+        done = sum(min(finished[key], n) for key, n in planned.items())
+        return done, sum(planned.values())
+
     def _facts(self) -> dict[str, str]:
         return {
             "predictor": self.predictor,
@@ -240,7 +262,8 @@ class ContextSweep(HasSummary):
                 + f", {curve.label}",
                 (point.refusal or interval_text(point.score, point.ci_low, point.ci_high))
                 # None of the smallest context, and where it or this one refuses.
-                + (f"; gain {gain}" if np.isfinite(gain.value) else ""),
+                + (f"; gain {gain}" if np.isfinite(gain.value) else "")
+                + (f"; ceiling {point.ceiling:z.3f}" if np.isfinite(point.ceiling) else ""),
             )
             for curve in distinct_curves(self)
             for value, point, gain in zip(
@@ -344,7 +367,7 @@ class ContextSweep(HasSummary):
         if not parts:
             reason = next((row.refusal for row in rows if row.refusal), "")
             return Point(context, NaN, NaN, NaN, NaN, 0, 0, refusal=reason)
-        means, sems, lows, highs, weights, counts = np.array(parts).T
+        means, sems, lows, highs, weights, counts, ceilings = np.array(parts).T
         weights = weights / weights.sum()
         return Point(
             context,
@@ -357,13 +380,25 @@ class ContextSweep(HasSummary):
             int(counts.min()),
             len(parts),
             max(row.n_windows for row in rows),
+            ceiling=float(weights @ ceilings),
         )
 
     def _different(self, context: Context, rows: list[SweepRow], session: str) -> list[SweepRow]:
         """Return the rows of a session; one where all draws of a context are the same."""
         own = [row for row in rows if row.session == session]
-        is_same = self.plan.n_draws(context) == 1 and len({row.score for row in own}) == 1
-        return own[:1] if is_same else own
+        return own[:1] if self._is_same(context, own) else own
+
+    def _is_same(self, context: Context, rows: Sequence[SweepRow]) -> bool:
+        """Return whether all draws are one: these are the rows of a context and a session.
+
+        Those of the whole pool are copies of one row. Rows cannot tell them from equal ones of
+        a predictor that does not read which neurons are visible, whose draws are one, too.
+        """
+        if self.plan.targets is None and self.plan.pool is None:
+            return False
+        is_whole = len(rows) > 1 and len(rows) == len(self.plan.seeds)
+        is_one = len({row.score for row in rows}) == 1
+        return is_one and (is_whole or self.plan.n_draws(context) == 1)
 
     def gains(self, curve: Curve) -> tuple[Gain, ...]:
         """Return the gain of each point of a curve over its smallest context.
@@ -393,8 +428,12 @@ class ContextSweep(HasSummary):
         before = {(row.session, row.seed): row.value_of(target) for row in smallest}
         parts = []
         for session in self.sessions:
-            own = self._different(rows[0].context, rows, session) if rows else []
+            own = [row for row in rows if row.session == session]
             paired = [row for row in own if (session, row.seed) in before]
+            others = [row for row in smallest if row.session == session]
+            # Paired draws differ if those of either context do.
+            if all(one and self._is_same(one[0].context, one) for one in (paired, others)):
+                paired = paired[:1]
             gains = np.array([row.value_of(target) - before[session, row.seed] for row in paired])
             is_known = np.isfinite(gains)
             if is_known.any():
@@ -467,7 +506,7 @@ def columns_together(sweeps: Mapping[str, ContextSweep]) -> dict[str, Column]:
 
 
 def _draws(rows: Sequence[SweepRow], target: str) -> tuple[float, ...]:
-    """Return mean, s.e.m., interval, weight and number of the draws of one session.
+    """Return mean, s.e.m., interval, weight, number and ceiling of the draws of one session.
 
     () without a score.
     """
@@ -478,14 +517,15 @@ def _draws(rows: Sequence[SweepRow], target: str) -> tuple[float, ...]:
     sem = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else NaN
     # Decoded behaviour is a property of the session: it has no interval over targets,
     # and sessions have equal weights.
-    low, high, weight = NaN, NaN, 1.0
+    low, high, weight, ceiling = NaN, NaN, 1.0, NaN
     if target == RESPONSES:
         # Most points have one draw, for which NumPy takes ten times as long.
         low = sum(row.ci_low for row in scored) / len(scored)
         high = sum(row.ci_high for row in scored) / len(scored)
         weight = float(scored[0].n_neurons)
+        ceiling = sum(row.ceiling for row in scored) / len(scored)
     mean = float(scores.mean())
-    return mean, float(sem), low, high, weight, float(len(scored))
+    return mean, float(sem), low, high, weight, float(len(scored)), ceiling
 
 
 def _tidy(

@@ -16,6 +16,7 @@ from psygnal import Signal, SignalInstance
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.display import count
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation.shard import n_centring
 from omnimouse_model.evaluation.tier_windows import scored_starts
@@ -355,7 +356,7 @@ class SweepEstimate:
         """Text such as "24 points × (2 + 16 train) windows = 432 predictions · …"."""
         train = f"({self.n_windows:,} + {self.n_train} train)" if self.n_train else ""
         size = (
-            f"{self.n_points:,} points × {train or f'{self.n_windows:,}'} windows = "
+            f"{count(self.n_points, 'point')} × {train or f'{self.n_windows:,}'} windows = "
             f"{self.n_predictions:,} predictions"
         )
         later = "it is shown after the first tenth"
@@ -377,6 +378,7 @@ def estimate_of(
     session: Session,
     each_s: float | None,
     *,
+    n_points: int,
     is_of_sweep: bool,
     spec: WindowSpec,
 ) -> SweepEstimate:
@@ -384,4 +386,4 @@ def estimate_of(
     # The windows that the sweep will use, without reading any of them.
     n_windows = len(scored_starts(session, plan.tier, plan.max_windows, spec))
     n_train = n_centring(session, spec, plan.metric, is_centred=plan.centred)
-    return SweepEstimate(plan.n_points, n_windows, n_train, each_s, is_of_sweep)
+    return SweepEstimate(n_points, n_windows, n_train, each_s, is_of_sweep)

@@ -28,7 +28,8 @@ from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.masks.mask import Mask
 from omnimouse_model.masks.selection import NeuronGroup
-from omnimouse_model.progress import CallbackJob
+from omnimouse_model.predict.predictor import Encoded
+from omnimouse_model.progress import CallbackJob, never
 from tests.model.context_predictor import (
     ASK,
     N_NEURONS,
@@ -117,6 +118,16 @@ def test_targets_fill_what_the_largest_leaves(n_neurons, wanted, largest, n_targ
 def test_what_cannot_be_asked_is_named(session, options, message):
     with pytest.raises(ValueError, match=message):
         context_sweep(ContextPredictor(), session, **options)
+
+
+class WhichPredictor(ContextPredictor):
+    """Its noise depends on which neurons are visible, and not on their number alone."""
+
+    def encode(self, window, mask, cancelled=never):
+        self.asked.append(mask)
+        which = np.flatnonzero(mask.visible[30:].any(axis=0)).sum()
+        noise = np.random.default_rng(which).normal(size=window.responses.shape)
+        return Encoded(window, mask, window.responses + noise)
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +287,7 @@ def test_many_windows_go_chunk_by_chunk_to_the_same_scores(session, sweep, monke
     parts = []
     ask = ASK | {"seeds": 2, "on_part": parts.append}
     together = context_sweep(ContextPredictor(), session, **ask)
-    assert [len(part.rows) for part in parts] == [16, 20]
+    assert [len(part.rows) for part in parts] == [10, 20]  # the curves of the first draw first
     assert together.table() == sweep.table()
 
 
@@ -329,7 +340,7 @@ def test_the_pool_alone_is_shown_and_the_targets_are_predicted(session):
 
 
 def test_a_context_of_which_nothing_is_drawn_is_computed_once(session, tmp_path):
-    predictor, told = ContextPredictor(), []
+    predictor, told = WhichPredictor(), []
     job = CallbackJob(lambda done, total, _: told.append((done, total)))
     ask = {"neurons": [0, 8], "history_samples": [10], "targets": [1, 2], "max_windows": 2}
     ask |= {"seeds": 3, "centred": False}
@@ -348,6 +359,8 @@ def test_a_context_of_which_nothing_is_drawn_is_computed_once(session, tmp_path)
     assert np.isnan(sweep.point(Context()).sem)
     gains = sweep.gains(sweep.curve("neurons"))
     assert np.isfinite(gains[1].ci_low)
+    assert sweep.point_counts() == (5, 5)
+    assert replace(sweep, rows=sweep.rows[:4]).point_counts() == (3, 5)
     # A file of an older version, or of a stop, has some of the draws: none is asked again.
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(line for line in lines if '"seed":1' not in line.replace(" ", "")))
@@ -358,6 +371,22 @@ def test_a_context_of_which_nothing_is_drawn_is_computed_once(session, tmp_path)
     # Held-out targets are drawn anew: each draw is its own.
     drawn = context_sweep(predictor, session, neurons=[0], seeds=2, max_windows=1, centred=False)
     assert drawn.point(Context()).n_seeds == drawn.plan.n_points == 2
+
+
+def test_the_whole_pool_is_one_draw_and_its_gain_is_over_all_draws_of_a_part(session):
+    predictor = WhichPredictor()
+    ask = {"neurons": [2, 8], "targets": [1, 2], "pool": range(10, 18), "seeds": 3}
+    sweep = context_sweep(predictor, session, **ask, max_windows=1, centred=False)
+    assert len(predictor.asked) == 3 + 1
+    part, whole = sweep.curve("neurons").points
+    assert (part.n_seeds, whole.n_seeds) == (3, 1)
+    assert np.isfinite(part.sem)
+    assert np.isnan(whole.sem)
+    assert sweep.is_complete
+    assert sweep.point_counts() == (4, 4)
+    gain = sweep.gains(sweep.curve("neurons"))[1]
+    assert gain.value == pytest.approx(whole.score - part.score)
+    assert np.isfinite(gain.ci_low)
 
 
 def test_more_neurons_than_a_chosen_pool_has_are_refused_before_the_first_prediction(session):

@@ -205,6 +205,7 @@ def test_a_sweep_says_of_what_its_ceilings_are(session, tmp_path):
     assert "ceilings" not in repr(made)
     rows = tuple(replace(row, ceiling=0.6) for row in made.rows)
     assert f"ceilings {CEILING}" in repr(replace(made, rows=rows))
+    assert repr(replace(made, rows=rows)).count("; ceiling 0.600") == len(rows)
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "what\n", '{"omnimouse_sweep": 9}\n', 9999 * "\xff"])

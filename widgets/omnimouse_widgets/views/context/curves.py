@@ -70,7 +70,8 @@ class DrawnSweep:
     @property
     def legend(self) -> str:
         """Its name; of one that was stopped, also how many points it has."""
-        points = f"{len(self.sweep.rows):,} of {self.sweep.n_planned:,} points"
+        n_done, n_points = self.sweep.point_counts()
+        points = f"{n_done:,} of {n_points:,} points"
         return f"{self.name} (stopped at {points})" if self.is_stopped else self.name
 
 
@@ -107,6 +108,8 @@ class PlottedPoint:
             # A live sweep has one window, which has no blocks of time.
             unit = "time" if point.n_windows > 1 else "neurons"
             text += f"\n95 % over {unit}: {point.ci_low:z.3f} to {point.ci_high:z.3f}"
+        if np.isfinite(point.ceiling):
+            text += f"\nceiling {point.ceiling:z.3f}"
         return text
 
 
@@ -257,7 +260,7 @@ def point_rows(
     """
     rows: dict[tuple[int, str, Context], tuple[str, ...]] = {}
     for each in drawn:
-        targets = _targets_by_context(each.sweep)
+        targets, planned = _targets_by_context(each.sweep), each.sweep.planned_draws()
         metric = metric_of(each.sweep)
         for curve in distinct_curves(each.sweep):
             if curve.label in hidden:
@@ -270,7 +273,8 @@ def point_rows(
                 is_scored = np.isfinite(point.score)
                 score = metric.text(point.score, 3) if is_scored else f"– {point.refusal}"
                 ends = f"{point.ci_low:z.3f} to {point.ci_high:z.3f}"
-                n_draws, n_asked = point.n_seeds, each.sweep.plan.n_draws(context)
+                n_draws = point.n_seeds
+                n_asked = max(planned[context, session] for session in each.sweep.sessions)
                 rows[each.line, curve.label, context] = (
                     each.legend if has_names else f"{DASHES[each.line][1]} {sign_of(curve.label)}",
                     f"{context.neurons:,}",

@@ -75,7 +75,7 @@ POINTS: Final = (
     "draws; s.e.m. over draws of neurons"
 )
 NO_SAVED: Final = "No saved sweeps. Start one under Sweep…"
-OTHER: Final = "no curve has this mask's targets and pool"
+OTHER: Final = "no curve has its targets and pool"
 IN_WINDOW: Final = "only this window is scored: switch Live on"
 SELECTED_LINE: Final = MAX_COMPARED + 1
 """Line style of the selected neurons beside all held-out ones, which have 0."""
@@ -311,11 +311,14 @@ class ContextView(OfController):
         for number, path in enumerate(self._sweeps.compared, start=1):
             entry = self._sweeps.entry_of(path)
             if entry is not None and entry.sweep is not None:
-                name = entry.name
+                name, is_running = entry.name, path == self._sweeps.running
+                # Stopped before its first point: nothing of it can be drawn.
+                if not (entry.sweep.rows or is_running):
+                    continue
                 if any(name == other.name for other in drawn):
                     # Names need not be unique; legend and table use them as keys.
                     name = f"{name} ({entry.started})"
-                is_stopped = path != self._sweeps.running and not entry.is_complete
+                is_stopped = not (is_running or entry.is_complete)
                 drawn.append(DrawnSweep(name, entry.sweep, number, is_stopped=is_stopped))
         return drawn
 
@@ -478,6 +481,7 @@ class ContextView(OfController):
             live = curves.sweep
         if self.is_live and not self.missing() and live is not None:
             refused = refused_text(live)
+        refused = " · ".join(filter(None, [refused, unequal_text(self.drawn())]))
         # Without curves, the reason stands in their place.
         is_told = self.missing() and not any(each.sweep.rows for each in self.drawn())
         status = ("", "") if is_told else self.status
@@ -538,7 +542,7 @@ class ContextView(OfController):
     def _cells(self, entry: SavedSweep) -> tuple[str, ...]:
         sweeps, points = self._sweeps, "cannot be read"
         if entry.sweep is not None:
-            points = f"{len(entry.sweep.rows):,} of {entry.sweep.n_planned:,}"
+            points = "{:,} of {:,}".format(*entry.sweep.point_counts())
             points = f"running, {points}" if entry.path == sweeps.running else points
         number = sweeps.compared.index(entry.path) + 1 if entry.path in sweeps.compared else 0
         line = DASHES[number][1] if number else ""
@@ -694,6 +698,22 @@ def refused_text(sweep: ContextSweep) -> str:
     return " · ".join(texts)
 
 
+def unequal_text(drawn: Sequence[DrawnSweep]) -> str:
+    """Return that curves of the same recordings are over different windows; "" if none are."""
+    windows: dict[tuple[str, ...], dict[tuple[int, str], None]] = {}
+    for each in drawn:
+        sweep = each.sweep
+        if sweep.rows and not each.is_pale:
+            key = max(row.n_windows for row in sweep.rows), sweep.plan.tier
+            windows.setdefault(sweep.sessions, {})[key] = None
+    texts = [
+        " and ".join(f"{n:,} {tier}" for n, tier in found)
+        for found in windows.values()
+        if len(found) > 1
+    ]
+    return f"Curves over {'; '.join(texts)} windows are not comparable" if texts else ""
+
+
 def window_evidence(state: LiveState) -> str:
     """Return the part of the recording of the window, and whether models are fitted to it."""
     if state.window is None:
@@ -730,7 +750,7 @@ def _selected_text(curves: TierCurves, selection: tuple[int, ...]) -> str:
     n = len(selection)
     if n_curves == n:
         return f"{n} selected" if n else ""
-    return f"{n_curves} of {n} selected"
+    return f"{n_curves} of {n} selected are targets"
 
 
 def no_curve_text(results: Results) -> str:
@@ -765,5 +785,5 @@ def point_text(mark: CurrentPoint | None, *, is_drawn: bool) -> str:
     if mark is None:
         return ""
     if mark.problem:
-        return f"No ★: {mark.problem}"
+        return f"The score of this mask is not drawn: {mark.problem}"
     return f"{'★ this' if mark.is_comparable and is_drawn else 'This'} mask: {mark.score_text}"
