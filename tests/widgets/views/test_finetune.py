@@ -7,6 +7,7 @@ import pytest
 
 from omnimouse_model.live.models.finetune import FINISHING, FinetuneRequest, Finetuning
 from omnimouse_model.progress import RESUMING
+from omnimouse_model.training.config import TransferOptions
 from omnimouse_widgets.jupyter.jobs import FineTune
 from omnimouse_widgets.views.finetune import (
     NOT_OFFERED,
@@ -243,6 +244,15 @@ def test_a_run_of_another_recording_is_named_at_its_end_and_has_no_button(contro
     ended = record(view)["ended"].text
     stopped = "Stopped at step 1 of 4; the run is saved."
     assert ended == f"Fine-tune demo to 90009-1-1: {stopped}"
+
+
+def test_the_form_says_what_its_settings_are(empty_controller, monkeypatch):
+    monkeypatch.setattr(Finetuning, "options", TransferOptions)
+    empty_controller.state.predictor_name = "toy"
+    helps = {one.name: one.help for one in FinetuneView.of(empty_controller).form.fields()}
+    assert "the numbers by which the model knows each neuron" in helps["train"]
+    assert "Windows per step; more make" in helps["batch"]
+    assert "The same seed repeats a run" in helps["seed"]
 
 
 def test_a_family_with_other_options_has_its_own_form(empty_controller, monkeypatch):
