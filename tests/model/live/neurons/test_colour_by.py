@@ -1,12 +1,12 @@
 """Quantities that colour the neurons: values, scales and messages."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.analysis.direction_tuning import DirectionTuning
 from omnimouse_model.data.window_spec import N_SAMPLES
 from omnimouse_model.evaluation import repeats as ceilings
 from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
@@ -239,8 +239,9 @@ def test_the_scale_of_selectivity_is_that_of_its_values():
 def test_a_neuron_that_is_not_tuned_has_no_colour_of_tuning(controller, monkeypatch):
     colouring, some = controller.colouring, []
     for neuron, p in enumerate((0.001, 0.05, 0.4, 0.002)):
-        tuning = SimpleNamespace(
-            problem="", osi=0.1 * (1 + neuron), dsi=0.2, p_orientation=p, p_direction=0.3
+        osi, nothing = 0.1 * (1 + neuron), np.zeros(0)
+        tuning = DirectionTuning(
+            *(neuron, "screen", nothing, nothing, nothing, 0.2, osi, 10.0, 10.0, 0.3, p)
         )
         some.append(NeuronProperties(neuron, tuning=tuning))
     monkeypatch.setattr(NeuronInfo, "computed", some)
