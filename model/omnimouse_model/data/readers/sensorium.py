@@ -510,6 +510,9 @@ def _behavior(
     # Of videos, the change of pupil size is not stored: its statistics are computed.
     change = np.full((2, 1), np.nan) if folder.is_video else own[:, 1:2]
     eye = np.hstack([own[:, :1], change, centre])
+    # A stored 0 tells nothing of a channel that varies: it is computed, too.
+    for _, std in (eye, own):
+        std[std == 0] = np.nan
     sources = {
         "eye_tracker": ([t.eye for t in trials], EYE_NAMES, EYE_UNITS, eye),
         "treadmill": ([t.running for t in trials], ("running",), ("cm/s",), own[:, -1:]),

@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,26 @@ def test_statistics_of_behaviour_are_those_of_the_folder(folder):
         np.testing.assert_array_equal(found, [*pupil, *centre])
         np.testing.assert_array_equal(getattr(running, name), own[-1:])
     assert np.isfinite(eye.mean).all()
+
+
+def test_statistics_of_behaviour_that_tell_nothing_are_computed(tmp_path):
+    without, wrong = (tmp_path / name / VIDEO.name for name in ("without", "wrong"))
+    for folder in (without, wrong):
+        shutil.copytree(VIDEO, folder)
+    statistics = wrong / "meta" / "statistics"
+    for stream in ("behavior", "pupil_center"):
+        shutil.rmtree(without / "meta" / "statistics" / stream)
+    np.save(statistics / "behavior/all/std.npy", np.zeros(2))
+    (statistics / "behavior/all/mean.npy").unlink()
+    np.save(statistics / "pupil_center/all/mean.npy", np.zeros(3))
+    expected, session = open_session(without).behavior, open_session(wrong)
+    for name in ("eye_tracker", "treadmill"):
+        np.testing.assert_array_equal(session.behavior[name].mean, expected[name].mean)
+    eye, running = session.behavior["eye_tracker"], session.behavior["treadmill"]
+    np.testing.assert_array_equal(eye.std[:2], expected["eye_tracker"].std[:2])
+    np.testing.assert_array_equal(running.std, expected["treadmill"].std)
+    assert any("one number for each of 2" in text for text in messages(session, "bad_statistics"))
+    assert not messages(session, "zero_variance")
 
 
 def test_windows_lie_within_trials_and_hold_their_values(folder):
