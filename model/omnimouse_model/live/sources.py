@@ -43,7 +43,7 @@ from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.predictor import Predictor, of_family
-from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft
+from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft, is_processor_busy
 from omnimouse_model.simulate.demo import open_line
 from omnimouse_model.storage.tables import table_path
 from omnimouse_model.storage.write import cache_dir
@@ -213,7 +213,11 @@ class Sources(HasBackgroundTask):
         is_measured = is_same and found is not None and found.is_complete
         if is_same and not is_measured:
             return f"Run goes on where it was: {text}"
-        if seconds is None and not is_measured:
+        is_of_screen = not self.is_quick and self._pace_s(session) is None
+        if seconds is not None and not is_measured and is_of_screen and is_processor_busy():
+            # A prediction on screen then took as long as the others left it, as in a sweep's form.
+            seconds, text = None, f"{text}; no time known while this processor is busy"
+        elif seconds is None and not is_measured:
             text += "; no time known yet"
         return cost_text(text, seconds, is_measured=is_measured)
 
@@ -440,7 +444,7 @@ class Sources(HasBackgroundTask):
         """Return the expected time of the question once the model is loaded, if known."""
         n_groups, n_masks, n_predictions = self._size(session)
         n_windows = len(self._starts(session))
-        pace_s = self._pace.get((self.question, self.is_quick, n_windows))
+        pace_s = self._pace_s(session)
         if pace_s is not None:
             return pace_s * n_groups
         if self.is_quick:
@@ -452,6 +456,11 @@ class Sources(HasBackgroundTask):
         # From one set of sums, only video and behaviour make another prediction.
         is_shared = "predict_subsets" in needs.methods
         return each_s * n_windows * (min(n_masks, 4) if is_shared else n_predictions)
+
+    def _pace_s(self, session: Session) -> float | None:
+        """Return the measured seconds per group of targets, if such a run was timed."""
+        n_windows = len(self._starts(session))
+        return self._pace.get((self.question, self.is_quick, n_windows))
 
     @property
     def _source(self) -> str | Predictor | None:

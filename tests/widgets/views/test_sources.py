@@ -417,6 +417,17 @@ def test_a_model_that_nobody_timed_says_so(view, controller, monkeypatch):
     assert record(view)["cost"].text.endswith("; no time known yet")
 
 
+def test_a_prediction_of_a_busy_processor_tells_no_time(view, controller, monkeypatch):
+    controller.model.choose(EchoPredictor())
+    choose(view, "model", "chosen")
+    monkeypatch.setattr(type(controller.sources._client), "population_s", 0.5)
+    for is_busy in (False, True):
+        monkeypatch.setattr(live_sources, "is_processor_busy", lambda is_busy=is_busy: is_busy)
+        cost = record(view)["cost"].text
+        assert cost.startswith("About ") != is_busy
+        assert cost.endswith("; no time known while this processor is busy") == is_busy
+
+
 def test_a_look_tells_the_time_of_a_run(view, controller):
     choose(view, "targets", "area V1")
     size = "10 groups × 15 masks × 12 windows"
