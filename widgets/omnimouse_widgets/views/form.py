@@ -1,7 +1,7 @@
 """Forms from typed settings: fields, what the user typed, and why a value is refused.
 
 A frozen dataclass has the settings. `setting` gives each of its fields a label, a help,
-a unit, a range, choices and a default; range, choices and default may be functions of a
+a unit, a range, choices and a default; all of these but the label may be functions of a
 context, such as the controller, and are read again after each of its changes. The front
 ends draw `Form.fields` and call `Form.set`.
 
@@ -37,7 +37,7 @@ _KEY: Final = "setting"
 @dataclass(frozen=True, slots=True)
 class _Description:
     label: str
-    help: str
+    help: Any
     unit: Any
     low: Any
     high: Any
@@ -54,7 +54,7 @@ class _Description:
 
 def setting(
     label: str,
-    help: str,  # the word of all records
+    help: Any,  # the word of all records
     default: Any = MISSING,
     *,
     unit: Any = "",
@@ -76,8 +76,8 @@ def setting(
     ----------
     default
         Value of the dataclass, and of the form without `initial`.
-    unit, low, high, step, options
-        Unit, range, step of the arrows, and (value, label, help) of each choice, or
+    help, unit, low, high, step, options
+        Help, unit, range, step of the arrows, and (value, label, help) of each choice, or
         functions of the context that return them.
     initial
         Value with which a form begins, from the context.
@@ -246,7 +246,7 @@ class Form(Generic[Settings]):
                 Field(
                     name,
                     about.label,
-                    about.help,
+                    _now(about.help, context),
                     self._kind(name),
                     self._shown(name),
                     self._checked(name)[1],

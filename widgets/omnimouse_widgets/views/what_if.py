@@ -106,7 +106,7 @@ DIMMED: Final = 0.45
 """Brightness of hidden frames, as in the stimulus panel."""
 
 
-def _shift_setting(name: str, label: str, help_text: str, most: Any, unit: Any) -> Any:
+def _shift_setting(name: str, label: str, help_text: Any, most: Any, unit: str) -> Any:
     return setting(
         label, help_text, 0, unit=unit,
         low=lambda view: -most(view.spec), high=lambda view: most(view.spec),
@@ -179,7 +179,7 @@ class EditSettings:
     later: int = _shift_setting(
         "later",
         "Delay",
-        "Delay of the video in frames (fr) of the model's video, often of 33 ms",
+        lambda view: f"Delay of the video in frames (fr) of the model's video{view.each_frame}",
         lambda spec: spec.n_frames,
         # Short: a wider label cuts the values of both columns in a dock.
         "fr",
@@ -347,6 +347,12 @@ class WhatIfView(OfController):
         """Shift of the video; of nothing without an edit."""
         edit = self._edits.get("shift")
         return edit if isinstance(edit, Shift) else Shift()
+
+    @property
+    def each_frame(self) -> str:
+        """Duration of a frame of the model's video, after a comma; "" without video."""
+        video = self.spec.video
+        return "" if video is None else f", {1000 / video.rate_hz:z.0f} ms each"
 
     @property
     def channels(self) -> Sequence[str]:
