@@ -70,7 +70,7 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
 
 def test_a_neuron_is_called_the_best_once_the_scores_say_so(controller, session):
     controller.state.first_ranks = {7: "best"}
-    assert plain_rows(controller)[0].label == "unit 7 · best when last scored · scoring…"
+    assert plain_rows(controller)[0].label == "unit 7 · best by stored scores · scoring…"
     assert plain_rows(controller)[0].short_label == "7 · scoring…"
     scoring = TierScoring(NoisyPredictor("noisy"), session, controller.state.mask)
     *_, controller.results.tier_score = scoring.refine(lambda: False)

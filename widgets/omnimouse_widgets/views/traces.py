@@ -68,7 +68,7 @@ SHAPE_TIP: Final = (
 )
 BASELINE_SIGN: Final = "┅"
 NO_SCORE: Final = "no score"
-LAST_TIME: Final = "when last scored"
+STORED: Final = "by stored scores"
 """Said of the rank of a neuron until the scores on screen are complete."""
 LABEL: Final = "Responses of the selected neurons, recorded and predicted"
 TIP: Final = (
@@ -322,7 +322,7 @@ def _rank(shown: Shown, neuron: int, *, short: bool) -> str:
     rank, found = shown.state.first_ranks.get(neuron, ""), shown.results.tier_score
     if not rank or (found is not None and found.is_complete):
         return rank
-    return "" if short else f"{rank} {LAST_TIME}"
+    return "" if short else f"{rank} {STORED}"
 
 
 @dataclass(frozen=True, slots=True)
