@@ -99,7 +99,10 @@ def test_colours_by_score_are_those_of_the_app(controller, painter, painter_page
 def test_the_legend_of_a_quantity_that_is_not_computed_names_it(controller, painter):
     painter.colour_by = "osi"
     assert painter._legend["label_of_action"] == "Compute all"
-    assert painter._legend["text"] == "Orientation selectivity · 0 of 40 neurons known"
+    assert (
+        painter._legend["text"]
+        == "Orientation selectivity · 0 of 40 neurons known · colours: states"
+    )
 
 
 def test_the_legend_counts_the_neurons_that_are_not_tuned(controller, painter, monkeypatch):

@@ -48,6 +48,8 @@ UNTUNED: Final[dict[ColourBy, str]] = {
     "dsi": "not direction tuned",
 }
 """What neurons are that do not pass the test of a quantity."""
+STATES_SHOWN: Final = "colours: states"
+"""Said where no neuron passes: the field has the colours of the states, and their legend."""
 _LOOKS: Final = 64
 """Samples in which a neuron without a mean is looked for."""
 _FROM_REPEATS: Final = ("ceiling", "oracle")
@@ -147,7 +149,9 @@ class Colouring(HasBackgroundTask):
         n_unknown = int((~np.isfinite(scale.values)).sum())
         if n_untuned and n_unknown:  # a legend has no room for more words
             return f"unknown: {n_unknown:,}, not tuned: {n_untuned:,}"
-        return f"{UNTUNED[name]}: {n_untuned:,}" if n_untuned else "unknown" * (n_unknown > 0)
+        # The count, because a grey disk is hardly seen on the image.
+        unknown = f"unknown: {n_unknown:,}" if n_unknown else ""
+        return f"{UNTUNED[name]}: {n_untuned:,}" if n_untuned else unknown
 
     def _passed(self, scale: quantities.Scale) -> tuple[quantities.Scale, int]:
         """Return a scale without neurons that do not pass their test, and their number."""
@@ -195,11 +199,12 @@ class Colouring(HasBackgroundTask):
         name = self._state.colour_by
         message, of_all = self.message_of(name), self.scale_of(name)
         scale, n_untuned = (None, 0) if of_all is None else self._passed(of_all)
-        # Where none passes, the field has the colours of the states, and their legend.
-        if scale is None or scale.is_known or not n_untuned:
+        if scale is None or scale.is_known or name not in _OF_INFO:
             return message
-        untuned = f"{UNTUNED[name]} (p ≥ {SIGNIFICANCE_LEVEL:g}): {n_untuned:,}"
-        return " · ".join(filter(None, (message, untuned)))
+        parts = [message] if message else []
+        if n_untuned:
+            parts.append(f"{UNTUNED[name]} (p ≥ {SIGNIFICANCE_LEVEL:g}): {n_untuned:,}")
+        return " · ".join([*parts, STATES_SHOWN])
 
     def message_of(self, name: ColourBy) -> str:
         """Return progress, or why a quantity is unknown; else ""."""

@@ -250,6 +250,9 @@ def test_a_neuron_that_is_not_tuned_has_no_colour_of_tuning(controller, monkeypa
     assert np.isfinite(colouring.scale_of("osi").values).sum() == 4  # in the panel Scores
     assert colouring.unknown_text == "unknown: 46, not tuned: 2"
     assert "tuned" not in colouring.message
+    monkeypatch.setattr(NeuronInfo, "computed", [some[0], some[3]])
+    colouring._n_info = 999
+    assert colouring.unknown_text == "unknown: 48"
     everyone = [some[0], *(replace(some[1], neuron=neuron) for neuron in range(1, N))]
     monkeypatch.setattr(NeuronInfo, "computed", everyone)
     colouring._n_info = 1000  # as when they are measured
@@ -257,6 +260,8 @@ def test_a_neuron_that_is_not_tuned_has_no_colour_of_tuning(controller, monkeypa
     monkeypatch.setattr(NeuronInfo, "computed", some)
     controller.state.colour_by = "dsi"
     assert not colouring.scale.is_known
-    assert colouring.message == "4 of 50 neurons known · not direction tuned (p ≥ 0.05): 4"
+    assert colouring.message == (
+        "4 of 50 neurons known · not direction tuned (p ≥ 0.05): 4 · colours: states"
+    )
     controller.state.colour_by = "depth"
     assert colouring.unknown_text == ""

@@ -286,7 +286,7 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
     with open_controller(mouse[0]) as controller:
         colouring, info = controller.colouring, controller.neuron_info
         colouring.choose("osi")
-        assert colouring.message == f"0 of {N} neurons known"
+        assert colouring.message == f"0 of {N} neurons known · colours: states"
         assert colouring.measured_columns() == {}
         info.measured.connect(colouring.stop_computing, max_args=0)
         colouring.compute_all()
