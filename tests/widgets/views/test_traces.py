@@ -11,6 +11,7 @@ from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.live.project.exports import screen_content
 from omnimouse_widgets.views.record import record
 from omnimouse_widgets.views.scores import distribution_of
+from omnimouse_widgets.views.text import tier_score
 from omnimouse_widgets.views.text.tier_score import (
     NO_TARGET,
     SCORING,
@@ -162,6 +163,20 @@ def test_a_score_without_windows_of_the_train_tier_is_called_pooled(
         means = "these windows" if word else "the train part of the recording"
         assert f"about the means of {means}," in content.shown_definition
         assert distribution_of(*scored_parts(controller)).evidence.endswith(word or "windows")
+
+
+def test_the_best_of_the_stimulus_alone_is_no_bound_on_a_model_that_sees_more(
+    controller, session, monkeypatch
+):
+    *_, found = TierScoring(NoisyPredictor("noisy"), session, controller.state.mask).refine(
+        lambda: False
+    )
+    controller.results.tier_score = found
+    monkeypatch.setattr(tier_score, "stimulus_ceiling", lambda *_: (0.29, 4, 5))
+    windows = shown_tier_score_lines(
+        controller.state, controller.results, controller.baseline, controller.colouring
+    )[1]
+    assert windows.endswith("windows · best of stimulus alone 0.29")
 
 
 def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):

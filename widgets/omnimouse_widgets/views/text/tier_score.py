@@ -67,10 +67,10 @@ def shown_score_tip(state: LiveState, results: Results, colouring: Colouring) ->
     if not np.isfinite(ceiling) or found is None:
         return tip
     return (
-        f"{tip}\nStimulus alone: correlation of a perfect prediction of the mean response "
-        f"to a clip with single repeats, {ceiling:z.2f} over {n_known:,} of {n_targets:,} "
-        f"target neurons ({found.description}). A model that also sees behaviour or neurons "
-        "can exceed it."
+        f"{tip}\nBest of stimulus alone: a model that also sees behaviour or neurons can exceed "
+        "it. It is the correlation of a perfect prediction of the mean response to a clip with "
+        f"single repeats, {ceiling:z.2f} over {n_known:,} of {n_targets:,} target neurons "
+        f"({found.description})."
     )
 
 
@@ -167,7 +167,7 @@ def _compared_score(
             texts.append(f"{name} {found.estimate.value - gain.value:z.2f}")
     ceiling = stimulus_ceiling(state, results, colouring)[0]
     if np.isfinite(ceiling):
-        texts.append(f"stimulus alone at most {ceiling:z.2f}")
+        texts.append(f"best of stimulus alone {ceiling:z.2f}")
     score = state.metric.text(found.estimate.value)
     return [score, " · ".join(texts)] if texts else [score]
 
@@ -185,7 +185,7 @@ def shown_tier_score_lines(
     )
     ceiling = stimulus_ceiling(state, results, colouring)[0]
     if np.isfinite(ceiling) and found is not None and not found.is_preliminary:
-        lines[1] += f" · stimulus alone ≤ {ceiling:z.2f}"
+        lines[1] += f" · best of stimulus alone {ceiling:z.2f}"
     if state.scores_tier:
         return lines
     # Not a line of its own: a pause must not move what is below.
