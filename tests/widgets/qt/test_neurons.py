@@ -112,7 +112,8 @@ def test_a_filter_by_what_is_being_computed_says_so(panel, controller, redraw, m
     monkeypatch.setattr(type(controller.colouring), "n_so_far", 3)
     controller.colouring.changed.emit()
     redraw()
-    assert reason.text() == "✕ 'tuned' is being computed; the filter waits"
+    assert reason.text() == "◌ 'tuned' is being computed; the filter waits"  # no problem
+    assert reason._tone == "quiet"
     monkeypatch.undo()
     controller.colouring.changed.emit()
     redraw()

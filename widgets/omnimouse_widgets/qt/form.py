@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
 from omnimouse_widgets.qt.style import controls
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
-from omnimouse_widgets.views.form import Field, Form
+from omnimouse_widgets.views.form import WAITS, Field, Form
 
 COLUMN: Final = 180
 """Least width of a column in pixels."""
@@ -208,7 +208,10 @@ class SettingsForm(QWidget):
             native.setAccessibleDescription(each.reason or each.help)
             native.setEnabled(not each.refusal)
             # A sign as well as a colour.
-            controls.show_text(self.reasons[each.name], each.reason and f"✕ {each.reason}")
+            is_problem = not each.reason.startswith(WAITS)
+            self.reasons[each.name].set_tone("alert" if is_problem else "quiet")
+            sign = "✕ " if each.reason and is_problem else ""
+            controls.show_text(self.reasons[each.name], sign + each.reason)
 
 
 class SettingsDialog(QDialog):

@@ -27,6 +27,8 @@ from typing import Any, Final, Generic, Literal, TypeVar, get_args, get_origin, 
 
 from psygnal import SignalInstance
 
+WAITS: Final = "◌ "
+"""Begins the reason of a value that becomes valid by itself: what it needs is computed."""
 Kind = Literal["integer", "number", "switch", "choice", "text"]
 Options = Sequence[tuple[Any, str, str]]
 """Value, label and help of each choice."""
@@ -157,7 +159,7 @@ class Field:
     value
         As typed or chosen, also where it is not valid; text for the kind "text".
     reason
-        Why the value is not valid, "" if it is.
+        Why the value is not valid, "" if it is; see `WAITS`.
     refusal
         Why the field is disabled, "" if it is not.
     is_live

@@ -32,7 +32,7 @@ from omnimouse_model.metrics.tuning import SIGNIFICANCE_LEVEL
 from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
-from omnimouse_widgets.views.form import Form, setting
+from omnimouse_widgets.views.form import WAITS, Form, setting
 
 COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
 TEXT_COLUMNS: Final = ("area", "probe", "state")
@@ -62,21 +62,21 @@ _TOOLTIPS: Final = {
 }
 FILTER_TIP: Final = (
     "Words and comparisons, all of which must hold:\n"
-    "V1 · target · 412 · depth<250 · score>0.3 · plane=2\n"
-    "V1 | LM keeps both, !V1 all but V1; also columns of joined tables (osi>0.3, or a\n"
-    "word of a text column) and of experiments (directions_osi>0.3). As in Python:\n"
-    "area == 'LM' and score > 0.3. tuned: to orientation\n"
-    f"or direction in the recording, with p < {SIGNIFICANCE_LEVEL:g}, which "
-    f"{100 * SIGNIFICANCE_LEVEL:g} % of the other neurons reach\n"
-    "by chance in each of the two tests. The number of neurons below lists all columns when\n"
-    "you point at it."
+    "V1 · target · 412 · depth<250 · score>0.3\n"
+    "V1 | LM keeps both, !V1 all but V1. Columns of joined tables (osi>0.3, or a word of a "
+    "text column) and of experiments (directions_osi>0.3) can be used, too. As in Python: "
+    "area == 'LM' and score > 0.3.\n"
+    f"tuned: to orientation or direction in the recording, with p < {SIGNIFICANCE_LEVEL:g}, "
+    f"which {100 * SIGNIFICANCE_LEVEL:g} % of the other neurons reach by chance in each of "
+    "the two tests.\n"
+    "The number of neurons below lists all columns when you point at it."
 )
 SCORE_HERE: Final = "score here"
 """Title of the score while it is of the window on screen."""
 OLDER: Final = "◐"
 """Sign beside the title while the scores belong to an older request."""
 UNKNOWN_TUNING: Final = (
-    "A neuron of unknown tuning passes neither tuned nor !tuned, and no comparison. Compute all,\n"
+    "A neuron of unknown tuning passes neither tuned nor !tuned, and no comparison. Compute all, "
     "under Colour by, Orientation selectivity, computes those that were not looked at."
 )
 SELECT_TIP: Final = (
@@ -203,7 +203,7 @@ def check_filter(
             # A word of a table can be `tuned`, too.
             matching_neurons(text, columns)
         except ValueError:
-            raise ValueError(f"'{missing[0]}' is being computed; the filter waits") from None
+            raise ValueError(f"{WAITS}'{missing[0]}' is being computed; the filter waits") from None
     elif missing and missing[0] != TUNED:
         raise ValueError(
             f"{missing[0]} is not computed yet: Colour by, Orientation selectivity, Compute all."

@@ -448,7 +448,10 @@ function render({ model, el }) {
           control.disabled = Boolean(each.refusal);
           control.title = each.refusal || (each.stroke ? `${each.help}: ${each.value} ${each.unit}` : each.help);
           control.setAttribute("aria-invalid", String(Boolean(each.reason)));
-          showProblem(cell.reason, each.reason && `✕ ${each.reason}`); // a sign as well as a colour
+          // A sign as well as a colour; a value that waits has its own sign.
+          const waits = each.reason.startsWith("◌");
+          cell.reason.className = waits ? "omnimouse-status" : "omnimouse-problem";
+          showProblem(cell.reason, each.reason && !waits ? `✕ ${each.reason}` : each.reason);
         });
         const isShort = [...cells.values()].every(({ name }) => name.textContent.length <= SHORT);
         element.classList.toggle("omnimouse-short", isShort);
