@@ -282,7 +282,7 @@ def test_the_step_during_which_a_run_was_stopped_is_told(controller, finetuning,
     run_and_stop(finetuning, script)
     finetuning.changed.connect(lambda: told.append(record(view)["message"].text))
     finetuning._take_rows(finetuning.request, [{"step": 4.0, "loss": 0.5}])
-    assert told == ["Stopped at step 4 of 10; the current weights are saved."]
+    assert told == ["Stopped at step 4 of 10; the run is saved."]
 
 
 def test_a_run_that_goes_on_keeps_its_curves_until_they_are_sent_again(finetuning, script):
