@@ -21,10 +21,12 @@ Case = tuple[str, np.ndarray | float, np.ndarray | float, float]
 RTOL = 1e-9
 FIT = 1e-4
 """Tolerance of least-squares fits."""
-EXACT_MSE = 1e-18
-"""Mean squared error of a curve through all points."""
-SAMPLING, FORMULA = 0.01, 0.01
-"""Error of simulated spikes, absolute, and of formulas for continuous space, relative."""
+EXACT_MSE = 1e-27
+"""Mean squared error of a curve through all points: rounding leaves 1e-31 in the fixtures
+and 1.3e-28 in others of the same kind."""
+SAMPLING = 0.008
+"""Three standard errors of the bits per spike of the simulated spikes: one is 0.0027 over
+2000 trials of 200 samples, where the value is 0.0032 off the formula."""
 
 
 def _compared(values: dict[str, Any], data: Arrays, tolerance: float = RTOL) -> Iterator[Case]:
@@ -208,13 +210,13 @@ def tuning(data: Arrays) -> Iterator[Case]:
     }
     yield from _compared(values, data)
     fits = [angles.fit_von_mises(row, theta) for row in data["resp"]]
-    yield from _fitted("fit_noisefree", fits, data["exp_fit_noisefree"])
+    yield from _fitted("fit_noisefree", fits, data["resp"], theta, data["exp_fit_noisefree"])
     at, mean = angles.event_means(data["event_resp"], data["event_theta"])
     yield from _compared({"event_mean": mean}, data)
     yield from _indices("event_", mean, at, data, ("osi", "dsi"))
     fits = [angles.fit_von_mises(row, at) for row in mean]
     expected = data["exp_event_fit"]
-    yield from _fitted("event_fit", fits, expected)
+    yield from _fitted("event_fit", fits, mean, at, expected)
     # Distances to the truth are those of the given fit: a better one has others.
     given, truth = expected[:, 0], data["true_mu"][: len(fits)]
     values = {
@@ -247,14 +249,23 @@ def _indices(
         yield f"{prefix}{name}", value, data[f"exp_{prefix}{name}"], RTOL
 
 
-def _fitted(name: str, fits: list[angles.VonMises], expected: np.ndarray) -> Iterator[Case]:
-    """Compare the parameters of fits, or accept a fit that is at least as good."""
-    mse = np.array([fit.mse for fit in fits])
-    is_open = mse > expected[:, 5] * (1 + 1e-6) + EXACT_MSE
+def _fitted(
+    name: str,
+    fits: list[angles.VonMises],
+    response: np.ndarray,
+    theta: np.ndarray,
+    expected: np.ndarray,
+) -> Iterator[Case]:
+    """Compare the parameters of fits, or accept a curve that is at least as close."""
+    # Of the curve itself: the error that a wrong fit reports may be small.
+    error = np.array([fit(theta) for fit in fits]) - response
+    mse = np.mean(error**2, axis=1, where=np.isfinite(response))
+    is_as_good = mse <= expected[:, 5] * (1 + 1e-6) + EXACT_MSE  # not if NaN
     own = np.array([[f.mu, f.kappa, f.phi, f.amplitude, f.base] for f in fits])
     # Directions just below and above 0 are neighbours.
     own[:, 0] = expected[:, 0] + np.angle(np.exp(1j * (own[:, 0] - expected[:, 0])))
-    yield name, own[is_open], expected[is_open, :5], FIT
+    yield name, own[~is_as_good], expected[~is_as_good, :5], FIT
+    yield f"{name}_mse", np.array([fit.mse for fit in fits]), mse, RTOL
 
 
 def spatial(data: Arrays) -> Iterator[Case]:
@@ -274,7 +285,9 @@ def spatial(data: Arrays) -> Iterator[Case]:
     gauss = screen.spatial_selectivity(data["gauss_sta"][None]).value[0]
     values = {"uniform_ssi": uniform, "uniform_ssi_formula": uniform}
     yield from _compared(values | {"gauss_ssi": gauss}, data)
-    yield "gauss_ssi_formula", gauss, data["ana_gauss_ssi"], FORMULA
+    # Pixels of a tenth of the Gaussian's width sum as the integral does: what is left,
+    # 1.5e-10, is the rounding to float32 of the stored Gaussian.
+    yield "gauss_ssi_formula", gauss, data["ana_gauss_ssi"], RTOL
 
 
 def geometry(data: Arrays) -> Iterator[Case]:

@@ -1,5 +1,7 @@
 """The metrics: reference values, formulas, pooling in parts, statistics."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from omnimouse_model import metrics
 from omnimouse_model.metrics import StreamingCorrelation
 from tests import FIXTURES
 from tests.conformance import metrics as conformance
-from tests.conformance.line import print_lines
+from tests.conformance.line import Line, print_lines
 
 METRICS = FIXTURES / "metrics"
 
@@ -59,16 +61,33 @@ def test_conformance_takes_any_number_of_mice(tmp_path):
     assert "corr_strict10" in line.ratios
 
 
+GIVEN_FIT = metrics.tuning.VonMises(1e-7, 2.0, 0.8, 3.0, 0.5, 0.2, True)
+
+
 @pytest.mark.parametrize(
-    ("mu", "mse", "is_good"),
-    [(3.0, 0.1, True), (2 * np.pi - 1e-7, 0.3, True), (3.0, 0.3, False)],
-    ids=["better", "around 0", "worse"],
+    ("changes", "given_mse", "is_good"),
+    [
+        ({"mu": 2 * np.pi - 1e-7}, 0.19, True),
+        ({"mu": np.pi, "phi": 0.2}, 0.2, True),
+        ({"mu": np.pi, "phi": 0.2}, 0.19, False),
+        ({"mu": 1.5, "mse": 0.0}, 0.2, False),
+        ({"amplitude": 15.0, "mse": 0.0}, 0.2, False),
+        (dict.fromkeys(("mu", "kappa", "phi", "amplitude", "base", "mse"), np.nan), 0.2, False),
+        ({"mse": 0.1}, 0.2, False),
+    ],
+    ids=["around 0", "same curve", "worse", "direction", "amplitude", "NaN", "reported mse"],
 )
-def test_conformance_takes_a_fit_that_is_as_good(mu, mse, is_good):
-    fit = metrics.tuning.VonMises(mu, 2.0, 0.8, 3.0, 0.5, mse, True)
-    expected = np.array([[1e-7, 2.0, 0.8, 3.0, 0.5, 0.2]])
-    ((_, found, wanted, tolerance),) = conformance._fitted("fit", [fit], expected)
-    assert np.allclose(found, wanted, rtol=tolerance, atol=tolerance) == is_good
+def test_conformance_takes_only_a_fit_that_is_as_good(changes, given_mse, is_good):
+    theta = np.arange(16) * np.pi / 8
+    response = GIVEN_FIT(theta) + np.sqrt(0.2) * (-1.0) ** np.arange(16)
+    fit = dataclasses.replace(GIVEN_FIT, **changes)
+    expected = np.array([[*dataclasses.astuple(GIVEN_FIT)[:5], given_mse]])
+    line = Line("fit")
+    for name, found, wanted, tolerance in conformance._fitted(
+        "fit", [fit], response[None], theta, expected
+    ):
+        line.add(name, found, wanted, atol=tolerance, rtol=tolerance)
+    assert line.is_good == is_good
 
 
 @pytest.mark.parametrize("value", [0.7, 1 / 3, 12345.678, -2.3])
