@@ -259,7 +259,7 @@ def test_the_reason_for_no_mark_is_whole_in_a_small_window(dock, monkeypatch, pr
     bring_up_in_small_window(dock, "Context")
     view = dock.panels["Context"].view
     with monkeypatch.context() as patch:
-        patch.setattr(ContextView, "mark", f"The score of this mask is not drawn: {problem}")
+        patch.setattr(ContextView, "mark", f"This mask: {problem}")
         view.changed.emit()
         settle(0.5)
         cut, shown = cut_texts(dock, "Context"), dock.panels["Context"].findChildren(QLabel)

@@ -329,7 +329,7 @@ def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
     plan = view.form.read().plan(controller.state)
     controller.sweeps.start(SweepPlan(**ask, targets=plan.targets, pool=plan.pool), "same")
     assert IN_WINDOW in view.mark
-    assert view.mark.startswith("The score of this mask is not drawn: ")
+    assert view.mark.startswith("This mask: ")
     controller.requests.finish_scores()
     assert len(record.record(view)["star neurons"].x)
     # Live curves of the selected neurons in this window are of another question; a sweep

@@ -76,7 +76,7 @@ POINTS: Final = (
 )
 NO_SAVED: Final = "No saved sweeps. Start one under Sweep…"
 OTHER: Final = "no curve has its targets and pool"
-IN_WINDOW: Final = "only this window is scored: switch Live on"
+IN_WINDOW: Final = "one window is scored: switch Live on"
 SELECTED_LINE: Final = MAX_COMPARED + 1
 """Line style of the selected neurons beside all held-out ones, which have 0."""
 NO_SELECTION: Final = "Select neurons: Ctrl-click on the field,\nor a row of the table"
@@ -750,7 +750,7 @@ def _selected_text(curves: TierCurves, selection: tuple[int, ...]) -> str:
     n = len(selection)
     if n_curves == n:
         return f"{n} selected" if n else ""
-    return f"{n_curves} of {n} selected are targets"
+    return f"{n_curves} of {n} selected"
 
 
 def no_curve_text(results: Results) -> str:
@@ -785,5 +785,5 @@ def point_text(mark: CurrentPoint | None, *, is_drawn: bool) -> str:
     if mark is None:
         return ""
     if mark.problem:
-        return f"The score of this mask is not drawn: {mark.problem}"
+        return f"This mask: {mark.problem}"
     return f"{'★ this' if mark.is_comparable and is_drawn else 'This'} mask: {mark.score_text}"
