@@ -55,7 +55,7 @@ def test_it_is_there_with_something_to_learn_and_worked_by_keyboard_to_its_end(
     tab.page.wait_for_function(DRAWN)
     assert not grave_violations(tab)
     part.get_by_role("button", name="Stop").press("Enter")
-    use = part.get_by_role("button", name="Use current weights")
+    use = part.get_by_role("button", name="Use best weights")
     use.click()
     part.get_by_role("button", name="✕").wait_for()
     is_used = f"controller.state.predictor_name.startswith({out!r})"

@@ -11,7 +11,7 @@ from omnimouse_model.training.config import TransferOptions
 from omnimouse_widgets.jupyter.jobs import FineTune
 from omnimouse_widgets.views.finetune import (
     NOT_OFFERED,
-    USE_CURRENT,
+    USE_BEST,
     FinetuneView,
     gain_text,
     open_label,
@@ -106,7 +106,7 @@ def test_a_run_stopped_before_its_first_step_does_not_speak_of_saved_weights(con
     assert record(view)["start"].label == "Start"
     finetuning.validations = [(0, 0.25)]
     assert "the run is saved" in record(view)["message"].text
-    assert record(view)["use"].label == USE_CURRENT
+    assert record(view)["use"].label == USE_BEST
     assert "makes no further step" in record(view)["finish"].text
 
 
@@ -219,7 +219,7 @@ def test_what_follows_the_steps_of_this_model_is_told_before_and_after_a_stop(
     finetuning, view = controller.finetuning, FinetuneView.of(controller)
     finetuning.request = FinetuneRequest(model, controller.state.session, tmp_path, steps=3)
     finetuning.validations = [(0, 0.25)]
-    taken = f"{USE_CURRENT} takes those of the start, which scored best"
+    taken = f"{USE_BEST} takes those of the start, which scored best"
     end = f", but first {told}, as at the end" if told else "."
     assert record(view)["finish"].text.startswith(f"{taken}, and makes no further step{end}")
     finetuning.request = None

@@ -36,7 +36,7 @@ from omnimouse_widgets.views.text.tier_score import (
 LOSS_COLOUR: Final = palette.RECORDED
 SCORE_COLOUR: Final = palette.PREDICTED
 MAX_STEPS: Final = 100_000
-USE_MODEL, USE_CURRENT = "Use model", "Use current weights"
+USE_MODEL, USE_BEST = "Use model", "Use best weights"
 TUNE, FIT = "Fine-tune {} to {}", "Fit {} to {}"
 NOT_OFFERED: Final = (
     "Choose a model by its name, file or folder, and a recording that it does not know: it "
@@ -62,9 +62,7 @@ TIPS: Final = {
     "copy": "Copy the path of the folder, for om.load_predictor and for commands",
     "dismiss": "Hide this run; its folder is not deleted",
 }
-FINISH: Final = (
-    "Use current weights takes those of {}, which scored best, and makes no further step"
-)
+FINISH: Final = "Use best weights takes those of {}, which scored best, and makes no further step"
 FINISH_AFTER: Final = (
     ", but first {}, as at the end of a whole run: minutes, and longer on a busy machine"
 )
@@ -203,7 +201,7 @@ class FinetuneView(OfController):
             finetuning.resume()
 
     def use(self) -> None:
-        """Choose the fine-tuned model; after a stop, its current weights."""
+        """Choose the fine-tuned model; after a stop, with its best weights."""
         saved = self._saved
         if self._shows_run:
             self._finetuning.use()
@@ -230,7 +228,7 @@ class FinetuneView(OfController):
             if saved.is_finished:
                 use = USE_MODEL
             else:
-                use = USE_CURRENT if saved.start_score is not None else ""
+                use = USE_BEST if saved.start_score is not None else ""
         return [
             record.Text("ended", self._ended),
             self._head(None if saved is None else saved.path),
@@ -298,7 +296,7 @@ class FinetuneView(OfController):
             if not finetuning.is_stale and self._is_unsaved:
                 start = "Start"
             # A stopped run has a usable result once its start values were scored.
-            use = USE_CURRENT if finetuning.can_be_used else ""
+            use = USE_BEST if finetuning.can_be_used else ""
         elif finetuning.is_finished and not finetuning.is_chosen:
             use = USE_MODEL
         items: list[record.Item | record.Row] = [
@@ -346,9 +344,9 @@ class FinetuneView(OfController):
         ]
 
     def _finish(self, use: str) -> record.Text:
-        """Return what *Use current weights* does, where it is offered."""
+        """Return what *Use best weights* does, where it is offered."""
         finetuning, text = self._finetuning, ""
-        if use == USE_CURRENT:
+        if use == USE_BEST:
             request = finetuning.request if self._shows_run else None
             after = finetuning.after_steps(finetuning.model if request is None else request.model)
             saved = None if self._shows_run else self._saved
@@ -444,7 +442,7 @@ class FinetuneView(OfController):
         # Start and use have several labels, for one action each.
         actions = (
             record.Action("start", start, TIPS["start"], self.start, refusal),
-            record.Action("use", use, TIPS["finish" if use == USE_CURRENT else "use"], self.use),
+            record.Action("use", use, TIPS["finish" if use == USE_BEST else "use"], self.use),
         )
         return tuple(action for action in actions if action.label)
 
