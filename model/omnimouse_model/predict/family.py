@@ -103,6 +103,8 @@ class Transfer:
     scored
         Tasks over which the held-out score is a mean, in a few words each; empty if it is of
         none in particular.
+    held_out
+        Of which part the windows of that score are, in a few words.
     """
 
     options: type
@@ -110,6 +112,7 @@ class Transfer:
     seconds: Callable[[str, int, Session, int], float] | None = None
     after_steps: Callable[[str], str] = lambda model: ""
     scored: tuple[str, ...] = ()
+    held_out: str = "some of the train part"
 
 
 def _no_checkpoint(path: Path, device: str) -> Predictor:
@@ -139,6 +142,8 @@ class Family:
         Tasks that this family offers for a session, beside those of all models.
     training, transfer
         None for a family that is not trained here.
+    held_out_metric
+        Name of the metric of the scores by which both choose the best weights.
     export
         Writes weights, `export(run, path)`: a checkpoint for a path that ends with
         .safetensors, else the official layout of the family into a folder. `run` is the
@@ -159,6 +164,7 @@ class Family:
     presets: Callable[[Session], Sequence[Preset]] = lambda session: ()
     training: Training | None = None
     transfer: Transfer | None = None
+    held_out_metric: str = "correlation"
     export: Callable[[Path, Path], object] | None = None
     published: str = ""
 

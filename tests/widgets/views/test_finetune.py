@@ -202,8 +202,30 @@ def test_one_held_out_score_is_a_number_and_more_are_a_plot(controller, tmp_path
     finetuning.validations = [(0, 0.25)]
     assert "scores" not in record(view)
     assert record(view)["score"].text.startswith("Held-out score: 0.250 at the start")
+    # A fit is not scored at its start.
+    finetuning.validations = [(50, 0.25)]
+    assert record(view)["score"].text == "Held-out score: 0.250 at step 50, the best so far."
     finetuning.validations = [(0, 0.25), (1, 0.24)]
     assert len(record(view)["scores"].lines[0].x) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "is_fit", "told"),
+    [
+        ("demo", False, ("some of the train part", "mean correlation")),
+        ("ndt-demo", False, ("the validation part, or without one a tenth", "bits per spike")),
+        ("cebra", True, ("the validation part, on which", "mean correlation")),
+        ("mtm", True, ("the validation part, on which", "bits per spike")),
+    ],
+)
+def test_the_held_out_windows_and_their_metric_are_those_of_the_model_that_is_trained(
+    controller, tmp_path, model, is_fit, told
+):
+    finetuning, session = controller.finetuning, controller.state.session
+    finetuning.request = FinetuneRequest(model, session, tmp_path, is_fit=is_fit)
+    finetuning.validations = [(50, 0.25)]
+    tip = record(FinetuneView.of(controller))["score"].tip
+    assert all(words in tip for words in told)
 
 
 @pytest.mark.parametrize(

@@ -288,7 +288,7 @@ class FinetuneView(OfController):
         request = finetuning.request
         assert request is not None
         tasks = finetuning.scored_tasks(request.model)
-        held_out = held_out_text(tasks, is_fit=request.is_fit, metric=self._state.metric)
+        held_out = held_out_text(tasks, *finetuning.scored_part(request))
         start = use = ""
         if finetuning.can_resume:
             # A folder that holds another run cannot be continued.
@@ -322,7 +322,7 @@ class FinetuneView(OfController):
             if is_gain(begin, best):
                 text = PRELIMINARY if finetuning.is_chosen else PRELIMINARY + GAIN_ELSEWHERE
                 items.append(record.Text("score", text, "quiet", held_out))
-        elif begin is not None:
+        elif finetuning.validations:
             over = over_text(finetuning.scored, tasks)
             so_far = so_far_text(begin, best, finetuning.best_step, over)
             items.append(record.Text("score", so_far, "quiet", held_out))
@@ -462,11 +462,10 @@ class FinetuneView(OfController):
         return (loss, held_out) if len(scores) > 1 else (loss,)
 
 
-def held_out_text(tasks: Sequence[str], *, is_fit: bool, metric: Metric) -> str:
+def held_out_text(tasks: Sequence[str], part: str, metric: Metric) -> str:
     """Return which windows are held out, and what the score over them is."""
     of = f"it is the mean over {count(len(tasks), 'task')}: {'; '.join(tasks)}"
     is_correlation = metric.name == "correlation"
-    part = "some of the train part" if is_correlation and not is_fit else "the validation part"
     score = "mean correlation of what is predicted" if is_correlation else metric.unit
     return (
         f"Held-out windows: {part}, on which no step trains. The score is the {score}; "
@@ -574,13 +573,15 @@ def gain_text(start: float | None, best: float | None, over: str = "") -> str:
     return f"held-out score {start:z.3f} → {best:z.3f}{end}"
 
 
-def so_far_text(start: float, best: float | None, step: int | None, over: str = "") -> str:
+def so_far_text(start: float | None, best: float | None, step: int | None, over: str = "") -> str:
     """Return the held-out score of a run that is not at its end, and of which step it is."""
     head = f"Held-out score, {over}" if over else "Held-out score"
+    # A fit begins at random, and is not scored there.
+    begin = "" if start is None else f"{start:z.3f} at the start, "
     found = "no step is better so far"
-    if best is not None and is_gain(start, best):
+    if best is not None and (start is None or is_gain(start, best)):
         found = f"{best:z.3f} at {step_name(step)}, the best so far"
-    return f"{head}: {start:z.3f} at the start, {found}."
+    return f"{head}: {begin}{found}."
 
 
 def weights_text(step: int | None, n_steps: int) -> str:

@@ -28,6 +28,9 @@ FAMILY = shipped_family(
             validations=10,
             n_bytes=8.3e5,
         ),
+        held_out="the validation part, or without one a tenth of the train part",
     ),
+    # Of response traces, too.
+    held_out_metric="bits_per_spike",
     published="MtM",
 )

@@ -44,6 +44,7 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.models.choice import Loaded
+from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.progress import (
@@ -472,6 +473,17 @@ class Finetuning(HasBackgroundTask):
         if family is None or family.transfer is None or model in fit_names():
             return ()
         return family.transfer.scored
+
+    def scored_part(self, request: "FinetuneRequest") -> tuple[str, Metric]:
+        """Return of which part the held-out windows of a run are, and the metric of its score."""
+        family = fit_names().get(request.model) or family_of_name(request.model)
+        if family is None:  # the model with which it began may be gone
+            family = family_of_name(str(request.path))
+        metric = METRICS["correlation" if family is None else family.held_out_metric]
+        if request.is_fit:
+            return "the validation part", metric
+        transfer = None if family is None else family.transfer
+        return "some of the recording" if transfer is None else transfer.held_out, metric
 
     def saved_result(self, train: TrainedPart = "embeddings") -> FinetunedModel | None:
         """Return the saved fine-tuning of `model` to the recording on screen, or None."""
