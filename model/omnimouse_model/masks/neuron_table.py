@@ -5,9 +5,9 @@ A term is the beginning of an area or a state (`V1`, `target`; a state that chan
 matches by both ends, and by `mixed` if one of them is visible), a neuron's id (`412`),
 `tuned` (of the recording: to orientation or direction; neurons of which this is unknown
 pass neither `tuned` nor `!tuned`), or a comparison (`depth<250`,
-`plane=2`, `area=V1`, `score>=0.3`). What a Python user writes means the same: `==`, quotes
-around a text, which may then have spaces, `and` and `or`. No text is evaluated as code: any
-other term is an error.
+`plane=2`, `area=V1`, `score>=0.3`). Of Python, `==`, `and` and `or` mean the same, and
+quotes around a text, which may then have spaces and signs. No text is evaluated as code: other
+words and signs of Python, such as `not`, `in` and `&`, are errors unless a text has them.
 """
 
 import operator
@@ -36,10 +36,18 @@ _SIGN: Final = "<=|>=|!=|<|>|="
 _SPACED_SIGN: Final = re.compile(rf"\s*({_SIGN})\s*")
 _COMPARISON: Final = re.compile(rf"([^<>=!]+)({_SIGN})([^<>=!]+)")
 _QUOTED: Final = re.compile(r"""(["'])(.*?)\1""")
-_SPACE: Final = "\0"
-"""Stands for a space within quotes, where it separates no terms."""
-_PYTHON: Final = {"==": "=", r"\s+and\s+": " ", r"\s+or\s+": " | "}
+_HIDING: Final = 0xF0000
+"""Makes characters in quotes ones for private use, which separate and compare nothing."""
+_HIDDEN: Final = "\U000f0000-\U000fffff"
+_BETWEEN: Final = (
+    rf"(?<=[^\s|<>=!])(?:\s+|(?<=[{_HIDDEN}])){{}}(?:\s+|(?=[{_HIDDEN}]))(?=[^\s|<>=])"
+)
+"""A word between two terms, from which spaces or quotes separate it."""
+_PYTHON: Final = {"==": "=", _BETWEEN.format("and"): " ", _BETWEEN.format("or"): " | "}
 """What stands for words and signs of Python."""
+_OTHER_WORDS: Final = frozenset(("not", "in", "is"))
+_OTHER_SIGNS: Final = frozenset("&~()[],'\"")
+"""What in Python has a meaning that no filter has."""
 MAX_LABELS: Final = 20
 """Largest number of different values of a column that counts as a label."""
 TUNED: Final = "tuned"
@@ -145,21 +153,33 @@ def named_columns(text: str, columns: Collection[str]) -> tuple[str, ...]:
     found: list[str] = []
     for term in terms:
         match = _COMPARISON.fullmatch(term)
-        found += P_VALUES if term == TUNED else () if match is None else (match[1],)
+        found += P_VALUES if term == TUNED else () if match is None else (_told(match[1]),)
     return tuple(name for name in dict.fromkeys(found) if name in columns)
 
 
 def _alternatives(text: str) -> list[str]:
-    text = _QUOTED.sub(lambda quoted: quoted[2].replace(" ", _SPACE), text)
+    """Return the alternatives of a filter; what is in quotes is hidden, `_told` shows it."""
+    text = _QUOTED.sub(lambda quoted: _hidden(quoted[2]), text.lower())
     for python, own in _PYTHON.items():
-        text = re.sub(python, own, text, flags=re.IGNORECASE)
+        text = re.sub(python, own, text)
     # Spaces separate terms, so those around a sign are removed first.
-    return _SPACED_SIGN.sub(r"\1", text).lower().split("|")
+    return _SPACED_SIGN.sub(r"\1", text).split("|")
+
+
+def _hidden(text: str) -> str:
+    return "".join(chr(ord(sign) + _HIDING) if sign <= "\uffff" else sign for sign in text)
+
+
+def _told(text: str) -> str:
+    return "".join(chr(ord(sign) - _HIDING) if _is_hidden(sign) else sign for sign in text)
+
+
+def _is_hidden(sign: str) -> bool:
+    return _HIDING <= ord(sign) <= _HIDING + 0xFFFF
 
 
 def _matches(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return whether each neuron matches a term, bool (P,)."""
-    term = term.replace(_SPACE, " ")
     # A word of the user's own tables comes first.
     if term.lstrip("!") == TUNED and not _named(TUNED, columns).any():
         tuned, untuned = _tuned(columns)
@@ -168,12 +188,33 @@ def _matches(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         return ~_matches(term[1:], columns)
     match = _COMPARISON.fullmatch(term)
     if match is not None:
-        return _compared(match[1], match[2], match[3], columns)
+        name, sign, operand = _told(match[1]), match[2], _told(match[3])
+        fits = _compared(name, sign, operand, columns)
+        _refuse_python(match[3], fits if sign == "=" else ~fits)
+        return fits
     if any(sign in term for sign in "<>=!"):
-        raise MaskError(f"'{term}' is no comparison; write depth<250 or area=V1.")
-    if _ID.fullmatch(term):
-        return np.asarray(columns["id"] == int(term))
-    return _named(term, columns)
+        raise MaskError(f"'{_told(term)}' is no comparison; write depth<250 or area=V1.")
+    if _ID.fullmatch(_told(term)):
+        return np.asarray(columns["id"] == int(_told(term)))
+    named = _named(_told(term), columns)
+    _refuse_python(term, named)
+    return named
+
+
+def _refuse_python(text: str, fits: np.ndarray) -> None:
+    """Raise for what only Python gives a meaning, unless a text of some neuron fits."""
+    if fits.any():
+        return
+    if text in ("and", "or"):
+        raise MaskError(f"'{text}' stands between two terms: V1 {text} target.")
+    hidden = [_is_hidden(sign) for sign in text]
+    # Quotes within a word, too, such as those of ('V1').
+    is_mixed = any(hidden) and not all(hidden)
+    if is_mixed or text in _OTHER_WORDS or not _OTHER_SIGNS.isdisjoint(text):
+        raise MaskError(
+            f"'{_told(text)}' selects nothing; write V1 and !target, or V1 or LM, with quotes "
+            "around a whole text."
+        )
 
 
 def _compared(name: str, sign: str, operand: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -45,6 +45,9 @@ COLUMNS = {
         ("area == 'V1' and score > 0.2", [0]),
         ('area=="v1" OR area != "V1"', [0, 1, 2, 3, 4]),
         ("area=='V1 deep' or depth == 100", [0]),
+        ("area == 'V1'and score > 0.2", [0]),
+        ("area=='V1'or area=='AL'", [0, 2, 3]),
+        ("V1 and !'target'", [2]),
         ("V1 target | LM mixed", [0, 4]),
         ("!V1", [1, 3, 4]),
         ("!V1 !target", [1, 4]),
@@ -124,6 +127,22 @@ def test_a_neuron_is_found_by_an_id_of_any_length():
         ("depth<1.2.3", r"'1\.2\.3' is none"),
         ("area<V1", r"'area' holds text: write area=v1"),
         ("V1 |", r"'\|' stands between two alternatives"),
+        # What only Python gives a meaning selected nothing, or what no one asked for.
+        ("not V1", "^'not' selects nothing; write V1 and !target"),
+        ("V1 and not target", "^'not' selects"),
+        ("area in ('V1', 'LM')", "^'in' selects"),
+        ("area is 'V1'", "^'is' selects"),
+        ("area=='V1' & score>0.2", "^'&' selects"),
+        ("area=='V1'&target", "^'v1&target' selects"),
+        ("area!='V1'&target", "^'v1&target' selects"),
+        ("~V1", "^'~v1' selects"),
+        ("(V1)", r"^'\(v1\)' selects"),
+        ("area == ('V1')", r"^'\(v1\)' selects"),
+        ("area == 'V1", "^''v1' selects"),
+        ("'V1'target", "^'v1target' selects"),
+        ("V1 and", "^'and' stands between two terms: V1 and target"),
+        ("or V1", "^'or' stands between"),
+        ("V1 and | LM", "^'and' stands between"),
     ],
 )
 def test_what_means_nothing_is_refused_with_what_would(text, message):
@@ -136,6 +155,16 @@ def test_a_text_in_quotes_may_have_spaces():
     assert list(matching_neurons("kind == 'large soma' and score<1", columns)) == [4]
     assert list(matching_neurons('"large soma"', columns)) == [1, 4]
     assert named_columns("kind=='a score' or depth>2", columns) == ("kind", "depth")
+
+
+def test_signs_and_words_of_a_text_mean_nothing_else():
+    kinds = ["a|b", "a=b", "x and y", "L5 & 6", "in 🐭"]
+    columns = COLUMNS | {"kind": np.array(kinds)}
+    for at, kind in enumerate(kinds):
+        assert list(matching_neurons(f"kind == '{kind}'", columns)) == [at]
+        assert list(matching_neurons(f'"{kind}" depth>0 or id=={at}', columns)) == [at]
+    # Without quotes, too, where a neuron has such a text.
+    assert list(matching_neurons("in", columns)) == [4]
 
 
 @pytest.mark.slow
