@@ -39,6 +39,17 @@ def test_rows_are_the_selection_with_truth_and_prediction(panel, controller, red
     assert np.ptp(panel.stacks["traces"].box.viewRange()[0]) == pytest.approx(2.0, abs=0.01)
 
 
+def test_a_label_ends_with_the_scale_bar_of_a_scaled_prediction(panel, controller, redraw):
+    controller.editor.apply_preset("video_behavior")
+    controller.state.as_large = True
+    panel.resize(900, 420)
+    redraw()
+    stack = panel.stacks["traces"]
+    for label, trace in zip(stack.labels, stack._traces, strict=True):
+        assert trace.predicted_bar_text
+        assert trace.predicted_bar_text in label
+
+
 def test_rows_that_are_drawn_already_are_not_drawn_again(panel, controller, redraw, monkeypatch):
     stack, drawn = panel.stacks["traces"], []
     controller.editor.apply_preset("video_behavior")

@@ -71,6 +71,18 @@ def test_the_text_of_the_pointer_follows_the_mask(controller):
     assert "sample 24" not in record(view)["status"].text
 
 
+def test_the_text_of_the_pointer_leaves_with_its_sample(controller):
+    view = RasterView.of(controller)
+    view.cells()
+    view.point_at(59, 3.0)
+    assert "sample 59" in record(view)["status"].text
+    state, spec = controller.state, replace(controller.state.spec, duration_s=1.0)
+    mask, state.mask = state.mask.stretched(spec), None
+    state.window, state.mask = state.window.at(spec), mask
+    assert state.mask.n_samples == 30
+    assert "sample" not in record(view)["status"].text
+
+
 def test_the_text_of_the_pointer_leaves_with_its_recording(controller):
     view = RasterView.of(controller)
     view.cells()
