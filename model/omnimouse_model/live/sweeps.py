@@ -320,7 +320,7 @@ class Sweeps:
         if session is None or source is None:
             return self._fail("Open a recording and choose a model first.")
         spec = self._client.state.spec
-        plan = replace(plan, metric=spec.metric, rate_hz=spec.response_rate_hz)
+        plan = replace(plan, metric=spec.metric, rate_hz=spec.response_rate_hz).of([session])
         path = _free_path(self.folder, session.id)
         label = self._client.state.predictor_name
         # By default, the name says what is asked, where that is not the usual question.

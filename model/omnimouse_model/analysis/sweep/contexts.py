@@ -27,7 +27,7 @@ from omnimouse_model.masks.cells import (
     official_guard,
     recording_rate,
 )
-from omnimouse_model.masks.selection import NeuronGroup
+from omnimouse_model.masks.selection import NeuronGroup, neurons_of
 from omnimouse_model.masks.strategies import (
     FULL_POPULATION,
     SMALL_POPULATION,
@@ -407,6 +407,16 @@ class SweepPlan:
     def asked(self) -> str:
         """What the sweep asks, such as "V1 from LM": targets and pool."""
         return f"{self.targets_name} from {self.pool_name}"
+
+    def of(self, sessions: Collection[Session]) -> "SweepPlan":
+        """Return the plan for sessions: a pool of all neurons without targets is none.
+
+        Then targets are held-out neurons (`chosen_draw`), which each seed draws.
+        """
+        if self.pool is None or self.targets is not None:
+            return self
+        is_all = all(len(neurons_of(one, self.pool)) == one.n_neurons for one in sessions)
+        return replace(self, pool=None) if is_all else self
 
     def n_draws(self, context: Context) -> int:
         """Return the number of different draws: one of chosen neurons, of which none is shown."""

@@ -324,7 +324,7 @@ def context_sweep(
         metric=metric or predictor.needs.spec.metric,
         centred=centred,
         rate_hz=predictor.needs.spec.response_rate_hz,
-    )
+    ).of(recordings)
     # Errors of the plan appear before the first prediction.
     _check_names(recordings)
     for history in plan.history_samples:

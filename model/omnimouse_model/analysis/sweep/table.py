@@ -39,6 +39,8 @@ UNREAD = "unread"
 """Note of a results file with the inputs that its predictor does not read."""
 OVER_TIME, OVER_DRAWS = "95 % over time", "s.e.m. over draws"
 """Kinds of error bars."""
+ROUNDING = 1e-6
+"""Differences of scores that are those of float32 predictions: draws of neurons differ by more."""
 NaN = float("nan")
 
 
@@ -397,7 +399,9 @@ class ContextSweep(HasSummary):
         if self.plan.targets is None and self.plan.pool is None:
             return False
         is_whole = len(rows) > 1 and len(rows) == len(self.plan.seeds)
-        is_one = len({row.score for row in rows}) == 1
+        # In files of older versions, equal draws were computed apart, and differ by rounding.
+        scores = np.array([row.score for row in rows])
+        is_one = bool(len(rows)) and np.allclose(scores, scores[0], 0.0, ROUNDING, equal_nan=True)
         return is_one and (is_whole or self.plan.n_draws(context) == 1)
 
     def gains(self, curve: Curve) -> tuple[Gain, ...]:

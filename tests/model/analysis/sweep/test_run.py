@@ -368,9 +368,29 @@ def test_a_context_of_which_nothing_is_drawn_is_computed_once(session, tmp_path)
     again = context_sweep(predictor, session, **ask, results=path)
     assert len(predictor.asked) == 2
     assert again.table() == sweep.table()
+    # Older versions computed each draw, which can differ by rounding.
+    rows = [replace(row, score=np.nextafter(row.score, row.seed)) for row in sweep.rows]
+    rounded = replace(sweep, rows=tuple(rows))
+    assert len({row.score for row in rounded.rows if row.context == Context()}) > 1
+    assert [point.n_seeds for curve in rounded.curves() for point in curve.points] == counts
+    assert rounded.point_counts() == (5, 5)
     # Held-out targets are drawn anew: each draw is its own.
     drawn = context_sweep(predictor, session, neurons=[0], seeds=2, max_windows=1, centred=False)
     assert drawn.point(Context()).n_seeds == drawn.plan.n_points == 2
+
+
+def test_a_pool_of_all_neurons_is_that_of_held_out_targets(session):
+    predictor = WhichPredictor()
+    ask = {"neurons": [0, 8], "history_samples": [10], "seeds": 3, "max_windows": 1}
+    every = range(session.n_neurons)
+    sweep = context_sweep(predictor, session, **ask, pool=every, centred=False)
+    assert len(predictor.asked) == sweep.plan.n_points == 9
+    assert sweep.plan.asked == "held-out neurons from all others"
+    assert sweep.point(Context()).n_seeds == sweep.plan.n_draws(Context()) == 3
+    # Beside chosen targets, it is a pool like any other.
+    chosen = context_sweep(predictor, session, **ask, targets=[1], pool=every, centred=False)
+    assert chosen.plan.pool is not None
+    assert chosen.plan.n_points == 5
 
 
 def test_the_whole_pool_is_one_draw_and_its_gain_is_over_all_draws_of_a_part(session):
