@@ -15,6 +15,7 @@ from omnimouse_model.evaluation.repeats import AlignedPrediction, clip_repeats, 
 from omnimouse_model.live.neurons import neuron_info as live_facts
 from omnimouse_model.masks import VISIBLE
 from omnimouse_model.metrics.tuning import N_SHUFFLES
+from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import neuron as text
 from omnimouse_widgets.views.neuron import NeuronView
@@ -22,6 +23,7 @@ from omnimouse_widgets.views.neurons import cell_text
 from omnimouse_widgets.views.record import choose, pick, press, record
 from tests.predictors import open_controller
 from tests.small_sessions import write_session
+from tests.toy_predictors import TOYS
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +188,22 @@ def test_responses_have_a_unit_which_is_that_of_the_prediction(view, controller,
     assert plot.up == "response (spikes/s)"
     np.testing.assert_allclose(plot.lines[0].y, plot.lines[1].y)
     np.testing.assert_allclose(plot.lines[0].error, 30.0 * repeats.spread[0])
+
+
+def test_repeats_of_spikes_are_as_many_per_second_as_were_recorded():
+    arrays = spiking_arrays(SpikingSpec(n_trials=40))
+    session = open_session(arrays)
+    trials = replace(session.trials, kind=np.full(40, "video"))
+    with open_controller(replace(session, trials=trials), TOYS["toy-counts"]()) as made:
+        made.editor.apply_preset("co_smoothing")
+        mean = select(NeuronView.of(made), made, 3)["mean"]
+    assert mean.up == "response (spikes/s)"
+    clip = repeated_clips(replace(session, trials=trials))[0]
+    starts = arrays["trial_start"][list(clip.trials)]
+    since = arrays["spike_times"][arrays["spike_unit"] == 3] - starts[:, None]
+    n_spikes = ((since >= 0) & (since < clip.duration_s)).sum()
+    rate = n_spikes / (len(starts) * clip.duration_s)
+    assert np.nanmean(mean.lines[0].y) == pytest.approx(rate, rel=0.02)
 
 
 def test_the_focus_steps_and_the_numbers_are_copied_and_saved(view, controller, tmp_path):

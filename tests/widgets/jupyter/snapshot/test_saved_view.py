@@ -3,6 +3,7 @@
 import io
 import threading
 from contextlib import closing
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ from PIL import Image
 
 import omnimouse_model as om
 from omnimouse_model.data.window_spec import N_SAMPLES
+from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_widgets import palette
 from omnimouse_widgets.jupyter.snapshot import drawing, saved_view
 from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
 from omnimouse_widgets.views.field.colours import STATE_CORE
 from omnimouse_widgets.views.field.layout import session_field
 from omnimouse_widgets.views.text.tier_score import tier_score_lines
+from omnimouse_widgets.views.traces import Shown, trace_rows
 
 
 @pytest.fixture
@@ -150,6 +154,30 @@ def test_every_view_is_drawn_small(controller, field, colour_by, view):
     assert len(found.png) < drawing.MAX_BYTES
     shape = pixels_of(found.png).shape
     assert shape == (drawing.SCALE * found.height, drawing.SCALE * found.width, 3)
+
+
+def test_its_words_are_those_of_the_screen(controller, field, monkeypatch):
+    drawn: list[tuple[str, str]] = []
+    draw = drawing.Sheet.text
+
+    def keep(sheet: drawing.Sheet, x: float, y: float, text: str, colour: str, *size: float) -> Any:
+        drawn.append((text, colour))
+        return draw(sheet, x, y, text, colour, *size)
+
+    monkeypatch.setattr(drawing.Sheet, "text", keep)
+    tuned, untuned = (
+        SimpleNamespace(problem="", osi=0.2, dsi=0.1, p_orientation=p, p_direction=p)
+        for p in (0.01, 0.3)
+    )
+    known = [NeuronProperties(0, tuning=tuned), NeuronProperties(1, tuning=untuned)]
+    monkeypatch.setattr(NeuronInfo, "computed", known)
+    controller.colouring.choose("osi")
+    controller.state.as_large = True
+    bar = trace_rows(Shown.of(controller))[1].predicted_bar_text
+    assert bar.endswith("s.d.")
+    saved_view.draw_snapshot(controller, field)
+    assert (bar, palette.PREDICTED) in drawn
+    assert ("unknown: 38, not tuned: 1", drawing.TEXT) in drawn
 
 
 def test_it_is_replaced_once_after_changes(state_keeper, screen, controller):
