@@ -17,6 +17,7 @@ from omnimouse_model.live import sweeps as live_sweeps
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference import background_task
 from omnimouse_model.live.sweeps import Sweeps
+from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import never
 from tests.model.drawing_thread import TIMEOUT, DrawingThread
@@ -168,6 +169,18 @@ def test_the_time_of_a_sweep_is_estimated_from_an_equal_one(controller, session,
     assert unknown.endswith("no time known yet; it is shown after the first tenth")
     with pytest.raises(ValueError, match="no window of tier 'none such'"):
         controller.sweeps.estimate(SweepPlan(neurons=(0,), tier="none such"))
+
+
+def test_a_sweep_whose_pool_is_all_neurons_is_listed_as_it_is_computed(controller, session):
+    controller.model.choose(EchoPredictor())
+    controller.loader.open_now(session)
+    every = NeuronGroup.of(session, "visible", range(session.n_neurons))
+    controller.sweeps.start(replace(PLAN, pool=every))
+    assert controller.sweeps.error is None
+    listed = controller.sweeps.entries[0]
+    assert "from visible" not in listed.name
+    assert listed.sweep.plan.asked == "held-out neurons from all others"
+    assert listed.sweep.point_counts() == (N_ROWS, N_ROWS)
 
 
 def test_the_time_left_is_not_that_of_a_first_point_that_encodes_the_windows(
