@@ -31,7 +31,7 @@ from omnimouse_model.analysis.sweep.contexts import (
 from omnimouse_model.analysis.sweep.table import SWEEP, UNREAD, ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec
-from omnimouse_model.errors import MaskError, UnsupportedRequestError
+from omnimouse_model.errors import MaskError, ResultsFileError, UnsupportedRequestError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.results import BehaviorScore, Score
 from omnimouse_model.evaluation.results_store import ResultsFile, row_key
@@ -310,7 +310,7 @@ def context_sweep(
         raise UnsupportedRequestError(f"{predictor.predictor_id}: {STORED}")
     recordings = listed_sessions(sessions)
     draws = range(seeds) if isinstance(seeds, int | np.integer) else seeds
-    plan = SweepPlan(
+    asked = SweepPlan(
         neurons=plain_values("neurons", neurons),
         history_samples=plain_values("history_samples", history_samples),
         video=plain_values("video", video),
@@ -324,7 +324,8 @@ def context_sweep(
         metric=metric or predictor.needs.spec.metric,
         centred=centred,
         rate_hz=predictor.needs.spec.response_rate_hz,
-    ).of(recordings)
+    )
+    plan = asked.of(recordings)
     # Errors of the plan appear before the first prediction.
     _check_names(recordings)
     for history in plan.history_samples:
@@ -338,7 +339,14 @@ def context_sweep(
         definition = _definition(predictor, plan, recordings)
         unread = unread_inputs(predictor.needs)
         notes = {**(about or {}), **({UNREAD: unread} if unread else {})}
-        file = ResultsFile(SWEEP, Path(results), definition, notes)
+        try:
+            file = ResultsFile(SWEEP, Path(results), definition, notes)
+        except ResultsFileError:
+            if asked == plan:
+                raise
+            # Files of older versions name a pool of all neurons.
+            definition = _definition(predictor, asked, recordings)
+            file = ResultsFile(SWEEP, Path(results), definition, notes)
         # Only rows whose key matches a planned cell: a recording may have changed.
         run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
     model = TaskPredictor.of(source, device, predictor, scheduler, connect)

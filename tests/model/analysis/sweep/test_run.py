@@ -379,7 +379,7 @@ def test_a_context_of_which_nothing_is_drawn_is_computed_once(session, tmp_path)
     assert drawn.point(Context()).n_seeds == drawn.plan.n_points == 2
 
 
-def test_a_pool_of_all_neurons_is_that_of_held_out_targets(session):
+def test_a_pool_of_all_neurons_is_that_of_held_out_targets(session, tmp_path, monkeypatch):
     predictor = WhichPredictor()
     ask = {"neurons": [0, 8], "history_samples": [10], "seeds": 3, "max_windows": 1}
     every = range(session.n_neurons)
@@ -391,6 +391,16 @@ def test_a_pool_of_all_neurons_is_that_of_held_out_targets(session):
     chosen = context_sweep(predictor, session, **ask, targets=[1], pool=every, centred=False)
     assert chosen.plan.pool is not None
     assert chosen.plan.n_points == 5
+    # Files of older versions, which name such a pool, are continued.
+    ask |= {"pool": every, "centred": False, "results": tmp_path / "one.sweep.jsonl"}
+    with monkeypatch.context() as older:
+        older.setattr(SweepPlan, "of", lambda plan, sessions: plan)
+        context_sweep(predictor, session, **ask)
+    predictor.asked.clear()
+    assert context_sweep(predictor, session, **ask).table() == sweep.table()
+    assert not predictor.asked
+    with pytest.raises(ResultsFileError, match="neurons"):
+        context_sweep(predictor, session, **ask | {"neurons": [4]})
 
 
 def test_the_whole_pool_is_one_draw_and_its_gain_is_over_all_draws_of_a_part(session):
