@@ -270,6 +270,8 @@ def _tuned(columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
             f"'{TUNED}' is not computed yet: Colour by, Orientation selectivity, Compute all (or "
             f"join the numbers {' or '.join(P_VALUES)} of om.recorded_tuning)."
         )
+    # Without known directions of motion, no neuron has a p value of direction.
+    known = [values for values in known if np.isfinite(values).any()] or known
     return (
         np.any([values < SIGNIFICANCE_LEVEL for values in known], axis=0),
         np.all([values >= SIGNIFICANCE_LEVEL for values in known], axis=0),

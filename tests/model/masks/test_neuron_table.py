@@ -65,6 +65,9 @@ def test_tuned_neurons_have_a_small_p_value_of_orientation_or_direction():
     orientation = np.array([0.005, 0.04, 0.05, np.nan, 0.9])
     columns = COLUMNS | {"recorded_p_orientation": orientation}
     assert list(matching_neurons("Tuned", columns)) == [0, 1]
+    # Of axes, no neuron has a direction: orientation alone tells who is not tuned.
+    columns["recorded_p_direction"] = np.full(5, np.nan)
+    assert list(matching_neurons("!tuned", columns)) == [2, 4]
     columns["recorded_p_direction"] = np.array([0.9, 0.9, 0.9, np.nan, 0.03])
     assert list(matching_neurons("tuned", columns)) == [0, 1, 4]
     assert list(matching_neurons("tuned V1 | AL", columns)) == [0, 3]
