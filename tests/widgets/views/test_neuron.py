@@ -176,16 +176,16 @@ def test_responses_have_a_unit_which_is_that_of_the_prediction(view, controller,
     select(view, controller, 4)
     choose(view, "part", "repeats")
     items = record(view)
-    assert items["mean"].up == "response (s.d.)"
+    assert items["mean"].up == "s.d."
     assert items["mean"].up_ticks is None
     colours = [colour for _, colour, _ in items["mean_signs"].signs]
     assert colours == [line.colour for line in items["mean"].lines]
-    assert text.tuning_plot(tuning).up == "response (s.d.)"
+    assert text.tuning_plot(tuning).up == "s.d."
     # A spiking recording: repeats are in s.d., predictions in spikes per second.
     repeats = controller.neuron_info.current.repeats[0]
     over = AlignedPrediction(0, repeats.time_s, 30.0 * repeats.average[0], 1.0)
     plot = text.mean_plot(repeats, over, 30.0, "spikes/s")
-    assert plot.up == "response (spikes/s)"
+    assert plot.up == "spikes/s"
     np.testing.assert_allclose(plot.lines[0].y, plot.lines[1].y)
     np.testing.assert_allclose(plot.lines[0].error, 30.0 * repeats.spread[0])
 
@@ -197,7 +197,7 @@ def test_repeats_of_spikes_are_as_many_per_second_as_were_recorded():
     with open_controller(replace(session, trials=trials), TOYS["toy-counts"]()) as made:
         made.editor.apply_preset("co_smoothing")
         mean = select(NeuronView.of(made), made, 3)["mean"]
-    assert mean.up == "response (spikes/s)"
+    assert mean.up == "spikes/s"
     clip = repeated_clips(replace(session, trials=trials))[0]
     starts = arrays["trial_start"][list(clip.trials)]
     since = arrays["spike_times"][arrays["spike_unit"] == 3] - starts[:, None]

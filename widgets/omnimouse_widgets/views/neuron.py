@@ -611,7 +611,7 @@ def tuning_plot(tuning: DirectionTuning | None) -> Plot:
         lines.append(Line("", palette.CURSOR, np.full(2, at), np.array([low, high]), ""))
     ticks = tuple((float(at), f"{at}°") for at in range(0, 361, 45))
     return Curves(
-        "tuning", label, tuple(lines), "direction of motion", "response (s.d.)", ticks,
+        "tuning", label, tuple(lines), "direction of motion", "s.d.", ticks,
         limits=(float(degrees[0]) - 8, float(degrees[-1]) + 8, low, high), tip=TUNING_TIP,
     )  # fmt: skip
 
@@ -703,7 +703,7 @@ def mean_plot(
         "Mean over repeats",
         tuple(lines),
         "time in the clip (s)",
-        f"response ({unit})",
+        unit,
         tuple((float(tick), f"{tick:g}") for tick in range(0, int(length) + 1, step)),
         limits=(0.0, length, float(values.min()) - margin, float(values.max()) + margin),
         tip=MEAN_TIP,

@@ -331,7 +331,8 @@ class NeuronsView(OfController):
         self._refusal = ""
         self._session_id = "" if state.session is None else state.session.id
         self.form.changed.connect(self._on_form)
-        state.events.session.connect(self._on_session)
+        # Of another recording, too, of which a view that is not on screen hears only this way.
+        colouring.changed.connect(self._on_session)
         for signal in (colouring.changed, laboratory.measured):
             signal.connect(self._on_columns)
         self._version = 0
