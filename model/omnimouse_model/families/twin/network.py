@@ -316,8 +316,9 @@ class Layer(nn.Module):
         if self.shape[0] > 1:
             # With the frames before them, at first zeros.
             n = self.shape[0] - 1
-            zeros = x.new_zeros(*x.shape[:2], n, *x.shape[3:])
-            x = torch.cat([state.history.get(self, zeros), x], 2)
+            if self not in state.history:
+                state.history[self] = x.new_zeros(*x.shape[:2], n, *x.shape[3:])
+            x = torch.cat([state.history[self], x], 2)
             state.history[self] = x[:, :, -n:]
         pad = (self.shape[1] - self.stride) // 2
         if self.is_replicated and pad:
@@ -858,8 +859,10 @@ class Recurrent(nn.Module):
         by_stream = animal.unflatten(-1, (streams, -1))
         shift = per_stream(by_stream, state.kernel(from_animal)).flatten(2)
         fixed = fixed + shift[..., None, None]
-        zero = fixed.new_zeros(fixed.shape[1], streams * self.hidden, *fixed.shape[3:])
-        h, c = state.lstms.get(self, (zero, zero))
+        if self not in state.lstms:
+            zero = fixed.new_zeros(fixed.shape[1], streams * self.hidden, *fixed.shape[3:])
+            state.lstms[self] = (zero, zero)
+        h, c = state.lstms[self]
         outputs = []
         for x in fixed:
             if mixing:
