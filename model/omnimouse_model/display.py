@@ -104,10 +104,10 @@ def data_frame(
 
 
 def interval_text(value: float, low: float, high: float) -> str:
-    """Return a score with its 95 % interval; "–" without a value."""
+    """Return a score with its 95 % interval, such as `0.412 [0.340, 0.540]`; "–" without."""
     if value != value:  # NaN
         return "–"
-    interval = "" if low != low else f" (95 % {low:z.3f} to {high:z.3f})"
+    interval = "" if low != low else f" [{low:z.3f}, {high:z.3f}]"
     return f"{value:z.3f}{interval}"
 
 
@@ -115,23 +115,25 @@ ROUNDING: Final = 1e-6
 """Half of an interval of scores that is not above this is of float32 numbers, not of data."""
 
 
-def difference_text(value: float, half_width: float) -> str:
-    """Return a difference with half of its 95 % interval, by which its digits are chosen.
+def difference_text(value: float, low: float, high: float) -> str:
+    """Return a difference with its 95 % interval, by whose length its digits are chosen.
 
-    Two digits of that half are shown: with fewer, `+0.02 ± 0.02` does not tell whether the
-    interval contains 0. A half that is only the rounding of numbers is no interval.
+    Two digits of half the length are shown: with fewer, `+0.02 [0.00, +0.04]` does not tell
+    whether the interval contains 0. What is only the rounding of numbers is no interval.
 
     Examples
     --------
     >>> from omnimouse_model.display import difference_text
-    >>> difference_text(0.0214, 0.0183), difference_text(0.214, 0.183)
-    ('+0.021 ± 0.018', '+0.21 ± 0.18')
+    >>> difference_text(0.0214, 0.0031, 0.0397), difference_text(0.214, 0.031, 0.397)
+    ('+0.021 [+0.003, +0.040]', '+0.21 [+0.03, +0.40]')
     """
     if value != value:  # NaN
         return "–"
-    is_known = ROUNDING < half_width < inf
-    digits = max(1 - floor(log10(half_width)), 2) if is_known else 2
-    return f"{value:+z.{digits}f}" + (f" ± {half_width:.{digits}f}" if is_known else "")
+    half = (high - low) / 2
+    is_known = ROUNDING < half < inf
+    digits = max(1 - floor(log10(half)), 2) if is_known else 2
+    ends = f" [{low:+z.{digits}f}, {high:+z.{digits}f}]" if is_known else ""
+    return f"{value:+z.{digits}f}{ends}"
 
 
 def count(n: int, noun: str) -> str:

@@ -192,6 +192,15 @@ def test_texts_below_a_plot_never_overlap_and_the_last_one_stays(page):
     assert [text for text in texts if "," in text] == ["16,000", "4,000"]
 
 
+def test_numbers_below_a_plot_take_a_second_row(page):
+    ticks = tuple((at, f"{int(4000 * at):,}") for at in (0.0, 1.0, 3.9, 4.0))
+    show(page, Curves("plot", "Plot", (), "", "", ticks, limits=(-1.0, 5.0, 0.0, 4.0)))
+    texts = page.locator("svg.omnimouse-drawing text")
+    shown = [texts.nth(k) for k in range(texts.count())]
+    rows = {one.text_content(): one.bounding_box()["y"] for one in shown}
+    assert rows["4,000"] == rows["15,600"] < rows["16,000"]
+
+
 def test_names_below_a_plot_all_stay_and_never_touch(page):
     ticks = tuple((float(at), f"area number {at}") for at in range(9))
     show(page, Curves("plot", "Plot", (), "", "", ticks, limits=(-0.6, 8.6, 0.0, 4.0)))

@@ -34,20 +34,20 @@ def results(session):
 
 
 @pytest.mark.parametrize(
-    ("value", "half_width", "text"),
+    ("value", "low", "high", "text"),
     [
-        (0.0214, 0.0183, "+0.021 ± 0.018"),
-        (-0.0214, 0.183, "-0.02 ± 0.18"),
-        (0.00123, 0.00046, "+0.00123 ± 0.00046"),
-        (0.0001, 4e-5, "+0.000100 ± 0.000040"),
-        (0.1, 3e-17, "+0.10"),
-        (-1e-9, 1.8, "+0.00 ± 1.80"),
-        (0.0214, np.nan, "+0.02"),
-        (np.nan, np.nan, "–"),
+        (0.0214, 0.0031, 0.0397, "+0.021 [+0.003, +0.040]"),
+        (-0.0214, -0.204, 0.162, "-0.02 [-0.20, +0.16]"),
+        (0.00123, 0.00077, 0.00169, "+0.00123 [+0.00077, +0.00169]"),
+        (0.0001, 6e-5, 14e-5, "+0.000100 [+0.000060, +0.000140]"),
+        (0.1, 0.1 - 3e-17, 0.1 + 3e-17, "+0.10"),
+        (-1e-9, -1.8, 1.8, "+0.00 [-1.80, +1.80]"),
+        (0.0214, np.nan, np.nan, "+0.02"),
+        (np.nan, np.nan, np.nan, "–"),
     ],
 )
-def test_a_difference_has_the_digits_of_its_interval(value, half_width, text):
-    assert difference_text(value, half_width) == text
+def test_a_difference_has_the_digits_of_its_interval(value, low, high, text):
+    assert difference_text(value, low, high) == text
 
 
 def test_text_and_html_are_short_and_without_arrays_and_colours(results):

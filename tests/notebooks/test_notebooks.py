@@ -126,9 +126,9 @@ def kernel():
 def small_model(tmp_path_factory):
     """Code that replaces the demo's net by a small one for the same mouse."""
     from omnimouse_model.families.omnimouse import DEMO
-    from tests.model.small_net import save_checkpoint
     from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
     from tests.model.finetune_process import small_net
+    from tests.model.small_net import save_checkpoint
 
     path = tmp_path_factory.mktemp("model") / "small.safetensors"
     save_checkpoint(path, small_net(read_checkpoint(DEMO).sessions))
@@ -213,8 +213,10 @@ def test_the_claims_about_gains_are_those_of_the_run():
 
 def test_the_claims_about_a_new_mouse_are_those_of_the_run():
     book = book_of("05")
-    average, start, tuned = (numbers(rf"{name} +r = (\S+),", book)[0]
-                             for name in ("average neuron", "start values", "fine-tuned"))  # fmt: skip
+    average, start, tuned = (
+        numbers(rf"{name} +r = (\S+),", book)[0]
+        for name in ("average neuron", "start values", "fine-tuned")
+    )
     assert start - average > 0.9 * (tuned - average)
     assert "Almost all of this gain is in the start values" in prose(book)
     low, share = numbers(r"95 % (\S+) to .*, (\d+)% of the neurons", book)
@@ -280,8 +282,8 @@ def test_the_claims_about_decoding_are_those_of_the_figure():
 
 def test_the_claims_about_sources_are_those_of_the_run():
     book = book_of("08")
-    text, value = prose(book), r" \(95 % (\S+) to (\S+)\)"
-    (total,) = numbers(r"v\(all\) (\S+) \(95 %", book)
+    text, value = prose(book), r" \[(\S+), (\S+)\]"
+    (total,) = numbers(r"v\(all\) (\S+) \[", book)
     assert f"all sources together tell {short(total)} of" in text
     unique = {
         name: numbers(rf"{name}: .*?unique (\S+){value}", book)
@@ -299,11 +301,12 @@ def test_the_claims_about_sources_are_those_of_the_run():
     assert np.all(np.array(informants["y"]) > random["y"])
     lowest = np.subtract(informants["y"], informants["error_y"]["arrayminus"])
     assert np.all(lowest < np.add(random["y"], random["error_y"]["array"]))
-    cells = np.array(matrix["data"][0]["text"]).ravel().tolist()
+    cells = np.array(matrix["data"][0]["text"])[:-1].ravel().tolist()  # the last is no pair
     assert f"In {sum('*' in cell for cell in cells)} of {len(cells)} pairs" in text
     values = sorted(float(cell.split()[0]) for cell in cells)
     assert f"small, {short(values[0])} to {short(values[-1])}." in text
-    lagged = printed(book).split("past of the source")[1].split("interval lies above 0", 1)[1]
+    lagged = printed(book).split("past of the source")[1].split(" alone (r²): ", 1)[1]
+    lagged = lagged.partition("\n")[2]
     marks = re.findall(r"[:,] \w+ -?\d\.\d{3}(\*?)(?=[,\n]|$)", lagged)
     assert len(marks) == len(cells)
     assert not any(marks), "the notebook says that no interval lies above 0"

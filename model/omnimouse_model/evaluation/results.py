@@ -291,7 +291,7 @@ class Scores(HasSummary):
             "predictors": {row.predictor for row in rows},
         }
         counts = {name: str(len(values)) for name, values in names.items()}
-        return {"tier": self.tier, "metric": self.metric, **counts}
+        return {"tier": self.tier, "metric": self.metric, **counts, "intervals": "95 % over time"}
 
     def _lines(self) -> list[tuple[str, str]]:
         several = len({row.session for row in self._all()}) > 1

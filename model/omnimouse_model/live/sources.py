@@ -43,7 +43,7 @@ from omnimouse_model.masks import scored_cells
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.predictor import Predictor, of_family
-from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft, is_processor_busy
+from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft
 from omnimouse_model.simulate.demo import open_line
 from omnimouse_model.storage.tables import table_path
 from omnimouse_model.storage.write import cache_dir
@@ -99,7 +99,7 @@ class Sources(HasBackgroundTask):
     question, targets, is_quick, windows
         What is asked next, of which neurons (`SELECTED`, `MASK`, `ALL`, an area or a
         named group), whether `linear-gaussian` answers or the chosen model, and in how
-        many windows at most.
+        many windows at most; None for all.
     has_group
         Whether the visible neurons of the mask are a source of their own, as the named
         groups (`state.groups`) are.
@@ -119,7 +119,7 @@ class Sources(HasBackgroundTask):
         self.question: Question = "sources"
         self.targets = SELECTED
         self.is_quick, self.has_group, self.is_lagged = True, False, False
-        self.windows = WINDOWS
+        self.windows: int | None = WINDOWS
         self.found: dict[Question, Finding] = {}
         self.folder = cache_dir() / "sources"
         self._client, self._load, self._post = client, load, execution.post
@@ -203,7 +203,7 @@ class Sources(HasBackgroundTask):
         n_groups, n_masks, _ = self._size(session)
         n_windows = len(self._starts(session))
         windows = f"{n_windows:,} windows"
-        if n_windows < self.windows:  # fewer than asked
+        if self.windows is None or n_windows < self.windows:  # fewer than asked
             windows = f"all {n_windows:,} test windows"
         text = f"{n_masks:,} masks × {windows}"
         if n_groups > 1:
@@ -214,12 +214,7 @@ class Sources(HasBackgroundTask):
         if is_same and not is_measured:
             return f"Run goes on where it was: {text}"
         is_of_screen = not self.is_quick and self._pace_s(session) is None
-        if seconds is not None and not is_measured and is_of_screen and is_processor_busy():
-            # A prediction on screen then took as long as the others left it, as in a sweep's form.
-            seconds, text = None, f"{text}; no time known while this processor is busy"
-        elif seconds is None and not is_measured:
-            text += "; no time known yet"
-        return cost_text(text, seconds, is_measured=is_measured)
+        return cost_text(text, seconds, is_measured=is_measured, is_most=is_of_screen)
 
     @property
     def is_of_other_settings(self) -> bool:
@@ -253,7 +248,7 @@ class Sources(HasBackgroundTask):
         ]
         function = "area_matrix" if self.question == "areas" else self.question
         arguments = self._arguments(state.session)
-        if len(self._starts(state.session)) < self.windows:  # all, without a maximum
+        if self.windows is None or len(self._starts(state.session)) < self.windows:  # all
             arguments["max_windows"] = None
         given = "".join(
             f", {name}={_code(value)}" for name, value in arguments.items() if value is not None
@@ -271,13 +266,13 @@ class Sources(HasBackgroundTask):
         ValueError
             There are no such targets, or no windows.
         """
-        targets, windows = options.get("targets", self.targets), options.get("windows", 1)
+        targets, windows = options.get("targets", self.targets), options.get("windows")
         if not self._has_targets(targets):
             raise ValueError(
                 f"Targets are {SELECTED!r}, {MASK!r}, {ALL!r}, a named group or an area of the "
                 f"recording, such as '{AREA}V1', not {targets!r}."
             )
-        if windows < 1:
+        if windows is not None and windows < 1:
             raise ValueError(f"At least one window is read, not {windows}.")
         for name, value in options.items():
             setattr(self, name, value)

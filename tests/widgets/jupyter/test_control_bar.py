@@ -75,7 +75,7 @@ def test_the_page_gets_the_score_with_its_evidence(controller, page):
     controller.requests.finish_scores()
     fields, _ = seen.wait_for("actions", lambda fields, _: "windows" in fields["score"])
     assert fields["score"].startswith("r = ")
-    assert "± is half of its 95 % interval" in fields["score_tip"]
+    assert "95 % interval of the paired difference" in fields["score_tip"]
 
 
 def test_the_page_asks_what_to_do_with_a_model_that_does_not_answer(controller, page, monkeypatch):

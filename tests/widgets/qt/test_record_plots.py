@@ -282,6 +282,19 @@ def test_texts_of_the_horizontal_axis_never_overlap(panel, redraw):
     assert len(marks) == len(ticks)
 
 
+def test_numbers_that_would_touch_take_a_second_row(panel, redraw):
+    plot, picture = panel.plots["plot"], QImage(8, 8, QImage.Format.Format_ARGB32)
+    ticks = ((0.0, "0"), (2.0, "16"), (4.0, "256"), (4.2, "343"))
+    plot.show(Curves("plot", "Plot", (), "", "", ticks, limits=(-1.0, 5.0, 0.0, 4.0)))
+    panel.grab(), redraw(), panel.grab()  # the axis gets its height
+    painter = QPainter(picture)
+    _, _, texts = plot.plot.getAxis("bottom").generateDrawSpecs(painter)
+    painter.end()
+    assert [text for *_, text in texts] == ["0", "16", "256", "343"]
+    tops = [place.top() for place, *_ in texts]
+    assert tops[0] == tops[1] == tops[2] < tops[3]
+
+
 @pytest.mark.parametrize("height", [130, 300])
 def test_names_of_lines_are_above_the_limits_in_a_low_plot_too(controller, show, redraw, height):
     panel = show(RecordPanel.of(PressedView(), controller), 400, height)

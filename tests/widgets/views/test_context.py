@@ -204,11 +204,44 @@ def test_a_sweep_asks_what_the_mask_or_the_form_says(view, controller, session):
     fill(view, targets="all others", neurons=" ", history=" ")
     assert "needs neurons" in record.record(view)["estimate"].text
     # What the sweep itself would refuse after its start.
-    fill(view, pool="of the mask", neurons="17", history="0")
+    fill(view, pool="of the mask", neurons="17", history=" ")
     fill(view, targets="of the mask")
     items = record.record(view)
     assert "has 16 neurons that are no targets, fewer than the 17" in items["estimate"].text
     assert items["start"].refusal == items["estimate"].text
+
+
+def test_sizes_that_the_pool_does_not_have_are_left_out_and_all_named(view, controller):
+    paint_task(controller)
+    record.choose(view, "sweep", True)
+    fill(view, neurons="0, 8, 64, 1024", history=" ", draws="1", windows="2")
+    text = record.record(view)["estimate"].text
+    assert "without 64, 1,024 neurons: the pool has 16 that are no targets" in text
+    record.press(view, "start")
+    assert controller.sweeps.entries[0].sweep.plan.neurons == (0, 8)
+
+
+def test_the_form_says_how_many_neurons_a_choice_has(view, controller, session):
+    paint_task(controller)
+    labels = {
+        field.name: {value: label for value, label, _ in field.options}
+        for field in view.form.fields()
+    }
+    assert labels["targets"]["of the mask"] == "the mask (8)"
+    assert labels["pool"]["of the mask"] == "the mask (16)"
+    assert labels["pool"]["selected"] == "selected (3)"
+    assert labels["pool"]["all others"] == "all (40)"
+
+
+def test_a_sweep_of_few_windows_says_why_it_has_no_interval(view, controller):
+    controller.sweeps.start(SweepPlan(neurons=(0, 8), seeds=(0, 1), max_windows=2), "mine")
+    view.set_live(False)
+    told = "none over 2 windows (at least 8 are needed)"
+    assert f"95 % interval: {told}" in record.record(view)["refused"].text
+    sweep = controller.sweeps.entries[0].sweep
+    assert f"intervals 95 %: of scores {told}, of gains over draws" in str(sweep)
+    rows = tuple(replace(row, n_windows=9, ci_low=0.1, ci_high=0.2) for row in sweep.rows)
+    assert replace(sweep, rows=rows).no_interval == ""
 
 
 def test_the_form_of_a_sweep_begins_with_the_defaults_of_the_library(view, controller):
@@ -377,10 +410,10 @@ def test_a_sweep_that_was_stopped_before_its_first_point_is_not_drawn(view, cont
 def test_curves_over_other_windows_are_told_to_be_not_comparable(view, controller):
     view.set_live(False)
     controller.sweeps.start(SweepPlan(neurons=(0,), max_windows=2), "two")
-    assert record.record(view)["refused"].text == ""
+    assert "not comparable" not in record.record(view)["refused"].text
     controller.sweeps.start(SweepPlan(neurons=(0,), max_windows=1), "one")
     text = "Curves over 2 test and 1 test windows are not comparable"
-    assert record.record(view)["refused"].text == text
+    assert text in record.record(view)["refused"].text
 
 
 def test_the_first_points_of_a_sweep_are_awaited_where_only_it_is_drawn(view, controller):
@@ -417,9 +450,11 @@ def test_the_values_of_the_points_are_a_table_that_can_be_copied(view, controlle
         assert (row["draws"], row["windows"]) == ("2", "2")
         assert row["targets"] == str(sweep.rows[0].n_neurons)
     gain = sweep.gains(sweep.curves()[0])[1]
-    assert [row["gain (95 %)"] for row in rows] == [
-        "–", f"{gain.value:+.3f} ({gain.ci_low:.3f} to {gain.ci_high:.3f})",
+    assert [row["gain [95 % over draws]"] for row in rows] == [
+        "– smallest context", f"{gain.value:+.3f} [{gain.ci_low:.3f}, {gain.ci_high:.3f}]",
     ]  # fmt: skip
+    one = replace(sweep, rows=sweep.rows[:2], plan=replace(sweep.plan, seeds=(0,)))
+    assert point_rows([DrawnSweep("one", one)], ())[1][5].endswith(" of one draw")
     # One curve has no switch that tells its inputs.
     assert [sign[2] for sign in items["sweeps"].signs] == ["mine", rows[0]["inputs"]]
     copied = record.press(view, "copy")
@@ -441,7 +476,7 @@ def test_the_targets_of_several_recordings_are_told_as_a_range(view, controller)
         drawn = DrawnSweep("mine", replace(both, rows=rows))
         targets = {row[POINT_TITLES.index("targets")] for row in point_rows([drawn], ())}
         assert targets == {expected}
-        assert f" of {expected} neurons" in next(points_of(drawn)).tip
+        assert f"n = {expected} targets, " in next(points_of(drawn)).tip
         assert f": {expected} targets, " in sweep_text(drawn)
 
 

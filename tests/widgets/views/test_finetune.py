@@ -165,7 +165,11 @@ def test_a_result_on_screen_has_its_score_and_its_gain_over_the_baseline(
     told = record(view)
     assert told["gain"].text == "Mask on screen: nothing is a target of this mask"
     assert "mask on screen" not in told["message"].text
-    lines = ["r = 0.41 [0.34, 0.54]", "173 of 173 test windows", "+0.049 ± 0.014 over ridge"]
+    lines = [
+        "r = 0.41 [0.34, 0.54]",
+        "173 of 173 test windows",
+        "+0.05 [+0.04, +0.06] over ridge",
+    ]
     monkeypatch.setattr("omnimouse_widgets.views.finetune.tier_score_lines", lambda *_: lines)
     assert record(view)["gain"].text == f"Mask on screen: {' · '.join(lines)}"
 

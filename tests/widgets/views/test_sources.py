@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.analysis.sources.errors import Errors
 from omnimouse_model.analysis.sources.informants import ALONE
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.inference import registry
 from omnimouse_model.live import sources as live_sources
+from omnimouse_model.live.inference import background_task
 from omnimouse_model.live.neurons.colour_by import UNPREDICTABLE
 from omnimouse_model.live.report import report_of_screen
 from omnimouse_model.live.results import NOT_FITTED
@@ -26,6 +28,7 @@ from omnimouse_widgets.views.context.sources import (
     area_cells,
     bar_order,
 )
+from omnimouse_widgets.views.context.view import ContextView
 from omnimouse_widgets.views.record import (
     Clipboard,
     Curves,
@@ -50,7 +53,9 @@ def session(tmp_path_factory):
 
 
 @pytest.fixture
-def view(controller, session, tmp_path):
+def view(controller, session, tmp_path, monkeypatch):
+    # Times do not depend on what else this machine does.
+    monkeypatch.setattr(background_task, "is_processor_busy", lambda: False)
     controller.sources.folder = tmp_path
     controller.loader.open_now(session)
     controller.sources.set(windows=12)
@@ -263,20 +268,28 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
     run(view, controller, question="areas")
     matrix = record(view)["content"]
     assert isinstance(matrix, Matrix)
-    assert matrix.rows == ("LM", "V1")
+    assert matrix.rows == ("LM", "V1", "behaviour alone")
     assert "LM → V1: " in matrix.tips[0][1]
     assert "* the 95 % interval lies above 0" in record(view)["found"].text
-    unit = "beyond behaviour: gain of the squared correlation r² (at most 1)"
+    assert "as in about 0.1 of the 4 cells by chance" in record(view)["found"].text
+    base = controller.sources.result.inputs_alone("beyond", "V1")
+    assert matrix.texts[2][1] == f"{base.value:z.3f}"
+    assert np.isnan(matrix.values[2]).all()
+    unit = (
+        "beyond behaviour: gain of the squared correlation r² (at most 1); "
+        "last row: squared correlation r², to which the gains add"
+    )
     assert record(view)["quantity"].text == unit
     assert f"What rows tell columns, {unit}\n" in press(view, "png").description
     choose(view, "kind", "alone")
-    unit = "alone: share of the targets' variance (1: all)"
+    share = "share of the targets' variance"
+    unit = f"alone: {share} (1: all); last row: {share}"
     assert record(view)["quantity"].text == unit
     assert f"What rows tell columns, {unit}\n" in press(view, "png").description
     alone = record(view)["content"]
-    assert "alone: share of the targets' variance (1: all). Colours from 0.000" in alone.label
+    assert f"{unit}. Colours from 0.000" in alone.label
     _, low, high = controller.sources.result.matrix("alone")
-    np.testing.assert_array_equal(np.isfinite(alone.values), (low > 0) | (high < 0))
+    np.testing.assert_array_equal(np.isfinite(alone.values[:2]), (low > 0) | (high < 0))
     choose(view, "sheet", "table")
     assert {row[2] for row in record(view)["content"].rows} == {"alone"}
     rows = [row[3] for row in record(view)["content"].rows]
@@ -307,11 +320,12 @@ def test_only_cells_whose_interval_contains_0_have_no_colour():
 def test_a_matrix_of_some_draws_says_of_how_many(view, controller):
     sources, said = controller.sources, []
     sources.set(question="areas", windows=12)
-    assert record(view)["cost"].text.startswith("5 draws × 5 masks × 12 windows")
+    assert record(view)["cost"].text.endswith(": 5 draws × 5 masks × 12 windows")
     sources.measured.connect(lambda: said.append(record(view)["found"].text))
     sources.changed.connect(lambda: said.append(record(view)["cost"].text))
     press(view, "run")
     assert any(text.startswith("So far, 1 of 5 draws: ") for text in said)
+    assert any("\npreliminary: * the 95 % interval" in text for text in said)
     assert any(
         text.startswith("So far, ") and " windows of the first of 5 draws: " in text
         for text in said
@@ -414,24 +428,33 @@ def test_a_model_that_nobody_timed_says_so(view, controller, monkeypatch):
     controller.model.choose(EchoPredictor())
     choose(view, "model", "chosen")
     monkeypatch.setattr(controller.sources._client, "_fastest", (None, np.inf))
-    assert record(view)["cost"].text.endswith("; no time known yet")
+    assert record(view)["cost"].text.startswith("No time known yet; ")
 
 
-def test_a_prediction_of_a_busy_processor_tells_no_time(view, controller, monkeypatch):
+def test_a_time_says_that_it_is_longer_on_a_busy_processor(view, controller, monkeypatch):
     controller.model.choose(EchoPredictor())
     choose(view, "model", "chosen")
     monkeypatch.setattr(type(controller.sources._client), "population_s", 0.5)
     for is_busy in (False, True):
-        monkeypatch.setattr(live_sources, "is_processor_busy", lambda is_busy=is_busy: is_busy)
+        monkeypatch.setattr(background_task, "is_processor_busy", lambda is_busy=is_busy: is_busy)
         cost = record(view)["cost"].text
-        assert cost.startswith("About ") != is_busy
-        assert cost.endswith("; no time known while this processor is busy") == is_busy
+        assert cost.startswith("At most about ")
+        assert (", longer while this processor is busy: " in cost) == is_busy
+
+
+def test_the_form_of_a_sweep_says_how_many_neurons_an_area_has(controller, session):
+    controller.loader.open_now(session)
+    n = int((session.units.area == "V1").sum())
+    for field in ContextView.of(controller).form.fields()[:2]:
+        labels = {value: label for value, label, _ in field.options}
+        assert labels["area V1"] == f"V1 ({n})"
 
 
 def test_a_look_tells_the_time_of_a_run(view, controller):
     choose(view, "targets", "area V1")
     size = "10 groups × 15 masks × 12 windows"
-    assert record(view)["cost"].text == f"{size}; no time known yet"
+    later = "it is shown after the first tenth"
+    assert record(view)["cost"].text == f"No time known yet; {later}: {size}"
     view.blocks()[0].follow(True)
     cost = record(view)["cost"].text
     assert cost.startswith("About ")
@@ -445,12 +468,33 @@ def test_the_time_of_a_run_is_announced_while_its_model_is_loaded(view, controll
     controller.sources.changed.connect(lambda: said.append(record(view)["cost"].text))
     choose(view, "question", "areas")
     view.blocks()[0].follow(True)
-    assert any(text.endswith("; no time known yet") for text in said)
+    assert any(text.startswith("No time known yet; ") for text in said)
     assert said[-1].startswith("About ")
 
 
-def test_the_least_number_of_windows_says_so(view):
+def test_no_number_of_windows_stands_for_all(view, controller):
     choose(view, "windows", 0)
+    box = record(view)["windows"]
+    assert (box.value, box.none) == (0, "all windows")
+    assert controller.sources.windows is None
+    assert re.search(r"masks × all \d+ test windows", record(view)["cost"].text)
+    assert "max_windows" not in press(view, "python").text
+    choose(view, "windows", 8)
+    choose(view, "windows", 7)  # the arrow down
+    assert record(view)["windows"].value == 0
+
+
+def test_a_value_that_rests_on_one_block_of_time_says_so(view, controller, monkeypatch):
+    run(view, controller, [3, 30])
+    assert "One block of time" not in record(view)["found"].text
+    monkeypatch.setattr(Errors, "is_one_event", np.array([True, False]))
+    found = controller.sources.found["sources"]
+    assert f"\n{found.unsure.capitalize()}" in record(view)["found"].text
+    assert found.unsure in str(found)
+
+
+def test_the_least_number_of_windows_says_so(view):
+    choose(view, "windows", 3)
     box = record(view)["windows"]
     assert (box.value, box.unit) == (8, " windows (least)")
     choose(view, "windows", 9)

@@ -186,7 +186,7 @@ def _parameters(curve: ScalingCurve, name: FitName) -> str:
 def _size_text(curve: ScalingCurve, number: int) -> str:
     size = curve.sizes[number]
     # One run of one session has no interval.
-    interval = f" (95 %: {size.low:z.3f} to {size.high:z.3f})"
+    interval = f" [{size.low:z.3f}, {size.high:z.3f}]"
     runs = "run" if size.n == 1 else "runs"
     return style.hover(
         f"{curve.name}, {size.x:,.4g}\nmean of {size.n} {runs}: {size.mean:z.3f}"

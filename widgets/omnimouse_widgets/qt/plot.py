@@ -511,7 +511,8 @@ def _used_size(widget: QWidget) -> QSize:
 class _TextsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
     """Horizontal axis whose given texts keep a distance from one another.
 
-    Numbers without room are left out. Names all stay: they take further rows.
+    Names all stay: they take further rows. Numbers take a second one where that is enough
+    for all of them, else those without room are left out.
     """
 
     _height = 0.0
@@ -523,10 +524,10 @@ class _TextsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         # pyqtgraph draws all given texts, whatever their distance.
         if specs is not None and self._tickLevels is not None:
             line, ticks, texts = specs
-            if any(text[2][:1].isalpha() for text in texts):
-                # Nothing tells a name that is left out.
+            rows = _rows([(place.left(), place.right()) for place, *_ in texts])
+            # Nothing tells a name that is left out.
+            if any(text[2][:1].isalpha() for text in texts) or max(rows, default=0) == 1:
                 distance = QFontMetrics(painter.font()).lineSpacing()
-                rows = _rows([(place.left(), place.right()) for place, *_ in texts])
                 texts = [
                     (place.translated(0, row * distance), *text)
                     for row, (place, *text) in zip(rows, texts, strict=True)

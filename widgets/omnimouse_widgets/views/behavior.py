@@ -141,7 +141,7 @@ class BehaviorView(OfController):
                 row += [_value_text(column.get(name)), _gain_text(now.get(name), column.get(name))]
             rows.append(tuple(row))
         evidence = evidence_of(self._results)
-        note = f"r {evidence}; ± is half of the 95 % interval, paired over windows"
+        note = f"r {evidence}; differences with their 95 % interval, paired over windows"
         return [
             record.Table("pins", PINS_LABEL, tuple(titles), tuple(rows)),
             record.Text("pins_note", note if all(columns) else UNSCORED),
@@ -176,11 +176,11 @@ def _value_text(score: BehaviorScore | None) -> str:
 
 
 def _gain_text(now: BehaviorScore | None, pinned: BehaviorScore | None) -> str:
-    """Return the difference of two decodings with its interval, e.g. `+0.051 ± 0.032`."""
+    """Return the difference of two decodings with its interval, e.g. `+0.051 [+0.019, +0.083]`."""
     if now is None or pinned is None:
         return "–"
     gain = now.gain(pinned)
-    return difference_text(gain.value, gain.half_width)
+    return difference_text(gain.value, gain.low, gain.high)
 
 
 def behavior_rows(state: LiveState, results: Results, pins: Pins) -> list[Trace]:

@@ -369,7 +369,7 @@ def fit_text(fit: OrderFit) -> str:
     if fit.line is None:
         return f"{fit.order}: {fit.refusal}"
     low, high = fit.slope
-    interval = f" (95 %: {low:.3g} to {high:.3g})" if np.isfinite(low) else ""
+    interval = f" [{low:.3g}, {high:.3g}]" if np.isfinite(low) else ""
     return f"{fit.order}, line over log trials\nslope {fit.line.slope:.3g}{interval}"
 
 

@@ -31,6 +31,7 @@ from omnimouse_model.analysis.sources.errors import (
 from omnimouse_model.analysis.sources.sources import BEHAVIOR, VIDEO, answered_sources
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.display import count
 from omnimouse_model.errors import MaskError
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import RowFormat, row_key
@@ -49,6 +50,8 @@ DEPTH_STEP_UM: Final = 100.0
 By = Literal["area", "plane", "depth"]
 Kind = Literal["alone", "beyond"]
 KINDS: Final[tuple[Kind, ...]] = ("alone", "beyond")
+LEVEL: Final = 0.95
+"""Level of the intervals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,19 @@ class AreaMatrix(Found):
             return self.errors.mean_gain(1 + len(labels) + number, 0, columns)
         weights = np.zeros(self.plan.n_questions)
         weights[1 + number] = 1.0
+        return self.errors.mean(weights, columns)
+
+    def inputs_alone(self, kind: Kind, target: str) -> Estimate:
+        """Return what video and behaviour tell the targets of a set, without any neurons.
+
+        In the unit of a kind: of *beyond*, the squared correlation that gains add to.
+        """
+        columns = np.flatnonzero(self.target_labels == target)
+        columns = columns if self.plan.inputs else columns[:0]
+        if kind == "beyond":
+            return self.errors.mean_square(0, columns)
+        weights = np.zeros(self.plan.n_questions)
+        weights[0] = 1.0
         return self.errors.mean(weights, columns)
 
     def matrix(self, kind: Kind) -> np.ndarray:
@@ -223,22 +239,32 @@ class AreaMatrix(Found):
             "visible": f"{self.plan.n_visible:,} neurons of each{past}",
             "targets": f"{len(self.target_labels):,}",
             "windows": f"{self.n_windows} of tier {self.tier}",
-            "values": f"{self._meaning}; {self._stars}",
+            "values": f"{self._meaning}; {self.stars_text}",
         }
 
     @property
-    def _stars(self) -> str:
+    def inputs_text(self) -> str:
+        """Video and behaviour in words, as far as they are visible in *beyond*."""
+        return " and ".join(self.plan.inputs).replace("behavior", "behaviour")
+
+    @property
+    def stars_text(self) -> str:
+        """What a star at a value is, and how many chance makes; or why there is none."""
         has_intervals = np.isfinite(self.matrix(self._printed)[1]).any()
-        if has_intervals or not len(self.target_labels):
-            return "* the interval lies above 0"
-        return f"no intervals, which need {MIN_BLOCKS} blocks of time: more windows"
+        if len(self.target_labels) and not has_intervals:
+            n_windows = count(self.n_windows, "window")
+            return f"no 95 % intervals over {n_windows}: at least {MIN_BLOCKS} are needed"
+        n_cells = len(self.plan.labels) ** 2
+        # An interval of 95 % lies above 0 by chance in half of 5 % of all cells.
+        by_chance = f"{n_cells * (1 - LEVEL) / 2:.1f} of the {n_cells} cells by chance"
+        preliminary = "" if self.is_complete else "preliminary: "
+        return f"{preliminary}* the 95 % interval lies above 0, as in about {by_chance}"
 
     @property
     def _meaning(self) -> str:
         if not self.plan.inputs:
             return "share of the targets' variance that each area tells alone"
-        known = " and ".join(self.plan.inputs).replace("behavior", "behaviour")
-        return f"gain of the squared correlation beyond {known}"
+        return f"gain of the squared correlation beyond {self.inputs_text}"
 
     @property
     def _printed(self) -> Kind:
@@ -247,7 +273,14 @@ class AreaMatrix(Found):
     def _lines(self) -> list[tuple[str, str]]:
         # A row of the matrix is a line: intervals of all pairs would be a page.
         value, low, _ = self.matrix(self._printed)
-        return [
+        base = []
+        if self.plan.inputs:
+            alone = (
+                f"{label} {self.inputs_alone(self._printed, label).value:z.3f}"
+                for label in self.plan.labels
+            )
+            base = [(f"{self.inputs_text} alone (r²)", ", ".join(alone))]
+        return base + [
             (
                 f"from {source}",
                 ", ".join(

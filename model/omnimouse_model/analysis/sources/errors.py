@@ -216,25 +216,38 @@ class Errors:
         gain. Needs products by block.
         """
         columns = columns[self.count[:, columns].any(axis=0)]
-        is_used = self.count.any(axis=1)
-        count, target = self.count[is_used], self.target[:, is_used]
-        squares = []
-        for one in (question, base):
-            products = self.products[one][:, is_used]
-            total = _correlation(products.sum(axis=1), target.sum(axis=1), count.sum(axis=0))
-            rest = [
-                _correlation(
-                    products.sum(axis=1) - products[:, k],
-                    target.sum(axis=1) - target[:, k],
-                    count.sum(axis=0) - count[k],
-                )
-                for k in range(len(count))
-            ]
-            squares.append(np.nan_to_num(np.array([total, *rest])[:, columns]) ** 2)
         if not len(columns):
             return jackknife(float("nan"), [])
-        value, *left_out = (squares[0] - squares[1]).mean(axis=1).tolist()
+        gains = self._squares(question, columns) - self._squares(base, columns)
+        value, *left_out = gains.mean(axis=1).tolist()
         return jackknife(value, left_out, limits=(-1.0, 1.0), is_extended=False)
+
+    def mean_square(self, question: int, columns: np.ndarray) -> Estimate:
+        """Return the squared correlation of a question, from which `mean_gain` counts.
+
+        It is the mean over some targets, of those with cells. Needs products by block.
+        """
+        columns = columns[self.count[:, columns].any(axis=0)]
+        if not len(columns):
+            return jackknife(float("nan"), [])
+        value, *left_out = self._squares(question, columns).mean(axis=1).tolist()
+        return jackknife(value, left_out, limits=(0.0, 1.0), is_extended=False)
+
+    def _squares(self, question: int, columns: np.ndarray) -> np.ndarray:
+        """Return squared correlations of some targets, and without each block (1 + block, n)."""
+        is_used = self.count.any(axis=1)
+        count, target = self.count[is_used], self.target[:, is_used]
+        products = self.products[question][:, is_used]
+        total = _correlation(products.sum(axis=1), target.sum(axis=1), count.sum(axis=0))
+        rest = [
+            _correlation(
+                products.sum(axis=1) - products[:, k],
+                target.sum(axis=1) - target[:, k],
+                count.sum(axis=0) - count[k],
+            )
+            for k in range(len(count))
+        ]
+        return np.asarray(np.nan_to_num(np.array([total, *rest])[:, columns]) ** 2)
 
     # -- JSON -------------------------------------------------------------------------
     def plain(self) -> dict[str, Any]:

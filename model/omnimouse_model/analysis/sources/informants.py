@@ -244,6 +244,7 @@ class Informants(Found):
             "session": self.session,
             "targets": self.targets_text,
             "windows": f"{self.n_windows} of tier {self.tier}",
+            "intervals": "95 % over time",
             "informants (unit ids)": ", ".join(str(self.unit_ids[k]) for k in self.order[:8]),
             "all neurons": estimate_text(self.everyone()),
         }

@@ -236,6 +236,15 @@ class SourceScores(Found):
         pairs = np.array([self.errors.parts(one)[0] for one in (each[::2] + each[1::2]) / 2])
         return pairs.std(axis=0, ddof=1) / np.sqrt(len(pairs))
 
+    @property
+    def unsure(self) -> str:
+        """Why intervals may be wrong: most of the variance is in one block of time; or ""."""
+        n_events = int(self.errors.is_one_event.sum())
+        if not n_events or self.errors.count.any(axis=1).sum() < MIN_BLOCKS:
+            return ""
+        of_all = f" of {count(n_events, 'target')}" if len(self.neurons) > 1 else ""
+        return f"one block of time has most of the variance{of_all}: {UNSURE}"
+
     def largest(self) -> np.ndarray:
         """Return the number of the source with the largest share of each target, (n,)."""
         shares = np.array([self.of("share", name).value for name in self.names])
@@ -334,17 +343,15 @@ class SourceScores(Found):
 
     def _facts(self) -> dict[str, str]:
         refused = {"left out": ", ".join(self.refused)} if self.refused else {}
-        events, n_events = {}, int(self.errors.is_one_event.sum())
-        if n_events and self.errors.count.any(axis=1).sum() >= MIN_BLOCKS:
-            of_all = f" of {count(n_events, 'target')}" if len(self.neurons) > 1 else ""
-            events = {"unsure": f"one block of time has most of the variance{of_all}: {UNSURE}"}
+        unsure = {"unsure": self.unsure} if self.unsure else {}
         return {
             "predictor": self.predictor,
             "session": self.session,
             "targets": f"{len(self.neurons):,} of {self.n_planned:,}",
             "windows": f"{self.n_windows} of tier {self.tier}",
+            "intervals": "95 % over time",
             "v(all)": estimate_text(self.mean_total()),
-            **events,
+            **unsure,
             **refused,
         }
 

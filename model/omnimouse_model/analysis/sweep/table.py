@@ -21,11 +21,11 @@ from omnimouse_model.analysis.sweep.contexts import (
     SweepPlan,
     inputs_label,
 )
-from omnimouse_model.display import HasSummary, data_frame, interval_text
+from omnimouse_model.display import HasSummary, count, data_frame, interval_text
 from omnimouse_model.evaluation.results import CEILING, number_or_none
 from omnimouse_model.evaluation.results_store import JsonRow, RowFormat, number
 from omnimouse_model.masks.selection import NeuronGroup
-from omnimouse_model.metrics.time_blocks import student_quantile
+from omnimouse_model.metrics.time_blocks import MIN_BLOCKS, student_quantile
 from omnimouse_model.storage.files import newest_first
 from omnimouse_model.storage.tables import Column, columns_of, write_table
 from omnimouse_model.storage.trees import decode
@@ -155,7 +155,7 @@ class Gain:
     ci_high: float = NaN
 
     def __str__(self) -> str:
-        """Return e.g. "+0.034 (95 % 0.020 to 0.048)"; "–" if not known."""
+        """Return e.g. "+0.034 [0.020, 0.048]"; "–" if not known."""
         text = interval_text(self.value, self.ci_low, self.ci_high)
         return f"+{text}" if self.value >= 0 else text
 
@@ -251,7 +251,7 @@ class ContextSweep(HasSummary):
             **({"tier": self.plan.tier} if self.plan.tier else {}),
             "metric": self.plan.metric,
             "rows": f"{len(self.rows):,} of {self.n_planned:,}",
-            "intervals": "of scores over time, of gains over draws",
+            "intervals": f"95 %: of scores {self.no_interval or 'over time'}, of gains over draws",
             **({"ceilings": CEILING} if any(np.isfinite(r.ceiling) for r in self.rows) else {}),
         }
 
@@ -272,6 +272,15 @@ class ContextSweep(HasSummary):
                 curve.values, curve.points, self.gains(curve), strict=True
             )
         ]
+
+    @property
+    def no_interval(self) -> str:
+        """Why no score has an interval: there are too few windows; "" if one has."""
+        scored = [row for row in self.rows if np.isfinite(row.score)]
+        n = max((row.n_windows for row in scored), default=MIN_BLOCKS)
+        if n >= MIN_BLOCKS or any(np.isfinite(row.ci_low) for row in scored):
+            return ""
+        return f"none over {count(n, 'window')} (at least {MIN_BLOCKS} are needed)"
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic, perf_counter
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 from psygnal import Signal, SignalInstance
 
@@ -307,12 +307,26 @@ class HasBackgroundTask:
         self._task.close(timeout_s)
 
 
-def cost_text(size: str, seconds: float | None, *, is_measured: bool) -> str:
+NO_TIME: Final = "no time known yet; it is shown after the first tenth"
+
+
+def expected_text(seconds: float, *, is_most: bool = False) -> str:
+    """Return how long work takes, from a measured pace: "about 2 min"; more if others work.
+
+    With `is_most`, the pace is that of single predictions on screen: many at once share what
+    is read and encoded, and take less.
+    """
+    busy = ", longer while this processor is busy" * is_processor_busy()
+    return f"{'at most ' * is_most}about {duration_text(seconds)}{busy}"
+
+
+def cost_text(size: str, seconds: float | None, *, is_measured: bool, is_most: bool = False) -> str:
     """Return the size of a run, and the time that it takes or that its result is there."""
     if is_measured:
         return f"Measured: {size}"
     # The time first: a narrow panel cuts the rest.
-    return size if seconds is None else f"About {duration_text(seconds)}: {size}"
+    expected = NO_TIME if seconds is None else expected_text(seconds, is_most=is_most)
+    return f"{expected[:1].upper()}{expected[1:]}: {size}"
 
 
 def loading_text(seconds: float | None) -> str:
@@ -353,24 +367,17 @@ class SweepEstimate:
 
     @property
     def text(self) -> str:
-        """Text such as "24 points × (2 + 16 train) windows = 432 predictions · …"."""
+        """Text such as "about 2 min: 24 points × (2 + 16 train) windows = 432 predictions"."""
         train = f"({self.n_windows:,} + {self.n_train} train)" if self.n_train else ""
         size = (
             f"{count(self.n_points, 'point')} × {train or f'{self.n_windows:,}'} windows = "
             f"{self.n_predictions:,} predictions"
         )
-        later = "it is shown after the first tenth"
         if self.each_s is None:
-            return f"{size} · no time known yet; {later}"
-        time = duration_text(self.each_s * self.n_predictions)
-        if not self.is_of_sweep and is_processor_busy():
-            # One prediction then took as long as the others left it.
-            return f"{size} · no time known while this processor is busy; {later}"
-        if self.is_of_sweep:
-            busy = "; longer while this processor is busy" * is_processor_busy()
-            return f"{size} · about {time}, estimated from the last sweep{busy}"
-        # Points of a sweep share what is read and encoded of a window.
-        return f"{size} · at most about {time}, if each takes as long as a single one"
+            return f"{NO_TIME}: {size}"
+        of = "the last sweep" if self.is_of_sweep else "single ones on screen"
+        seconds, is_most = self.each_s * self.n_predictions, not self.is_of_sweep
+        return f"{expected_text(seconds, is_most=is_most)}: {size}, at the pace of {of}"
 
 
 def estimate_of(

@@ -44,17 +44,31 @@ def test_a_common_drive_tells_much_alone_and_little_beyond_it(found):
 def test_the_whole_matrix_is_printed_with_a_line_for_each_source(found):
     facts, *lines = str(found).splitlines()
     assert "values gain of the squared correlation beyond" in facts
-    assert "; * the interval lies above 0" in facts
+    assert "; * the 95 % interval lies above 0, as in about 0.1 of the 4 cells by chance" in facts
     beyond = found.of("beyond", "LM", "V1")
     star = "*" if beyond.low > 0 else ""
+    base, *lines = lines
+    alone = found.inputs_alone("beyond", "V1")
+    assert base.startswith("  behaviour alone (r²): LM ")
+    assert base.endswith(f", V1 {alone.value:z.3f}")
     assert len(lines) == 2
     assert lines[0].startswith("  from LM: LM ")
     assert lines[0].endswith(f", V1 {beyond.value:z.3f}{star}")
 
 
+def test_what_inputs_tell_alone_is_what_gains_add_to(found):
+    base, gain = found.inputs_alone("beyond", "V1"), found.of("beyond", "LM", "V1")
+    columns = np.flatnonzero(found.target_labels == "V1")
+    together = (found.errors.pooled(1 + len(found.plan.labels))[columns] ** 2).mean()
+    assert base.value + gain.value == pytest.approx(together)
+    assert base.low <= base.value <= base.high
+    alone = found.inputs_alone("alone", "V1")
+    assert alone.value == pytest.approx(found.errors.values(np.eye(5)[0]).value[columns].mean())
+
+
 def test_a_matrix_of_too_few_windows_says_why_it_has_no_intervals(session):
     few = str(om.area_matrix("linear-gaussian", session, draws=1, max_windows=3))
-    assert "; no intervals, which need 8 blocks of time: more windows" in few
+    assert "; no 95 % intervals over 3 windows: at least 8 are needed" in few
     assert "*" not in few
 
 

@@ -162,7 +162,7 @@ def test_the_gain_over_the_smallest_context_is_that_of_the_same_draws(sweep):
     assert [row["gain"] for row in rows if row["value"] == 32] == pytest.approx(of_draws)
     assert {row["gain"] for row in rows if row["value"] == 0} == {None}
     assert f"gain {gains[2]}" in str(sweep)
-    assert "gains over draws" in str(sweep).splitlines()[0]
+    assert "of gains over draws" in str(sweep).splitlines()[0]
 
 
 @pytest.mark.slow

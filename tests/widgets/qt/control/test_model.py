@@ -37,9 +37,9 @@ def test_controls_below_the_score_stay_while_it_is_refined(controller, show, red
         [],
         ["r = 0.01", "4 of 172 test windows, preliminary"],
         ["r = 0.37 [0.31, 0.43]", "64 of 172 test windows",
-         "+.03 ± .02 over linear-gaussian (16 windows)"],
+         "+0.03 [+0.01, +0.05] over linear-gaussian (16 windows)"],
         ["r = 0.37 [0.31, 0.43]", "172 of 172 test windows",
-         "+.03 ± .02 over linear-gaussian · paused"],
+         "+0.03 [+0.01, +0.05] over linear-gaussian · paused"],
     ]  # fmt: skip
     decoded = (
         "decoded r: pupil size 0.07, change of pupil size 0.01, pupil x 0.44, pupil y 0.51, "

@@ -77,19 +77,25 @@ function wrapped(text, most) {
   return lines;
 }
 const finite = (values) => values.filter(Number.isFinite);
-// Ticks as [place, text, row], of which no two texts touch in a row. Of numbers, the last tick, which
-// tells the range, and those from the first on for which there is room. Nothing tells a name that is
-// left out: names take further rows.
+// Ticks as [place, text, row], of which no two texts touch in a row. Nothing tells a name that is
+// left out: names take further rows. Numbers take a second row where that is enough for all of them,
+// else they are the last tick, which tells the range, and those from the first on for which there is
+// room.
 function apart(ticks, xOf) {
-  const halfOf = (text) => text.length * LETTER / 2 + 2, kept = [];
-  const isNamed = ticks.some(([, text]) => /^\p{L}/u.test(text));
-  const isFree = (tick, row) => kept.every(([x, text, of]) => of !== row || Math.abs(xOf(x) - xOf(tick[0])) >= halfOf(text) + halfOf(tick[1]));
-  for (const tick of isNamed ? ticks : [...ticks.slice(-1), ...ticks]) {
-    let row = 0;
-    while (isNamed && !isFree(tick, row)) row++;
-    if (isFree(tick, row)) kept.push([...tick, row]);
-  }
-  return kept;
+  const halfOf = (text) => text.length * LETTER / 2 + 2;
+  const placed = (some, mostRows) => {
+    const kept = [];
+    const isFree = (tick, row) => kept.every(([x, text, of]) => of !== row || Math.abs(xOf(x) - xOf(tick[0])) >= halfOf(text) + halfOf(tick[1]));
+    for (const tick of some) {
+      let row = 0;
+      while (row < mostRows && !isFree(tick, row)) row++;
+      if (row < mostRows) kept.push([...tick, row]);
+    }
+    return kept;
+  };
+  const isNamed = ticks.some(([, text]) => /^\p{L}/u.test(text)), two = placed(ticks, 2);
+  if (isNamed) return placed(ticks, ticks.length);
+  return two.length === ticks.length ? two : placed([...ticks.slice(-1), ...ticks], 1);
 }
 
 // Each returns the shapes of a content in WIDE x TALL.
@@ -374,12 +380,15 @@ function render({ model, el }) {
       box.onblur = () => { isTyping = false; };
       box.onchange = () => {
         isTyping = false;
+        // An empty box stands for the least number: 0 of those that have a word for it.
         choose(item.name, clamp(Math.round(Number(box.value) || item.low), item.low, item.high));
       };
       return [make("label", { className: "omnimouse-group" }, box, unit), (now) => {
-        Object.assign(box, { min: now.low, max: now.high });
-        if (!isTyping) box.value = now.value; // the panel is told again while something runs
-        unit.textContent = now.unit;
+        Object.assign(box, { min: now.low, max: now.high, placeholder: now.none });
+        const isNone = now.none !== "" && now.value === 0;
+        // The panel is told again while something runs.
+        if (!isTyping) box.value = isNone ? "" : now.value;
+        unit.textContent = isNone ? "" : now.unit;
       }];
     },
     switch: (item) => {

@@ -18,6 +18,7 @@ from omnimouse_model.analysis.sweep.table import (
     SweepRow,
     distinct_curves,
 )
+from omnimouse_model.display import count
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import Curves, Dash, Line
@@ -98,16 +99,15 @@ class PlottedPoint:
         mean = f"mean {self.metric.text(point.score, 3)}"
         if np.isfinite(point.sem):
             mean += f" ± {point.sem:z.3f} s.e.m."
-        draws = f"{point.n_seeds} draw" + "s" * (point.n_seeds != 1)
-        windows = f"{point.n_windows} window" + "s" * (point.n_windows != 1)
+        draws, windows = count(point.n_seeds, "draw"), count(point.n_windows, "window")
         text = (
             f"{self.name}\n{self.label} · {point.context.label}\n{mean}\n"
-            f"n = {draws} of {self.targets} neurons, {windows}"
+            f"n = {self.targets} targets, {draws} of neurons, {windows}"
         )
         if np.isfinite(point.ci_low):
             # A live sweep has one window, which has no blocks of time.
             unit = "time" if point.n_windows > 1 else "neurons"
-            text += f"\n95 % over {unit}: {point.ci_low:z.3f} to {point.ci_high:z.3f}"
+            text += f"\n95 % over {unit}: [{point.ci_low:z.3f}, {point.ci_high:z.3f}]"
         if np.isfinite(point.ceiling):
             text += f"\nceiling {point.ceiling:z.3f}"
         return text
@@ -231,8 +231,9 @@ def context_plots(
 
 SIGNS: Final = {"o": "●", "s": "■", "t1": "▲", "d": "◆"}
 """Glyphs of `palette.CONDITION_SYMBOLS`."""
+GAIN_TITLE: Final = "gain [95 % over draws]"
 POINT_TITLES: Final = (
-    "line", "neurons", "history", "score", "95 % interval", "gain (95 %)", "s.e.m.", "draws",
+    "line", "neurons", "history", "score", "95 % interval", GAIN_TITLE, "s.e.m.", "draws",
     "inputs", "targets", "windows",
 )  # fmt: skip
 
@@ -242,12 +243,12 @@ def sign_of(label: str) -> str:
     return SIGNS[palette.CONDITION_SYMBOLS[label]]
 
 
-def gain_text(gain: Gain) -> str:
-    """Return e.g. "+0.034 (0.020 to 0.048)"; "–" of the smallest context."""
+def gain_text(gain: Gain, *, is_smallest: bool) -> str:
+    """Return e.g. "+0.034 [0.020, 0.048]", or why it has no value or no interval."""
     if not np.isfinite(gain.value):
-        return "–"
-    ends = f" ({gain.ci_low:z.3f} to {gain.ci_high:z.3f})" if np.isfinite(gain.ci_low) else ""
-    return f"{gain.value:+z.3f}{ends}"
+        return "– smallest context" if is_smallest else "–"
+    ends = f"[{gain.ci_low:z.3f}, {gain.ci_high:z.3f}]"
+    return f"{gain.value:+z.3f} {ends if np.isfinite(gain.ci_low) else 'of one draw'}"
 
 
 def point_rows(
@@ -265,6 +266,7 @@ def point_rows(
         for curve in distinct_curves(each.sweep):
             if curve.label in hidden:
                 continue
+            least = min(curve.values)
             for point, gain in zip(curve.points, each.sweep.gains(curve), strict=True):
                 context = point.context
                 # Not computed yet; one on both axes is listed once.
@@ -272,7 +274,7 @@ def point_rows(
                     continue
                 is_scored = np.isfinite(point.score)
                 score = metric.text(point.score, 3) if is_scored else f"– {point.refusal}"
-                ends = f"{point.ci_low:z.3f} to {point.ci_high:z.3f}"
+                ends = f"[{point.ci_low:z.3f}, {point.ci_high:z.3f}]"
                 n_draws = point.n_seeds
                 n_asked = max(planned[context, session] for session in each.sweep.sessions)
                 rows[each.line, curve.label, context] = (
@@ -281,7 +283,7 @@ def point_rows(
                     f"{context.history_samples}",
                     score,
                     ends if np.isfinite(point.ci_low) else "–",
-                    gain_text(gain),
+                    gain_text(gain, is_smallest=getattr(context, curve.axis) == least),
                     f"{point.sem:z.3f}" if np.isfinite(point.sem) else "–",
                     f"{n_draws}" if n_draws == n_asked else f"{n_draws} of {n_asked}",
                     curve.label,

@@ -6,7 +6,8 @@ the same question has the same numbers.
 Functions of the settings receive the `LiveState`.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -59,24 +60,65 @@ def usual_neurons(state: LiveState) -> tuple[int, ...]:
     return tuple(count for count in (0, *NEURONS) if count <= largest)
 
 
-def fitting_neurons(session: Session, plan: SweepPlan) -> tuple[int, ...]:
+def pool_size(session: Session, plan: SweepPlan) -> int | None:
+    """Return how many neurons the pool of a plan has that are no targets.
+
+    None of held-out targets, which each draw takes from all neurons.
+    """
+    if plan.targets is None and plan.pool is None:
+        return None
+    is_shown = np.ones(session.n_neurons, bool)
+    if plan.pool is not None:
+        is_shown[:] = False
+        is_shown[neurons_of(session, plan.pool)] = True
+    if plan.targets is not None:
+        is_shown[neurons_of(session, plan.targets)] = False
+    return int(is_shown.sum())
+
+
+def fitting_neurons(
+    session: Session, plan: SweepPlan, counts: tuple[int, ...] = (0, *NEURONS)
+) -> tuple[int, ...]:
     """Return the context sizes that the pool of a plan has, or that leave targets."""
-    largest = largest_context(session.n_neurons, NEURONS)
-    if plan.targets is not None or plan.pool is not None:
-        is_shown = np.ones(session.n_neurons, bool)
-        if plan.pool is not None:
-            is_shown[:] = False
-            is_shown[neurons_of(session, plan.pool)] = True
-        if plan.targets is not None:
-            is_shown[neurons_of(session, plan.targets)] = False
-        largest = int(is_shown.sum())
-    return tuple(count for count in (0, *NEURONS) if count <= largest)
+    largest = pool_size(session, plan)
+    if largest is None:
+        largest = largest_context(session.n_neurons, counts)
+    return tuple(count for count in counts if count <= largest)
+
+
+def fitting_plan(session: Session, plan: SweepPlan) -> tuple[SweepPlan, str]:
+    """Return a plan without context sizes that its pool does not have, and which these are.
+
+    A plan of nothing else stays as it is: the sweep refuses it.
+    """
+    fitting = fitting_neurons(session, plan, plan.neurons)
+    left_out = [f"{count:,}" for count in plan.neurons if count not in fitting]
+    if not left_out or not (fitting or plan.history_samples):
+        return plan, ""
+    n = pool_size(session, plan)
+    why = "too few targets would be left"
+    if n is not None:
+        why = f"the pool has {n:,} that are no targets"
+    return replace(plan, neurons=fitting), f"without {', '.join(left_out)} neurons: {why}"
 
 
 def _areas(state: LiveState) -> list[tuple[str, str, str]]:
-    area_of = None if state.session is None else state.session.units.area
-    names = [] if area_of is None else sorted({str(area) for area in area_of} - {""})
-    return [(f"area {name}", name, f"All neurons of {name}") for name in names]
+    session = state.session
+    if session is None or session.units.area is None:
+        return []
+    area = session.units.area
+    counts = cached(session, "neurons of areas", lambda: Counter(map(str, area)))
+    return [
+        (f"area {name}", f"{name} ({counts[name]:,})", f"All neurons of {name}")
+        for name in sorted({*counts} - {""})
+    ]
+
+
+def _counted(state: LiveState, label: str, *, is_pool: bool) -> str:
+    """Return the label of the mask's targets or pool with the number of its neurons."""
+    if state.mask is None:
+        return label
+    return f"{label} ({int(scored_and_visible(state.mask)[int(is_pool)].sum()):,})"
 
 
 def _usual_targets(state: LiveState) -> str:
@@ -95,18 +137,27 @@ def _usual_pool(state: LiveState) -> str:
 def _targets(state: LiveState) -> Options:
     held_out = "A tenth or more of all neurons, drawn anew for each draw"
     return [
-        (MASK, "the mask", "Neurons with a target in the mask on screen"),
-        (SELECTED, "selected", "At most 64, as in the traces"),
+        (
+            MASK,
+            _counted(state, "the mask", is_pool=False),
+            "Neurons with a target in the mask on screen",
+        ),
+        (SELECTED, f"selected ({len(state.selection)})", "At most 64, as in the traces"),
         (OTHERS, "held-out", held_out),
         *_areas(state),
     ]
 
 
 def _pools(state: LiveState) -> Options:
+    n_all = 0 if state.session is None else state.session.n_neurons
     return [
-        (MASK, "the mask", "Neurons with a visible sample in the mask"),
-        (SELECTED, "selected", "At most 64, as in the traces"),
-        (OTHERS, "all", "All neurons of the recording"),
+        (
+            MASK,
+            _counted(state, "the mask", is_pool=True),
+            "Neurons with a visible sample in the mask",
+        ),
+        (SELECTED, f"selected ({len(state.selection)})", "At most 64, as in the traces"),
+        (OTHERS, f"all ({n_all:,})", "All neurons of the recording"),
         *_areas(state),
     ]
 

@@ -250,11 +250,18 @@ class SourcesView(OfController):
             ("chosen", "by the chosen model", "The model of the panel OmniMouse; it takes longer"),
         )
         help_text = (
-            f"Windows of the test part, spread over it: {LEAST_WINDOWS} to 10,000; all of them "
-            "if there are fewer"
+            f"Windows of the test part, spread over it: {LEAST_WINDOWS} or more, or all of them: "
+            "empty or 0"
         )
         model = "quick" if sources.is_quick else "chosen"
-        now = sources.windows, LEAST_WINDOWS, 10_000
+        # As in the form of a sweep, nothing stands for all.
+        now = sources.windows or 0, 0, 10_000
+
+        def set_windows(n: int) -> None:
+            # From the least number, the arrow down leads to all.
+            is_all = n == 0 or (n < LEAST_WINDOWS and sources.windows == LEAST_WINDOWS)
+            sources.set(windows=None if is_all else max(n, LEAST_WINDOWS))
+
         # A smaller number becomes this one, and says so.
         unit = " windows (least)" if sources.windows == LEAST_WINDOWS else " windows"
         return (
@@ -271,8 +278,9 @@ class SourcesView(OfController):
                 "Windows",
                 help_text,
                 *now,
-                lambda n: sources.set(windows=n),
+                set_windows,
                 unit,
+                none="all windows",
             ),
         )
 
@@ -507,14 +515,15 @@ def found_table(found: Finding, select: Callable[[int], object] | None = None) -
 def _quantity_text(found: AreaMatrix, kind: AreaKind) -> str:
     """Return what the values of a matrix are: "alone: share of the targets' variance"."""
     kind = kind if found.plan.inputs else "alone"
-    return f"{_kind_text(found, kind)}: {AREA_UNITS[kind]}"
+    last = f"; last row: {BASE_UNITS[kind]}" if found.plan.inputs else ""
+    return f"{_kind_text(found, kind)}: {AREA_UNITS[kind]}{last}"
 
 
 def _kind_text(found: AreaMatrix, kind: AreaKind) -> str:
     """Return what the values of a matrix are, e.g. "beyond video and behaviour"."""
     if kind == "alone" or not found.plan.inputs:
         return "alone"
-    return f"beyond {' and '.join(found.plan.inputs)}".replace("behavior", "behaviour")
+    return f"beyond {found.inputs_text}"
 
 
 def summary(found: Finding, *, has_means: bool = False) -> str:
@@ -522,13 +531,14 @@ def summary(found: Finding, *, has_means: bool = False) -> str:
 
     With `has_means`, there is a line for each source.
     """
-    windows = f"{found.n_windows} windows, {found.predictor}"
+    windows = f"{found.n_windows} windows, {found.predictor}; in brackets: 95 % over time"
     if isinstance(found, SourceScores):
         parts = [f"{len(found.neurons):,} of {count(found.n_planned, 'neuron')}, {windows}"]
         parts.append(f"{TOTAL}: {estimate_text(found.mean_total())}")
         for name in found.names if has_means else ():
             values = (f"{kind} {estimate_text(found.mean_of(kind, name))}" for kind in KINDS)
             parts.append(f"{source_label(name)}: {', '.join(values)}")
+        parts += [found.unsure.capitalize()] if found.unsure else []
         parts += [f"{source_label(name)}: – ({why})" for name, why in found.refused.items()]
         return "\n".join(parts)
     if isinstance(found, Informants):
@@ -545,7 +555,10 @@ def summary(found: Finding, *, has_means: bool = False) -> str:
         n_windows = count(found.n_windows, "window")
         first = f"So far, {n_windows} of the first of {draws}"
         visible = f"{first}: {visible}, {found.predictor}"
-    return f"{visible}\n* the 95 % interval lies above 0; cells without colour: it contains 0"
+    stars = found.stars_text
+    # Without intervals there are no stars, and the text says why.
+    colours = "; cells without colour: it contains 0" if "*" in stars else ""
+    return f"{visible}\n{stars}{colours}"
 
 
 def _number(value: float) -> str:
@@ -831,6 +844,11 @@ AREA_UNITS: Final[dict[AreaKind, str]] = {
     "alone": "share of the targets' variance (1: all)",
     "beyond": "gain of the squared correlation r² (at most 1)",
 }
+BASE_UNITS: Final[dict[AreaKind, str]] = {
+    "alone": "share of the targets' variance",
+    "beyond": "squared correlation r², to which the gains add",
+}
+"""Of the row of what video and behaviour tell without neurons."""
 
 
 def area_cells(found: AreaMatrix, kind: AreaKind) -> record.Matrix:
@@ -841,27 +859,45 @@ def area_cells(found: AreaMatrix, kind: AreaKind) -> record.Matrix:
     finite = coloured[np.isfinite(coloured)].tolist()
     least, most = min([0.0, *finite]), max([0.0, *finite]) if finite else 1.0
     n = range(len(labels))
+    # The sign says where an interval lies above 0.
+    texts = [tuple(f"{_number(values[i, j])}{' *' if low[i, j] > 0 else ''}" for j in n) for i in n]
+    tips = [
+        tuple(
+            f"{labels[i]} → {labels[j]}: {interval_text(values[i, j], low[i, j], high[i, j])}"
+            for j in n
+        )
+        for i in n
+    ]
+    rows = labels
+    if found.plan.inputs:
+        # The scale of the gains, in no colour of theirs.
+        alone = [found.inputs_alone(kind, label) for label in labels]
+        rows = (*labels, _base_name(found))
+        coloured = np.vstack([coloured, np.full(len(labels), np.nan)])
+        texts.append(tuple(_number(one.value) for one in alone))
+        tips.append(
+            tuple(
+                f"{rows[-1]} → {label}: {estimate_text(one)}, {BASE_UNITS[kind]}"
+                for label, one in zip(labels, alone, strict=True)
+            )
+        )
     return record.Matrix(
         "content",
         f"From rows to columns, {_quantity_text(found, kind)}. Colours from {least:z.3f} "
         f"(dark) to {most:z.3f} (bright); none where the 95 % interval contains 0",
-        labels,
+        rows,
         labels,
         coloured,
-        # The sign says where an interval lies above 0.
-        tuple(
-            tuple(f"{_number(values[i, j])}{' *' if low[i, j] > 0 else ''}" for j in n) for i in n
-        ),
-        tuple(
-            tuple(
-                f"{labels[i]} → {labels[j]}: {interval_text(values[i, j], low[i, j], high[i, j])}"
-                for j in n
-            )
-            for i in n
-        ),
+        tuple(texts),
+        tuple(tips),
         least,
         most,
     )
+
+
+def _base_name(found: AreaMatrix) -> str:
+    """Return the name of the row of what is known without neurons."""
+    return f"{found.inputs_text} alone"
 
 
 def area_table(found: AreaMatrix, kinds: Sequence[AreaKind] = ("alone", "beyond")) -> record.Table:
@@ -874,6 +910,12 @@ def area_table(found: AreaMatrix, kinds: Sequence[AreaKind] = ("alone", "beyond"
         for target in found.plan.labels
         for value in (found.of(kind, source, target),)
     )
+    if found.plan.inputs:
+        rows += tuple(
+            (_base_name(found), target, kind, estimate_text(found.inputs_alone(kind, target)))
+            for kind in kinds
+            for target in found.plan.labels
+        )
     return record.Table(
-        "content", "From area to area", ("from", "to", "kind", "value (95 %)"), rows
+        "content", "From area to area", ("from", "to", "kind", "value [95 %]"), rows
     )

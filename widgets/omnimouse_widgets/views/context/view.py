@@ -55,6 +55,7 @@ from omnimouse_widgets.views.context.curves import (
 from omnimouse_widgets.views.context.settings import (
     SweepSettings,
     fitting_neurons,
+    fitting_plan,
     usual_neurons,
 )
 from omnimouse_widgets.views.form import Form
@@ -176,8 +177,11 @@ class ContextView(OfController):
 
         Live curves of other neurons leave the plots to it.
         """
-        settings = self.form.read()
-        self._sweeps.start(settings.plan(self._state), settings.name.strip())
+        settings, session = self.form.read(), self._state.session
+        plan = settings.plan(self._state)
+        if session is not None:
+            plan, _ = fitting_plan(session, plan)
+        self._sweeps.start(plan, settings.name.strip())
         self.is_live = self.is_live and settings.asks_as_live(self._state)
         self.open("")
 
@@ -390,14 +394,18 @@ class ContextView(OfController):
     def _form_items(self) -> Sequence[record.Item | record.Row]:
         text, refusal = "", ""
         tone: record.Tone = "quiet"
+        session, needs = self._state.session, self._results.needs
         try:
-            plan = self.form.read().plan(self._state)
+            plan, left_out = self.form.read().plan(self._state), ""
+            if session is not None:
+                plan, left_out = fitting_plan(session, plan)
             estimate = self._sweeps.estimate(plan)
-            text = "" if estimate is None else f"{plan.asked}: {estimate.text}"
+            if estimate is not None:
+                asked = ", ".join(filter(None, [plan.asked, left_out]))
+                text = f"{asked}: {estimate.text}"
         except ValueError as error:
             # A reason stands at its field already.
             text, tone, refusal = ("" if self.form.refusal else str(error)), "warning", str(error)
-        session, needs = self._state.session, self._results.needs
         if session is None:
             refusal = record.NO_SESSION
         elif needs is not None and (remedy := check_compatibility(needs, session).remedy):
@@ -481,7 +489,8 @@ class ContextView(OfController):
             live = curves.sweep
         if self.is_live and not self.missing() and live is not None:
             refused = refused_text(live)
-        refused = " · ".join(filter(None, [refused, unequal_text(self.drawn())]))
+        drawn = self.drawn()
+        refused = " · ".join(filter(None, [refused, unequal_text(drawn), short_text(drawn)]))
         # Without curves, the reason stands in their place.
         is_told = self.missing() and not any(each.sweep.rows for each in self.drawn())
         status = ("", "") if is_told else self.status
@@ -714,6 +723,12 @@ def unequal_text(drawn: Sequence[DrawnSweep]) -> str:
     return f"Curves over {'; '.join(texts)} windows are not comparable" if texts else ""
 
 
+def short_text(drawn: Sequence[DrawnSweep]) -> str:
+    """Return why a sweep over a tier has no interval over time; "" if all have one."""
+    reasons = [each.sweep.no_interval for each in drawn if not each.is_pale]
+    return " · ".join(f"95 % interval: {why}" for why in dict.fromkeys(filter(None, reasons)))
+
+
 def window_evidence(state: LiveState) -> str:
     """Return the part of the recording of the window, and whether models are fitted to it."""
     if state.window is None:
@@ -749,8 +764,11 @@ def _selected_text(curves: TierCurves, selection: tuple[int, ...]) -> str:
     n_curves = 0 if selected is None else max(r.n_neurons for r in selected.rows)
     n = len(selection)
     if n_curves == n:
-        return f"{n} selected" if n else ""
-    return f"{n_curves} of {n} selected"
+        return count(n, "selected neuron") if n else ""
+    if not n_curves:
+        return "no selected neuron is a target"
+    are = "is a target" if n_curves == 1 else "are targets"
+    return f"{n_curves} of the {n} selected neurons {are}"
 
 
 def no_curve_text(results: Results) -> str:

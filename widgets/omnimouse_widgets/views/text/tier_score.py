@@ -27,8 +27,8 @@ from omnimouse_widgets.views.text.units import channel_text
 _TIP: Final = (
     "Mean over the target neurons, for the mask on screen in all windows of that part (tier), "
     "refined while nothing else is requested. 95 % interval: these neurons in further "
-    "windows. A gain over the baseline is over the windows that both have; ± is half of its 95 % "
-    "interval, of the paired difference. "
+    "windows. A gain over the baseline is over the windows that both have, with the 95 % "
+    "interval of the paired difference. "
 )
 IN_TRAIN: Final = (
     "This window is in the train part of the recording (tier): models were fitted to it."
@@ -278,4 +278,4 @@ def _gain_text(found: TierScore, baseline: TierScore | None, name: str) -> str:
         return ""
     # The baseline may be some batches behind.
     windows = "" if n_windows == found.n_windows else f" ({n_windows} windows)"
-    return f"{difference_text(gain.value, gain.half_width)} over {name}{windows}"
+    return f"{difference_text(gain.value, gain.low, gain.high)} over {name}{windows}"
