@@ -36,6 +36,7 @@ from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, number
 from omnimouse_model.masks.cells import neuron_columns
+from omnimouse_model.masks.neuron_table import P_VALUES, TUNED, tuned_by
 from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.metrics.tuning import N_SHUFFLES, SIGNIFICANCE_LEVEL, selectivity_index
@@ -340,6 +341,7 @@ def recorded_tuning(
     >>> found = om.recorded_tuning(session, [0, 3])
     >>> found[["neuron", "recorded_osi", "recorded_p_orientation"]].shape
     (2, 3)
+    >>> n_tuned = found["tuned"].sum()
 
     Parameters
     ----------
@@ -354,14 +356,16 @@ def recorded_tuning(
     field in pixels of the 36 × 64 frame and how well two halves of the recording agree on
     it, OSI and DSI with their p values, and the preferred direction and orientation in
     degrees. A p value is the share of 200 shuffles that are as selective: at .01, about one
-    of 100 neurons without tuning passes. NaN where there is no estimate.
+    of 100 neurons without tuning passes. NaN where there is no estimate. `tuned` is as the
+    filter of that name: to orientation or direction, with p < .05, which 5 % of the other neurons
+    reach by chance in each of the two tests; missing where it is unknown.
 
     Raises
     ------
     ValueError
         The session lacks some of the neurons, or the area.
     """
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
     session = opened(session)
     if isinstance(neurons, str | NeuronGroup):
@@ -380,7 +384,10 @@ def recorded_tuning(
         for pair in fields_and_tuning(session, asked, named)
         for field, tuning in zip(*pair, strict=True)
     ]
-    return DataFrame(rows, columns=["neuron", "unit_id", *RECORDED])
+    found = DataFrame(rows, columns=["neuron", "unit_id", *RECORDED])
+    tuned, untuned = tuned_by([found[name].to_numpy(float) for name in P_VALUES])
+    found[TUNED] = Series(tuned, dtype="boolean").where(tuned | untuned)
+    return found
 
 
 def _nothing(neuron: int, problem: str) -> DirectionTuning:

@@ -12,7 +12,7 @@ words and signs of Python, such as `not`, `in` and `&`, are errors unless a text
 
 import operator
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -270,8 +270,16 @@ def _tuned(columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
             f"'{TUNED}' is not computed yet: Colour by, Orientation selectivity, Compute all (or "
             f"join the numbers {' or '.join(P_VALUES)} of om.recorded_tuning)."
         )
+    return tuned_by(known)
+
+
+def tuned_by(p_values: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return whether each neuron is tuned by one of some p values (P,), and not, bool (P,).
+
+    Neither where it is not known.
+    """
     # Without known directions of motion, no neuron has a p value of direction.
-    known = [values for values in known if np.isfinite(values).any()] or known
+    known = [values for values in p_values if np.isfinite(values).any()] or p_values
     return (
         np.any([values < SIGNIFICANCE_LEVEL for values in known], axis=0),
         np.all([values >= SIGNIFICANCE_LEVEL for values in known], axis=0),

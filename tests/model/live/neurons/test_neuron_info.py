@@ -22,6 +22,7 @@ from omnimouse_model.live.inference.engine import Execution
 from omnimouse_model.live.neurons import neuron_info as neuron_info_module
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks.neuron_table import matching_neurons
 from omnimouse_model.metrics import Status, cc_scores, correlation
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.simulate import HeldOut, MouseSpec, Truth, open_truth
@@ -320,6 +321,8 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
         assert table["neuron"].tolist() == [7, 3]
         for name, values in columns.items():
             np.testing.assert_allclose(table[name], values[[7, 3]], rtol=1e-5, atol=1e-6)
+        is_tuned = np.isin([7, 3], matching_neurons("tuned", {"id": np.arange(N)} | columns))
+        assert table["tuned"].tolist() == is_tuned.tolist()
         colouring.choose("field_row")
         n = int(np.isfinite(colouring.scale.values).sum())
         assert colouring.message.startswith(f"{n} of {N} neurons have one: ")
