@@ -100,6 +100,9 @@ class Transfer:
     after_steps
         What is done after the last step for a model (its name or path), in a few words such
         as "the context part is fitted", and "" if nothing is. It imports no PyTorch either.
+    after_seconds
+        About how many seconds of a CPU core that takes for a model and a session, as in
+        `seconds`, 0 if nothing is done; None where nobody has measured it.
     scored
         Tasks over which the held-out score is a mean, in a few words each; empty if it is of
         none in particular.
@@ -111,6 +114,7 @@ class Transfer:
     start: Callable[[Predictor, Session, Any, Path, Job], Predictor]
     seconds: Callable[[str, int, Session, int], float] | None = None
     after_steps: Callable[[str], str] = lambda model: ""
+    after_seconds: Callable[[str, int, Session], float] | None = None
     scored: tuple[str, ...] = ()
     held_out: str = "some of the train part"
 

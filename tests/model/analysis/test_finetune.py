@@ -38,7 +38,7 @@ from tests.small_sessions import write_session
 
 pytestmark = pytest.mark.slow
 E = 16
-STEPS = ["step 0 of 1", "step 0 of 1: scoring", "step 1 of 1: scoring", "step 1 of 1"]
+STEPS = ["first of 1 steps", "scoring the start values", "step 1 of 1: scoring", "step 1 of 1"]
 STAGES = [STARTING, *STEPS, STEP, SAVING]
 KIN = "a-2-1"
 """A second recording of the known mouse."""

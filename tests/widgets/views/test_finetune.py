@@ -5,11 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from omnimouse_model.live.models.finetune import FINISHING, FinetuneRequest, Finetuning
+from omnimouse_model.live.models.finetune import (
+    FINISHING,
+    FinetuneRequest,
+    Finetuning,
+    seconds_of_step,
+)
 from omnimouse_model.progress import RESUMING
 from omnimouse_model.training.config import TransferOptions
 from omnimouse_widgets.jupyter.jobs import FineTune
 from omnimouse_widgets.views.finetune import (
+    LOSS_RISES,
     NOT_OFFERED,
     USE_BEST,
     FinetuneView,
@@ -26,9 +32,9 @@ from omnimouse_widgets.views.record import record
 def test_a_run_whose_steps_were_all_worse_says_so_at_its_end():
     assert gain_text(0.25, 0.3) == "held-out score 0.250 → 0.300"
     assert gain_text(0.25, 0.25).startswith("no step beat the start")
-    told = "Held-out score: 0.250 at the start, no step is better so far."
+    told = "Held-out score: 0.250 at the start; no step is better so far."
     assert so_far_text(0.25, 0.25, 0) == told
-    told = "Held-out score: 0.250 at the start, 0.300 at step 90, the best so far."
+    told = "Held-out score: 0.250 at the start; 0.300 at step 90, the best so far."
     assert so_far_text(0.25, 0.3, 90) == told
 
 
@@ -42,8 +48,10 @@ def test_a_held_out_score_says_over_how_many_windows_neurons_and_tasks_it_is():
     over = over_text((16, 400), ("forecast", "decoding"))
     assert over == "the mean of 2 tasks over 16 windows of 400 neurons that no step trains on"
     assert gain_text(0.25, 0.3, over) == f"held-out score 0.250 → 0.300, {over}"
-    assert so_far_text(0.25, 0.2, 0, over).startswith(f"Held-out score, {over}: 0.250 at the start")
-    assert over_text((1, 0), ()) == "over 1 window that no step trains on"  # of a decoder
+    assert so_far_text(0.25, 0.2, 0, over).endswith(f"no step is better so far. It is {over}.")
+    of_decoder = over_text((1, 0), ())
+    assert of_decoder == "over 1 window that no step trains on"
+    assert so_far_text(None, 0.2, 5, of_decoder).endswith(f" It is computed {of_decoder}.")
     assert not over_text((0, 0), ())
 
 
@@ -122,7 +130,7 @@ def test_a_run_tells_what_its_score_is_and_where_its_weights_are(controller, tmp
     assert folder.text == f"Weights in the folder {tmp_path}"
     assert record(view)["copy_path"].run().text == str(tmp_path)
     # Also of a stopped run, which can be resumed.
-    told = "Held-out score: 0.250 at the start, 0.300 at step 3, the best so far."
+    told = "Held-out score: 0.250 at the start; 0.300 at step 3, the best so far."
     assert record(view)["score"].text == told
     finetuning.is_finished, finetuning.step = True, 3
     finetuning.scored = 16, 400
@@ -296,3 +304,41 @@ def test_a_family_with_other_options_has_its_own_form(empty_controller, monkeypa
     view = FinetuneView.of(empty_controller)
     assert [(each.name, each.value) for each in view.form.fields()] == [("rate", 0.5)]
     part.close()
+
+
+def test_the_time_of_a_result_after_a_stop_follows_the_pace_of_the_steps(
+    controller, tmp_path, monkeypatch
+):
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    request = FinetuneRequest("demo", controller.state.session, tmp_path, steps=300)
+    finetuning.request = request
+    residence = SimpleNamespace(hardware="CPU", n_bytes=8_000_000)
+    monkeypatch.setattr(Finetuning, "_loaded", (None, residence))
+    roughly = record(view)["finish"].text if finetuning.can_be_used else ""
+    assert not roughly
+    rows = [{"step": 0, "validation": 0.25, "seconds": 100.0}]
+    rows += [{"step": k, "loss": 1.0, "seconds": 100.0 + 2.0 * k} for k in range(1, 11)]
+    rows[5]["validation"] = 0.3
+    rows += [{"step": 11, "loss": 1.0, "seconds": 900.0}]  # a scoring in between
+    rows[10]["validation"] = 0.3
+    for row in rows:
+        finetuning._take_rows(request, [row])
+    told = finetuning.finish_estimate()
+    assert told.startswith("about ")
+    assert told.endswith(" at the pace of the last steps")
+    assert f"as at the end of a whole run: {told}." in record(view)["finish"].text
+    # Twice as slow steps: about twice as long, the start of the process aside.
+    slow = [row | {"seconds": 10 * row["seconds"]} for row in rows]
+    assert seconds_of_step(slow) == pytest.approx(10 * seconds_of_step(rows)) == 20.0
+    started = []
+    monkeypatch.setattr(Finetuning, "_begin", lambda self, reached: started.append(reached))
+    finetuning.use()
+    assert started[0].expected == told
+
+
+def test_the_text_of_a_run_says_why_the_loss_can_rise_where_tasks_differ(controller, tmp_path):
+    finetuning = controller.finetuning
+    finetuning.validations, finetuning.losses = [(0, 0.25)], [(1, 0.7)]
+    for model, is_told in (("demo", True), ("twin-demo", False)):
+        finetuning.request = FinetuneRequest(model, controller.state.session, tmp_path, steps=3)
+        assert (LOSS_RISES in record(FinetuneView.of(controller))["score"].text) == is_told

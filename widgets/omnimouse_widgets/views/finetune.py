@@ -63,8 +63,10 @@ TIPS: Final = {
     "dismiss": "Hide this run; its folder is not deleted",
 }
 FINISH: Final = "Use best weights takes those of {}, which scored best, and makes no further step"
-FINISH_AFTER: Final = (
-    ", but first {}, as at the end of a whole run: minutes, and longer on a busy machine"
+FINISH_AFTER: Final = ", but first {}, as at the end of a whole run: {}"
+FINISH_UNKNOWN: Final = "minutes, and longer on a busy machine"
+LOSS_RISES: Final = (
+    "The loss can rise meanwhile: each step draws another task, and some are harder."
 )
 MASK_SCORE: Final = "Mask on screen"
 PRELIMINARY: Final = "Preliminary: the same held-out windows chose the step."
@@ -325,6 +327,7 @@ class FinetuneView(OfController):
         elif finetuning.validations:
             over = over_text(finetuning.scored, tasks)
             so_far = so_far_text(begin, best, finetuning.best_step, over)
+            so_far += f" {LOSS_RISES}" if tasks and finetuning.losses else ""
             items.append(record.Text("score", so_far, "quiet", held_out))
         if finetuning.replaced:
             names = [Path(name).name for name in (self._state.predictor_name, request.model)]
@@ -352,7 +355,8 @@ class FinetuneView(OfController):
             saved = None if self._shows_run else self._saved
             step = finetuning.best_step if saved is None else saved.best_step
             text = FINISH.format(step_name(step))
-            text += f"{FINISH_AFTER.format(after)}." if after else "."
+            time = finetuning.finish_estimate(saved) or FINISH_UNKNOWN
+            text += f"{FINISH_AFTER.format(after, time)}." if after else "."
         return record.Text("finish", text, "quiet")
 
     def _run_text(self) -> str:
@@ -575,13 +579,13 @@ def gain_text(start: float | None, best: float | None, over: str = "") -> str:
 
 def so_far_text(start: float | None, best: float | None, step: int | None, over: str = "") -> str:
     """Return the held-out score of a run that is not at its end, and of which step it is."""
-    head = f"Held-out score, {over}" if over else "Held-out score"
     # A fit begins at random, and is not scored there.
-    begin = "" if start is None else f"{start:z.3f} at the start, "
+    begin = "" if start is None else f"{start:z.3f} at the start; "
     found = "no step is better so far"
     if best is not None and (start is None or is_gain(start, best)):
         found = f"{best:z.3f} at {step_name(step)}, the best so far"
-    return f"{head}: {begin}{found}."
+    computed = "" if over.startswith("the mean") else "computed "
+    return f"Held-out score: {begin}{found}." + (f" It is {computed}{over}." if over else "")
 
 
 def weights_text(step: int | None, n_steps: int) -> str:

@@ -81,15 +81,19 @@ def _transfer_seconds(model: str, n_bytes: int, session: Session, steps: int) ->
     """Return about how long a fine-tuning takes on one core (`Transfer.seconds`)."""
     # A small model is not proportionally faster: reading the windows takes time too.
     size = max(n_bytes / DEMO_BYTES, 0.2)
-    n = session.n_neurons
-    cells = START_CELLS + training_cells(n, steps)
-    context_s = 0.0
-    if _has_context(model):
-        # Each train window is predicted with its video, with and without behaviour; four
-        # sets of inputs are fitted.
-        n_windows = 60 * session.tiers().get("train", 0.0)
-        context_s = n_windows * (1e-2 + 3e-5 * n + 2 * window_cells(n) * CELL_S * size)
-    return size * cells * CELL_S + context_s
+    cells = START_CELLS + training_cells(session.n_neurons, steps)
+    return size * cells * CELL_S + _after_seconds(model, n_bytes, session)
+
+
+def _after_seconds(model: str, n_bytes: int, session: Session) -> float:
+    """Return about how long its context part takes on one core (`Transfer.after_seconds`)."""
+    if not _has_context(model):
+        return 0.0
+    # Each train window is predicted with its video, with and without behaviour; four
+    # sets of inputs are fitted.
+    size, n = max(n_bytes / DEMO_BYTES, 0.2), session.n_neurons
+    n_windows = 60 * session.tiers().get("train", 0.0)
+    return n_windows * (1e-2 + 3e-5 * n + 2 * window_cells(n) * CELL_S * size)
 
 
 FAMILY = Family(
@@ -111,6 +115,7 @@ FAMILY = Family(
         later(f"{__name__}.training:OmniMouseTraining.transfer"),
         _transfer_seconds,
         _after_steps,
+        _after_seconds,
         # Those of `training.DEMO` that have responses as targets.
         (
             "all neurons from video and behaviour",

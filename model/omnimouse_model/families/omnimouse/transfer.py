@@ -89,6 +89,8 @@ class Part(IntEnum):
     CONTEXT = 2
 
 
+FIRST_STEP, SCORING_START = "first of {:g} steps", "scoring the start values"
+"""What is done before a step is finished: *step 0* would say nothing."""
 MEASURED = 0.1
 """Share of a part after which its pace is taken: first pieces vary more."""
 
@@ -166,6 +168,8 @@ class Course:
 
         def report(done: int | float, total: int | float, step: str) -> None:
             self._text, self._n_steps = step_text(done, total, step), total
+            if step == TRAINING and not done:
+                self._text = FIRST_STEP.format(total)
             # The first report of a new run is before its first validation.
             is_new = done == 0 and self._part != Part.TRAINING
             self._go_to_step(done, 0 if is_new else 1 + done // self.every)
@@ -177,7 +181,9 @@ class Course:
 
         def report(done: int | float, total: int | float, _: str) -> None:
             # Short: another line in a narrow panel would move what is below it.
-            self._text = f"{step_text(step, self._n_steps, TRAINING)}: scoring"
+            is_start = not step
+            at = step_text(step, self._n_steps, TRAINING)
+            self._text = SCORING_START if is_start else f"{at}: scoring"
             self._go_to_step(step, step // self.every + done / max(total, 1e-9))
 
         return CallbackJob(report, device=self.job.device)

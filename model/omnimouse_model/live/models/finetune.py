@@ -15,11 +15,14 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from functools import lru_cache, partial
+from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
+from statistics import median
 from typing import Any, Final, Literal, get_args, get_type_hints
 
 from psygnal import Signal
@@ -59,6 +62,7 @@ from omnimouse_model.progress import (
 from omnimouse_model.storage.files import exists, newest_first
 from omnimouse_model.storage.trees import decode, read_json
 from omnimouse_model.storage.write import config_dir
+from omnimouse_model.training.config import TransferOptions
 from omnimouse_model.training.metrics_log import (
     FILE,
     SCORED_NEURONS,
@@ -75,6 +79,8 @@ ABOUT: Final = "finetune.json"
 CARD: Final = "finetuned.json"
 WEIGHTS: Final = "finetuned.safetensors"
 SCORE: Final = "validation"
+LAST_STEPS: Final = 50
+"""Steps from which a pace is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,8 @@ class FinetunedModel:
         the result has; None if not known.
     scored
         Numbers of windows and neurons over which these scores are; 0 if not known.
+    step_s
+        Seconds of a step, of a run that is not finished; None if not known.
     minutes, other_minutes
         Duration of all steps, and of what precedes and follows them; None and 0 before the
         end.
@@ -117,6 +125,7 @@ class FinetunedModel:
     is_fit: bool = False
     n_steps: int = 0
     scored: tuple[int, int] = (0, 0)
+    step_s: float | None = None
 
     @property
     def text(self) -> str:
@@ -202,6 +211,7 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
             start_score=scores.get(0),
             best_score=max(scores.values(), default=None),
             best_step=best_step_of(tuple(scores.items())),
+            step_s=seconds_of_step(rows),
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         if getattr(error, "code", "") == "missing_file":
@@ -213,6 +223,17 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
 def best_step_of(scores: Sequence["Point"]) -> int | None:
     """Return the step of the best held-out score, the first of equal ones; None without any."""
     return max(scores, key=itemgetter(1))[0] if scores else None
+
+
+def seconds_of_step(rows: Iterable[Mapping[str, float]]) -> float | None:
+    """Return the median time of the last steps of a log without validations, None if unknown."""
+    # The time of a row ends before its validation, which the next one then contains.
+    took = [
+        after["seconds"] - before["seconds"]
+        for before, after in pairwise(rows)
+        if SCORE not in before and "seconds" in before and "seconds" in after
+    ]
+    return median(took[-LAST_STEPS:]) if took else None
 
 
 def step_name(step: int | None) -> str:
@@ -280,6 +301,7 @@ LOADING_S: Final = 5.0
 LIKE_DEMO: Final = " for a recording like the demo's"
 FREE: Final = "on this processor if nothing else runs"
 BUSY: Final = "other work on this processor can make it ten times as long or more"
+BY_STEPS: Final = " at the pace of the last steps"
 BEGINNING: Final = "starting its process"
 FINISHING: Final = "finishing with the weights of"
 
@@ -625,6 +647,37 @@ class Finetuning(HasBackgroundTask):
         seconds = LOADING_S + cores / max(os.cpu_count() or 1, 1)
         return _roughly(seconds)
 
+    def finish_estimate(self, saved: FinetunedModel | None = None) -> str:
+        """Return how long a result of the steps so far takes, "" if not known or nothing is done.
+
+        Of a saved run of `model`, or of the latest one. Its own steps tell the pace, if it made
+        some.
+        """
+        request, residence = self.request, self._loaded[1]
+        model, session, step_s, batch = self.model, self._client.state.session, None, None
+        if saved is not None:
+            step_s = saved.step_s
+        elif request is not None:
+            model, session = request.model, request.session
+            step_s, batch = seconds_of_step(self._last_rows), request.others.get("batch")
+        family = None if model in fit_names() else family_of_name(model)
+        transfer = None if family is None else family.transfer
+        if transfer is None or transfer.after_seconds is None or session is None:
+            return ""
+        # Measured on a CPU; it says nothing about a GPU.
+        if residence is None or not residence.hardware.startswith("CPU"):
+            return ""
+        about = model, residence.n_bytes, session
+        cores = transfer.after_seconds(*about)
+        if not cores:
+            return ""
+        if step_s is not None and transfer.seconds is not None:
+            # Of many steps, each has the same time. It is that of the usual batch.
+            usual = transfer.seconds(*about, 1001) - transfer.seconds(*about, 1000)
+            usual *= 1.0 if batch is None else batch / TransferOptions().batch
+            return f"about {duration_text(LOADING_S + cores * step_s / usual)}{BY_STEPS}"
+        return _roughly(LOADING_S + cores / max(os.cpu_count() or 1, 1))
+
     # -- actions ----------------------------------------------------------------------
     def start(
         self,
@@ -663,6 +716,9 @@ class Finetuning(HasBackgroundTask):
         saved, is_on_screen = finetuned_in(path), session is state.session
         # The estimate is of a whole run, not of what is left of one.
         is_known = saved is None and is_on_screen and predictor_name == self.model
+        expected = self.estimate(steps) if is_known else ""
+        if is_reached:
+            expected = self.finish_estimate(saved)
         request = FinetuneRequest(
             predictor_name,
             session,
@@ -672,7 +728,7 @@ class Finetuning(HasBackgroundTask):
             state.device,
             others=others,
             is_fit=predictor_name in fit_names(),
-            expected=self.estimate(steps) if is_known else "",
+            expected=expected,
             is_reached=is_reached,
             planned=planned,
         )
@@ -708,7 +764,7 @@ class Finetuning(HasBackgroundTask):
                 self.request,
                 steps=self.step,
                 stop=threading.Event(),
-                expected="",
+                expected=self.finish_estimate(),
                 is_reached=True,
                 planned=self.request.planned or self.n_steps,
             )
@@ -757,16 +813,18 @@ class Finetuning(HasBackgroundTask):
         self.losses: list[Point] = []
         self.validations: list[Point] = []
         self.scored = (0, 0)
+        self._last_rows: deque[Mapping[str, float]] = deque(maxlen=LAST_STEPS + 1)
         self._left_s: float | None = None
         self._time_left = TimeLeft()
         self.is_finished = False
 
     def _begin(self, request: FinetuneRequest) -> None:
-        before, known = self.request, (self.step, self.losses, self.validations, self.scored)
+        before = self.request
+        known = self.step, self.losses, self.validations, self.scored, self._last_rows
         self._start_from(request)
         # Until its process sends them again, which may take a minute.
         if before is not None and before.path == request.path:
-            self.step, self.losses, self.validations, self.scored = known
+            self.step, self.losses, self.validations, self.scored, self._last_rows = known
         # Without a prediction until the end, the model leaves the screen. First: a run that
         # only writes its result, which is then chosen, may end at once.
         if self.is_of_screen and request.model == self._client.state.predictor_name:
@@ -782,6 +840,7 @@ class Finetuning(HasBackgroundTask):
             return
         for row in rows:
             step = self.step = int(row["step"])
+            self._last_rows.append(row)
             if SCORED_WINDOWS in row:
                 self.scored = scored_of(row)
             for points, value in (
