@@ -67,7 +67,9 @@ SELECTED: Final = "#FFFFFF"
 VISIBLE_RING: Final = "#7D8FA6"
 """Ring of a visible neuron where scores are coloured; darker than the scores."""
 UNSCORED: Final = "#5A5A5A"
-"""Ring and disk of a neuron without a score or value."""
+"""Ring and disk of a neuron without a score, and disk of one that fails a test."""
+UNKNOWN_RING: Final = "#C3C8D0"
+"""Ring of a neuron without a value, which is empty, and of a disk that is grey as the image."""
 
 STATE_COLOURS: Final = (HIDDEN, VISIBLE, TARGET, MIXED)
 """By mask code 0, 1, 2, and 3 for a neuron with a mixed state within the span."""

@@ -306,7 +306,7 @@ def test_the_page_runs_an_experiment_and_gets_its_table(laboratory_controller, p
     opened.say("press", name="csv")
     assert "Run it first" in part.problem
     opened.say("press", name="run")
-    opened.wait_for("block1", lambda message, _: message["items"][0]["kind"] == "polar")
+    opened.wait_for("block1", lambda message, _: message["items"][-1]["kind"] == "polar")
     assert part.progress == 1.0
     assert "40 neurons" in part.found
     opened.say("press", name="csv")
@@ -316,7 +316,7 @@ def test_the_page_runs_an_experiment_and_gets_its_table(laboratory_controller, p
     opened.say("press", name="python")
     assert "by name" in part.problem
     laboratory_controller.loader.open_now(write_session(tmp_path / "other", 12))
-    opened.wait_for("block1", lambda message, _: message["items"][0]["kind"] == "message")
+    opened.wait_for("block1", lambda message, _: message["items"][-1]["kind"] == "message")
     assert part.found == ""
 
 

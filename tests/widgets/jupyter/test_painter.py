@@ -113,9 +113,11 @@ def test_the_legend_counts_the_neurons_that_are_not_tuned(controller, painter, m
     known = [NeuronProperties(0, tuning=tuned), NeuronProperties(1, tuning=untuned)]
     monkeypatch.setattr(NeuronInfo, "computed", known)
     painter.colour_by = "osi"
-    text, colour = painter._legend["unknown"]
-    assert text == "unknown: 38, not tuned: 1"
-    assert colour == palette.UNSCORED
+    ring = palette.UNKNOWN_RING
+    assert painter._legend["unmarked"] == [
+        ("unknown: 38", "transparent", ring),
+        ("not orientation tuned: 1", palette.UNSCORED, ring),
+    ]
 
 
 def test_an_area_that_nobody_knows_is_refused_by_name(painter, painter_page):

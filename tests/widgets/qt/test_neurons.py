@@ -9,7 +9,7 @@ from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.masks.neuron_table import P_VALUES
 from omnimouse_widgets.qt.form import SettingsDialog
 from omnimouse_widgets.qt.panel import RecordPanel
-from omnimouse_widgets.views.neurons import COLUMNS, LISTED, NeuronsView
+from omnimouse_widgets.views.neurons import COLUMNS, LISTED, TUNED_TO, NeuronsView
 from tests.small_sessions import write_session
 
 LEFT = Qt.MouseButton.LeftButton
@@ -83,7 +83,8 @@ def test_a_title_sorts_and_unknown_values_stay_last(panel, controller, redraw):
     redraw()
     view = panel.tables["rows"].widget
     titles = view.horizontalHeader()
-    middle = titles.sectionViewportPosition(5) + titles.sectionSize(5) // 2
+    column = COLUMNS.index("score")
+    middle = titles.sectionViewportPosition(column) + titles.sectionSize(column) // 2
     for sign in (1, -1):
         view.scrollToBottom()
         assert view.verticalScrollBar().value() > 0
@@ -131,10 +132,11 @@ def test_the_count_says_of_how_many_neurons_the_tuning_is_known(
     count = panel.widgets["count"]
     for words in ("tuned", "!tuned"):
         type_filter(panel, words, redraw)
-        assert count.full_text == "2 of 40 neurons · tuning known of 4"
+        assert count.full_text == f"2 of 40 neurons · tuning known of 4 · {TUNED_TO}"
         assert "Compute all" in count.toolTip()
     type_filter(panel, "tuned depth<-1", redraw)
-    assert count.full_text == "0 of 40 neurons · tuning known of 4: point here for all columns"
+    none = f"0 of 40 neurons · tuning known of 4 · {TUNED_TO}: point here for all columns"
+    assert count.full_text == none
     type_filter(panel, "depth>0", redraw)
     assert "tuning" not in count.full_text
 

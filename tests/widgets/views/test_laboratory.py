@@ -64,6 +64,8 @@ def test_a_run_gives_the_tuning_of_the_selected_neuron(view, controller):
         assert plot.degrees[1] == 22.5
         assert plot.spokes[0][0] == pytest.approx(float(at))
         assert f"preferred {at:.0f}°" in items["neuron"].text
+        colours = [colour for _, colour, _ in items["signs"].signs]
+        assert colours == [plot.colour, *(colour for _, colour, _ in plot.spokes)]
     assert "40 neurons" in items["found"].text
     press(view, "colour")
     assert controller.state.colour_by == "lab"

@@ -180,7 +180,9 @@ def test_responses_have_a_unit_which_is_that_of_the_prediction(view, controller,
     assert items["mean"].up_ticks is None
     colours = [colour for _, colour, _ in items["mean_signs"].signs]
     assert colours == [line.colour for line in items["mean"].lines]
-    assert text.tuning_plot(tuning).up == "s.d."
+    plot = text.tuning_plot(tuning)
+    assert plot.up == "response (s.d.)"
+    assert all(line.label for line in plot.lines)
     # A spiking recording: repeats are in s.d., predictions in spikes per second.
     repeats = controller.neuron_info.current.repeats[0]
     over = AlignedPrediction(0, repeats.time_s, 30.0 * repeats.average[0], 1.0)
@@ -313,4 +315,4 @@ def test_a_p_value_that_no_shuffle_reached_says_so(tuning):
     assert "(p ≤ 1/201)" in found
     assert "(p = 0.00995)" in found
     texts = [cell_text("recorded_p_direction", p) for p in (least, 0.5, np.nan)]
-    assert texts == ["≤ 1/201", "0.500", "–"]
+    assert texts == ["≤ 0.00498", "0.500", "–"]

@@ -448,8 +448,11 @@ class MaskPainter(Part):
                 _hex(table[at] / 255) for at in np.linspace(0, 255, 17).round().astype(int)
             )
             legend["bar"] = f"linear-gradient(to right, {stops})"
-        if unknown := colouring.unknown_text:
-            legend["unknown"] = [unknown, palette.UNSCORED]
+        marks = (
+            (colouring.unknown_text, "transparent"),
+            (colouring.untuned_text, palette.UNSCORED),
+        )
+        legend["unmarked"] = [(text, fill, palette.UNKNOWN_RING) for text, fill in marks if text]
         return legend
 
 

@@ -32,7 +32,7 @@ LEAST = (-1.5, 1.5)
 MODE_CODES = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
 LABEL: Final = "Behaviour, recorded and decoded"
 TIP: Final = (
-    "Recorded (white) and decoded (orange, dashed) behaviour, z-scored.\n"
+    "Recorded (white, on a light page black) and decoded (orange, dashed) behaviour, z-scored.\n"
     "The model itself decodes behaviour · grey bar: 1 s.d. of the recording\n"
     "Click or drag: move the cursor"
 )

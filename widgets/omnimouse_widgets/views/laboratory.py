@@ -147,7 +147,8 @@ class LaboratoryView(OfController):
         ]
 
     def _plot(self) -> Sequence[record.Item]:
-        return [lab_content(self._laboratory, self._state, self._info.shown)]
+        content = lab_content(self._laboratory, self._state, self._info.shown)
+        return [record.Legend("signs", direction_signs(content)), content]
 
     def _found(self) -> Sequence[record.Item | record.Row]:
         session, neuron = self._state.session, self._info.shown
@@ -343,6 +344,18 @@ def lab_content(laboratory: Laboratory, state: LiveState, neuron: int | None) ->
     spokes = tuple(angle for angle in angles if np.isfinite(angle[0]))
     levels = result.findings.levels
     return record.Polar("content", DIRECTIONS, levels, curve, palette.PREDICTED, spokes)
+
+
+def direction_signs(content: record.Content) -> tuple[tuple[str, str, str], ...]:
+    """Return what the lines of responses to directions are, () for another plot."""
+    if not isinstance(content, record.Polar):
+        return ()
+    names = {palette.CURSOR: "preferred direction", palette.RECORDED: "true one (simulated)"}
+    spokes = tuple(
+        ("┅" if is_dotted else "━", colour, names[colour])
+        for _, colour, is_dotted in content.spokes
+    )
+    return (("━", content.colour, "response (s.d.) per direction"), *spokes)
 
 
 def _waiting_text(laboratory: Laboratory) -> str:

@@ -506,7 +506,8 @@ class NeuronView(OfController):
             text = laboratory_view.summary(laboratory)
         elif laboratory.result is not None:
             text += f" · {laboratory.result.predictor_id}"
-        return [Text("found", text), replace(plot, name="found_plot")]
+        signs = Legend("found_signs", laboratory_view.direction_signs(plot))
+        return [Text("found", text), signs, replace(plot, name="found_plot")]
 
 
 # -- plots -----------------------------------------------------------------------------
@@ -602,16 +603,17 @@ def tuning_plot(tuning: DirectionTuning | None) -> Plot:
     reach = np.concatenate([response - error, response + error])
     low, high = min(float(np.nanmin(reach)), 0.0), float(np.nanmax(reach))
     lines = [
-        Line("", palette.AXIS, degrees[[0, -1]], np.full(2, tuning.response.mean()), "",
+        Line("mean", palette.AXIS, degrees[[0, -1]], np.full(2, tuning.response.mean()), "",
              dash="dotted"),
-        Line("", palette.VISIBLE, degrees, response, sd=error),
+        Line("± s.e.", palette.VISIBLE, degrees, response, sd=error),
     ]  # fmt: skip
     if is_sure:
         at = (tuning.preferred_deg - degrees[0]) % 360 + degrees[0]
-        lines.append(Line("", palette.CURSOR, np.full(2, at), np.array([low, high]), ""))
+        ends = np.array([low, high])
+        lines.append(Line("preferred", palette.CURSOR, np.full(2, at), ends, ""))
     ticks = tuple((float(at), f"{at}°") for at in range(0, 361, 45))
     return Curves(
-        "tuning", label, tuple(lines), "direction of motion", "s.d.", ticks,
+        "tuning", label, tuple(lines), "direction of motion", "response (s.d.)", ticks,
         limits=(float(degrees[0]) - 8, float(degrees[-1]) + 8, low, high), tip=TUNING_TIP,
     )  # fmt: skip
 

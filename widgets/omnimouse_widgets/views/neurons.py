@@ -34,7 +34,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.form import WAITS, Form, setting
 
-COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
+COLUMNS: Final = ("id", "area", "score", "state", "depth", "plane")
 TEXT_COLUMNS: Final = ("area", "probe", "state")
 """Columns that contain text; the others contain numbers."""
 _TITLES: Final = {
@@ -60,21 +60,26 @@ _TOOLTIPS: Final = {
     "depth": "Depth in µm, where the recording says",
     "state": "State in the samples of the brush; where it changes, its first and last",
 }
+TUNED_TIP: Final = (
+    f"tuned: to orientation or direction in the recording, with p < {SIGNIFICANCE_LEVEL:g}, "
+    f"which {100 * SIGNIFICANCE_LEVEL:g} % of the other neurons reach by chance in each of "
+    "the two tests"
+)
 FILTER_TIP: Final = (
     "Words and comparisons, all of which must hold:\n"
     "V1 · target · 412 · depth<250 · score>0.3\n"
     "V1 | LM keeps both, !V1 all but V1. Columns of joined tables (osi>0.3, or a word of a "
     "text column) and of experiments (directions_osi>0.3) can be used, too. As in Python: "
     "area == 'LM' and score > 0.3.\n"
-    f"tuned: to orientation or direction in the recording, with p < {SIGNIFICANCE_LEVEL:g}, "
-    f"which {100 * SIGNIFICANCE_LEVEL:g} % of the other neurons reach by chance in each of "
-    "the two tests.\n"
+    f"{TUNED_TIP}.\n"
     "The number of neurons below lists all columns when you point at it."
 )
 SCORE_HERE: Final = "score here"
 """Title of the score while it is of the window on screen."""
 OLDER: Final = "◐"
 """Sign beside the title while the scores belong to an older request."""
+TUNED_TO: Final = "tuned: orientation or direction"
+"""What `tuned` is of in the filter: colours are of one of the two alone."""
 UNKNOWN_TUNING: Final = (
     "A neuron of unknown tuning passes neither tuned nor !tuned, and no comparison. Compute all, "
     "under Colour by, Orientation selectivity, computes those that were not looked at."
@@ -182,7 +187,8 @@ def cell_text(name: str, value: Any) -> str:
     if np.isnan(value):
         return "–"
     if name.startswith("recorded_p_"):
-        return p_text(value).removeprefix("= ")
+        # Digits as in the other rows of the column, not 1/201.
+        return f"{p_text(value)[0]} {value:#.3g}".removeprefix("= ")
     if name not in COLUMNS:  # a property, of unknown size
         return f"{value:z.4g}"
     return f"{value:z.2f}" if name == "score" else f"{value:z.0f}"
@@ -225,14 +231,20 @@ def n_with_tuning(text: str, columns: Mapping[str, np.ndarray]) -> int | None:
     return int(np.all(is_known, axis=0).sum())
 
 
+def is_by_tuning(text: str, columns: Mapping[str, np.ndarray]) -> bool:
+    """Return whether a filter has the term `tuned`, and columns by which it is known."""
+    terms = text.lower().replace("|", " ").split()
+    is_named = any(term.lstrip("!") == TUNED for term in terms)
+    return is_named and any(name in columns for name in P_VALUES)
+
+
 def columns_text(columns: Mapping[str, np.ndarray]) -> str:
     """List the columns that a filter can use, including those still to be computed."""
     uncomputed = [name for name in RECORDED if name not in columns]
     lines = [f"Columns for the filter: {', '.join(columns)}"]
     if uncomputed:
         lines.append(f"Computed by Colour by, Orientation selectivity: {', '.join(uncomputed)}")
-    stricter = f"Tuned neurons: {TUNED}; by a stricter rule: {P_VALUES[0]}<0.01"
-    return "\n".join([*lines, stricter])
+    return "\n".join([*lines, TUNED_TIP, f"By a stricter rule: {P_VALUES[0]}<0.01"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,6 +504,8 @@ class NeuronsView(OfController):
             if (n_known := n_with_tuning(self.filter, self.columns)) is not None:
                 text += f" · tuning known of {n_known:,}"
                 tip = f"{UNKNOWN_TUNING}\n{tip}"
+            if is_by_tuning(self.filter, self.columns):
+                text += f" · {TUNED_TO}"
             text += "" if n else ": point here for all columns"
         if n_so_far is not None:
             text = f"{n:,} of {total:,} · ◌ tuning of {n_so_far:,}"

@@ -72,8 +72,8 @@ STORED: Final = "by stored scores"
 """Said of the rank of a neuron until the scores on screen are complete."""
 LABEL: Final = "Responses of the selected neurons, recorded and predicted"
 TIP: Final = (
-    "Recorded (white) and predicted (orange, dashed) responses of selected neurons;\n"
-    "green, dotted: the baseline (the section Baseline says why it has no score)\n"
+    "Recorded (white, on a light page black) and predicted (orange, dashed) responses of\n"
+    "selected neurons; green, dotted: the baseline\n"
     "Blue: samples that the model sees · light orange: samples that it predicts\n"
     "Other colours: pinned conditions, with their own correlations\n"
     "r: correlation over windows of the test part, and here: over the samples shown\n"
@@ -414,7 +414,7 @@ def _as_large(row: Trace, spec: WindowSpec) -> Trace:
     share = _round_share(height)
     return replace(
         row,
-        predicted_bar_text=f"┃ {bar_text(spec, share)}" if height else "",
+        predicted_bar_text=f"┃ {bar_text(spec, share)} predicted" if height else "",
         predicted_bar=row.bar * height * share,
         predicted=predicted,
         baseline=_scaled(row.baseline, row.truth)[1],
@@ -708,7 +708,8 @@ def legend_entries(
         *entries,
         LegendEntry("▇", palette.VISIBLE, "visible"),
         LegendEntry("▒", palette.TARGET, "target"),
-        LegendEntry("┃", palette.AXIS, bar),
+        # A scaled prediction has a bar of its own, in the label of its row.
+        LegendEntry("┃", palette.AXIS, f"{bar} recorded" if is_large else bar),
     ]
 
 

@@ -95,8 +95,8 @@ class Colouring(HasBackgroundTask):
         self._last_quantity: ColourBy = "score"
         self._ceiling: tuple[Session, PopulationCeiling] | None = None
         self._scales: dict[ColourBy, tuple[tuple[object, ...], quantities.Scale]] = {}
-        # A scale before the test of tuning, and after it, with how many do not pass.
-        self._tested: tuple[quantities.Scale, quantities.Scale, int] | None = None
+        # A scale before the test of tuning, and after it, with which neurons do not pass.
+        self._tested: tuple[quantities.Scale, quantities.Scale, np.ndarray] | None = None
         self._by_viewer: dict[object, ColourBy] = {}
         self._n_info = 0
         self._task = BackgroundTask(_read_ceiling, self._take, execution)
@@ -141,32 +141,39 @@ class Colouring(HasBackgroundTask):
 
     @property
     def unknown_text(self) -> str:
-        """What the neurons are that have no colour of the scale; "" if all have one."""
-        name, scale = self._state.colour_by, self.scale_of(self._state.colour_by)
-        if name == "score" or scale is None:
+        """How many neurons have no known value, with a word; "" if all have one."""
+        scale = self.scale_of(self._state.colour_by)
+        if self._state.colour_by == "score" or scale is None:
             return ""
-        n_untuned = self._passed(scale)[1]
         n_unknown = int((~np.isfinite(scale.values)).sum())
-        if n_untuned and n_unknown:  # a legend has no room for more words
-            return f"unknown: {n_unknown:,}, not tuned: {n_untuned:,}"
-        # The count, because a grey disk is hardly seen on the image.
-        unknown = f"unknown: {n_unknown:,}" if n_unknown else ""
-        return f"{UNTUNED[name]}: {n_untuned:,}" if n_untuned else unknown
+        return f"unknown: {n_unknown:,}" if n_unknown else ""
 
-    def _passed(self, scale: quantities.Scale) -> tuple[quantities.Scale, int]:
-        """Return a scale without neurons that do not pass their test, and their number."""
+    @property
+    def untuned_text(self) -> str:
+        """How many neurons do not pass the test of the quantity, with words; "" if all do."""
+        n_untuned = int(self.is_untuned.sum())
+        return f"{UNTUNED[self._state.colour_by]}: {n_untuned:,}" if n_untuned else ""
+
+    @property
+    def is_untuned(self) -> np.ndarray:
+        """Which neurons have a value without a colour, as they do not pass its test, bool (P,)."""
+        scale = self.scale_of(self._state.colour_by)
+        return np.zeros(0, bool) if scale is None else self._passed(scale)[1]
+
+    def _passed(self, scale: quantities.Scale) -> tuple[quantities.Scale, np.ndarray]:
+        """Return a scale without neurons that do not pass their test, and which these are."""
         p_value = _P_VALUE.get(scale.quantity.name)
         if p_value is None:
-            return scale, 0
+            return scale, np.zeros(len(scale.values), bool)
         # Once for each scale: every stroke asks.
         if self._tested is None or self._tested[0] is not scale:
             values = scale.values.copy()
             for info in self._neuron_info.computed:
                 if not _of_tuning(info, p_value) < SIGNIFICANCE_LEVEL:
                     values[info.neuron] = np.nan
-            n_untuned = int((np.isfinite(scale.values) & np.isnan(values)).sum())
+            is_untuned = np.isfinite(scale.values) & np.isnan(values)
             passed = quantities.make_scale(scale.quantity, values, ())
-            self._tested = scale, passed, n_untuned
+            self._tested = scale, passed, is_untuned
         return self._tested[1:]
 
     def scale_of(self, name: ColourBy) -> quantities.Scale | None:
@@ -198,11 +205,13 @@ class Colouring(HasBackgroundTask):
         """Progress, or why the chosen quantity is unknown; else ""."""
         name = self._state.colour_by
         message, of_all = self.message_of(name), self.scale_of(name)
-        scale, n_untuned = (None, 0) if of_all is None else self._passed(of_all)
-        if scale is None or scale.is_known or name not in _OF_INFO:
+        if of_all is None or name not in _OF_INFO:
+            return message
+        scale, is_untuned = self._passed(of_all)
+        if scale.is_known:
             return message
         parts = [message] if message else []
-        if n_untuned:
+        if n_untuned := int(is_untuned.sum()):
             parts.append(f"{UNTUNED[name]} (p ≥ {SIGNIFICANCE_LEVEL:g}): {n_untuned:,}")
         return " · ".join([*parts, STATES_SHOWN])
 

@@ -34,7 +34,7 @@ class Quantity:
 
 _REPEATS = "from the repeats of the clips shown most often"
 _COMPUTED = "from the recorded responses to its video"
-_GREY = f"not tuned: p ≥ {SIGNIFICANCE_LEVEL:g}, grey"
+_GREY = f"not tuned: p ≥ {SIGNIFICANCE_LEVEL:g}, a grey disk; unknown: an empty ring"
 QUANTITIES: Final = (
     Quantity("state", "State", "What the mask does with them"),
     Quantity("score", "Score", "Agreement of prediction and recording"),

@@ -174,10 +174,10 @@ def test_its_words_are_those_of_the_screen(controller, field, monkeypatch):
     controller.colouring.choose("osi")
     controller.state.as_large = True
     bar = trace_rows(Shown.of(controller))[1].predicted_bar_text
-    assert bar.endswith("s.d.")
+    assert bar.endswith("s.d. predicted")
     saved_view.draw_snapshot(controller, field)
     assert (bar, palette.PREDICTED) in drawn
-    assert ("unknown: 38, not tuned: 1", drawing.TEXT) in drawn
+    assert {("unknown: 38", drawing.TEXT), ("not orientation tuned: 1", drawing.TEXT)} <= {*drawn}
 
 
 def test_it_is_replaced_once_after_changes(state_keeper, screen, controller):

@@ -15,7 +15,7 @@ from omnimouse_model.live.results import IN_WINDOW, Results, ScoresOnScreen
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.metrics.named import METRICS
 from omnimouse_model.predict.predictor import Needs
-from omnimouse_widgets.palette import UNSCORED
+from omnimouse_widgets.palette import UNKNOWN_RING
 from omnimouse_widgets.qt.control.advanced import (
     OTHER_RESPONSES,
     OTHER_WINDOWS,
@@ -353,7 +353,7 @@ def test_only_scores_of_one_window_are_called_noisy(controller, show, monkeypatc
     assert ("noisy" in tip) == (evidence == IN_WINDOW)
 
 
-def test_unknown_is_a_disk_in_legend_help_and_field(controller, show, monkeypatch):
+def test_unknown_is_an_empty_ring_in_legend_help_and_field(controller, show, monkeypatch):
     n = controller.state.session.n_neurons
     values = np.where(np.arange(n) < 3, np.nan, np.linspace(0.0, 0.9, n))
     scale = make_scale(score_quantity(METRICS["correlation"], None), values, ())
@@ -363,13 +363,21 @@ def test_unknown_is_a_disk_in_legend_help_and_field(controller, show, monkeypatc
     legend = show(ColourLegend(controller.state, controller.results, controller.colouring), 300)
     legend.draw()
     assert legend.unknown_ring.isVisible()
-    assert "Grey disk: unknown" in legend.bar.toolTip()
+    assert "Empty ring: unknown" in legend.bar.toolTip()
+    assert not legend.untuned_disk.isVisible()
     icon = legend.unknown_ring.findChild(QLabel).pixmap().toImage()
-    centre = icon.pixelColor(icon.width() // 2, icon.height() // 2).name().upper()
-    states = np.zeros(n, np.intp)
-    core, _ = scale_colours(scale, states, states)
-    drawn = "#{:02X}{:02X}{:02X}".format(*(255 * core[0, :3]).round().astype(int))
-    assert centre == drawn == UNSCORED
+    places = range(icon.width()), [icon.height() // 2]
+    colours = [icon.pixelColor(x, y).name().upper() for x in places[0] for y in places[1]]
+    assert UNKNOWN_RING in colours
+    assert colours[icon.width() // 2] == "#000000"
+    for code in (HIDDEN, TARGET):
+        states, untuned = np.full(n, code), np.arange(n) == 0
+        core, rim = scale_colours(scale, states, states, untuned)
+        assert core[:3, 3].tolist() == pytest.approx([0.9, 0, 0])
+        drawn = "#{:02X}{:02X}{:02X}".format(*(255 * rim[1, :3]).round().astype(int))
+        assert drawn == UNKNOWN_RING
+        # Also a target that fails its test is seen on the image.
+        assert (rim[0] == rim[1]).all() == (code == TARGET)
 
 
 @pytest.mark.parametrize("width", [180, 300, 500])

@@ -254,9 +254,15 @@ def _draw_legend(sheet: drawing.Sheet, controller: Controller) -> None:
         table = palette.scale_table(**kinds)
         sheet.picture(table[None], x, y + 3, 120, 9)
         x = sheet.text(x + 126, y, high, drawing.TEXT) + 20
-        if unknown := controller.colouring.unknown_text:
-            sheet.disk(x, y + 7, 5, palette.UNSCORED, palette.UNSCORED)
-            sheet.text(x + 10, y, unknown, drawing.TEXT)
+        colouring = controller.colouring
+        marks = (
+            (colouring.unknown_text, drawing.BACKGROUND),
+            (colouring.untuned_text, palette.UNSCORED),
+        )
+        for text, fill in marks:
+            if text:
+                sheet.disk(x, y + 7, 5, fill, palette.UNKNOWN_RING)
+                x = sheet.text(x + 10, y, text, drawing.TEXT) + 16
         return
     for name, colour in zip(
         scale.categories, palette.area_table(len(scale.categories)), strict=True

@@ -542,9 +542,9 @@ function render({ model, el }) {
   follow("changes", showCounts);
   follow("_legend", (message) => {
     legend.replaceChildren();
-    const addEntry = (colour, label, shape) => {
+    const addEntry = (colour, label, shape, fill = shape === "ring" ? "transparent" : colour) => {
       const mark = make("span", { className: `omnimouse-swatch omnimouse-${shape}` });
-      mark.style.background = shape === "ring" ? "transparent" : colour;
+      mark.style.background = fill;
       mark.style.borderColor = colour;
       legend.append(make("span", { className: "omnimouse-entry" }, mark, label));
     };
@@ -559,7 +559,7 @@ function render({ model, el }) {
         message.middle ? `${message.high} · ${message.middle}` : message.high,
       ));
     }
-    if (message.unknown) addEntry(message.unknown[1], message.unknown[0], "disk");
+    message.unmarked?.forEach(([label, fill, colour]) => addEntry(colour, label, "ring", fill));
     addEntry("#ffffff", texts.selected, "ring");
     if (message.text) legend.append(make("span", { textContent: ` ${message.text} ` }));
     if (message.action) {

@@ -217,7 +217,8 @@ class ColourLegend(QWidget):
         self.states.setLayout(row_of(*states, spacing=4))
         self.visible_ring = theme.ring_label(palette.VISIBLE_RING, "visible")
         self.unscored_ring = theme.disk_label(palette.UNSCORED, "no score")
-        self.unknown_ring = theme.disk_label(palette.UNSCORED, "unknown")
+        self.unknown_ring = theme.ring_label(palette.UNKNOWN_RING, "unknown")
+        self.untuned_disk = theme.disk_label(palette.UNSCORED, "", palette.UNKNOWN_RING)
         self.selected_ring = theme.ring_label(palette.SELECTED, "selected")
         row = row_of(
             self.visible_ring,
@@ -236,6 +237,8 @@ class ColourLegend(QWidget):
         column.addLayout(notice)
         column.addWidget(self.states)
         column.addWidget(self.rings)
+        # A row of its own: its words have no room beside the others.
+        column.addWidget(self.untuned_disk)
 
     def draw(self) -> None:
         """Show the legend of the current colours."""
@@ -248,7 +251,7 @@ class ColourLegend(QWidget):
         is_ranked = scale is not None and not scale.categories
         self.bar.setVisible(is_ranked or (scale is None and by_score))
         self.bar.show_scale(scale, is_old=by_score and results.are_scores_old)
-        self.bar.setToolTip(_explained(scale, colouring.unknown_text))
+        self.bar.setToolTip(_explained(scale))
         names = () if scale is None else scale.categories
         colours = palette.area_table(len(names)).tolist()
         signs = [
@@ -272,11 +275,12 @@ class ColourLegend(QWidget):
         self.no_outline.setVisible(scale is not None)
         self.visible_ring.setVisible(by_score)
         self.unscored_ring.setVisible(by_score)
-        unknown = "" if scale is None else colouring.unknown_text
-        self.unknown_ring.setVisible(bool(unknown))
-        label = self.unknown_ring.findChild(theme.ToneLabel)
-        assert label is not None
-        label.setText(unknown)
+        texts = ("", "") if scale is None else (colouring.unknown_text, colouring.untuned_text)
+        for mark, text in zip((self.unknown_ring, self.untuned_disk), texts, strict=True):
+            mark.setVisible(bool(text))
+            label = mark.findChild(theme.ToneLabel)
+            assert label is not None
+            label.setText(text)
 
     def _press(self) -> None:
         action = compute_action(self._colouring)
@@ -284,14 +288,14 @@ class ColourLegend(QWidget):
             action.run()
 
 
-def _explained(scale: Scale | None, unknown: str) -> str:
+def _explained(scale: Scale | None) -> str:
     if scale is None:
         return ""
     if scale.quantity.name != "score":
         return (
             f"{scale.quantity.explanation}\n"
-            f"Grey disk: {unknown or 'unknown'} · outline: visible or hidden; neurons with target "
-            "samples have an outline in the colour of the number · white: selected"
+            "Empty ring: unknown · outline: visible or hidden; neurons with target samples have an "
+            "outline in the colour of the number · white: selected"
         )
     noisy = "The score of one window is noisy; `omnimouse evaluate` uses many windows.\n"
     return (

@@ -142,9 +142,9 @@ def ring_label(colour: str, text: str) -> QWidget:
     return icon_label(_ring_glyph(colour), text)
 
 
-def disk_label(colour: str, text: str) -> QWidget:
+def disk_label(colour: str, text: str, rim: str = "") -> QWidget:
     """Return a legend entry: a disk on black, as on the field, with its meaning."""
-    return icon_label(_ring_glyph(colour, is_full=True), text)
+    return icon_label(_ring_glyph(rim or colour, colour), text)
 
 
 def icon_label(picture: QPixmap, text: str) -> QWidget:
@@ -162,13 +162,13 @@ def icon_label(picture: QPixmap, text: str) -> QWidget:
     return pair
 
 
-def _ring_glyph(colour: str, *, is_full: bool = False) -> QPixmap:
+def _ring_glyph(colour: str, fill: str = "") -> QPixmap:
     def paint(painter: QPainter) -> None:
         # Black as on the field: a white ring is not visible on a light panel.
         painter.fillRect(0, 0, GLYPH_SIZE, GLYPH_SIZE, QColor("black"))
         painter.setPen(QPen(QColor(colour), 2))
-        if is_full:
-            painter.setBrush(QColor(colour))
+        if fill:
+            painter.setBrush(QColor(fill))
         painter.drawEllipse(QPointF(GLYPH_SIZE / 2, GLYPH_SIZE / 2), 3.5, 3.5)
 
     return drawn_pixmap(QSize(GLYPH_SIZE, GLYPH_SIZE), paint)

@@ -56,8 +56,12 @@ SELECTED_RIM = np.array(_rgba(palette.SELECTED, 1), np.float32)
 VISIBLE_CORE = np.array(_rgba(palette.HIDDEN, 0.70), np.float32)
 VISIBLE_RIM = np.array(_rgba(palette.VISIBLE_RING, 0.55), np.float32)
 UNSCORED_CORE = np.array(_rgba(palette.UNSCORED, 0.35), np.float32)
-UNKNOWN_CORE = np.array(_rgba(palette.UNSCORED, 0.9), np.float32)
-"""As in the legend: without rims, the disk is all that is seen of a neuron."""
+UNTUNED_CORE = np.array(_rgba(palette.UNSCORED, 0.9), np.float32)
+UNKNOWN_CORE = np.zeros(4, np.float32)
+"""An empty ring: a grey disk on the grey image looks as if there were no neuron."""
+UNKNOWN_RIM = np.array(_rgba(palette.UNKNOWN_RING, 0.9), np.float32)
+UNKNOWN_ALONE = np.array(_rgba(palette.UNKNOWN_RING, 0.45), np.float32)
+"""Without rims, where the disk is all that is seen of a neuron."""
 OLD_ALPHA = 0.45
 """Opacity of scores of an older request."""
 SCORED_RIM = np.array([1, 1, 1, 0.30], np.float32)
@@ -95,16 +99,24 @@ def score_colours(
 
 
 def scale_colours(
-    scale: Scale, states: np.ndarray, most: np.ndarray, *, has_rims: bool = True
+    scale: Scale,
+    states: np.ndarray,
+    most: np.ndarray,
+    untuned: np.ndarray | None = None,
+    *,
+    has_rims: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return core and rim colours (P, 4) by a quantity; see `state_colours`.
 
     The rims of neurons with a target sample have the colour of the core: a rim of
     another colour hides small cores when the whole field is in view. Without rims,
-    hidden neurons are faint instead.
+    hidden neurons are faint instead. A neuron of unknown value is an empty ring, one of those
+    that fail the test of the quantity (`untuned`) a grey disk.
     """
-    core = np.tile(UNKNOWN_CORE, (len(states), 1))
     is_known = np.isfinite(scale.values)
+    is_untuned = np.zeros(len(states), bool) if untuned is None else untuned
+    core = np.tile(UNKNOWN_CORE if has_rims else UNKNOWN_ALONE, (len(states), 1))
+    core[is_untuned] = UNTUNED_CORE
     if scale.categories:
         table = palette.area_table(len(scale.categories)).astype(np.float32) / 255
         core[is_known, :3] = table[scale.values[is_known].astype(np.intp)]
@@ -116,7 +128,9 @@ def scale_colours(
     core[is_known, 3] = 1
     if not has_rims:
         core[is_known & (states == HIDDEN), 3] = OLD_ALPHA
-    return core, np.where((most == TARGET)[:, None], core, state_colours(states, most)[1])
+    rim = np.where((most == TARGET)[:, None], core, state_colours(states, most)[1])
+    rim[~is_known & (~is_untuned | (most == TARGET))] = UNKNOWN_RIM
+    return core, rim
 
 
 def label_rows(
@@ -151,7 +165,8 @@ def core_and_rim(
     most = state.mask.cells[slice(*state.active_span)].max(axis=0, initial=0)
     scale = colouring.scale
     if scale is not None and scale.is_known:
-        return scale_colours(scale, states, most, has_rims=field.has_rims)
+        untuned = colouring.is_untuned
+        return scale_colours(scale, states, most, untuned, has_rims=field.has_rims)
     return state_colours(states, most)
 
 
