@@ -153,7 +153,8 @@ def named_columns(text: str, columns: Collection[str]) -> tuple[str, ...]:
     found: list[str] = []
     for term in terms:
         match = _COMPARISON.fullmatch(term)
-        found += P_VALUES if term == TUNED else () if match is None else (_told(match[1]),)
+        named = () if match is None else (_full_name(_told(match[1]), columns),)
+        found += P_VALUES if term == TUNED else named
     return tuple(name for name in dict.fromkeys(found) if name in columns)
 
 
@@ -217,10 +218,17 @@ def _refuse_python(text: str, fits: np.ndarray) -> None:
         )
 
 
+def _full_name(name: str, columns: Collection[str]) -> str:
+    """Return the column of a name: `osi`, as its title, is `recorded_osi` if no table has one."""
+    full = f"recorded_{name}"
+    return full if name not in columns and full in columns else name
+
+
 def _compared(name: str, sign: str, operand: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
     # Titles of the ids on screen and in files; a joined table may have a column of that name.
     if name in ("unit", "unit_id") and name not in columns:
         name = "id"
+    name = _full_name(name, columns)
     if name not in columns:
         # Fields and tuning take minutes, so they are columns only when somebody asked.
         source = " Compute all makes those of the recording." * name.startswith("recorded_")

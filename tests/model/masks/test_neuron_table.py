@@ -215,3 +215,11 @@ def test_properties_with_one_value_per_neuron_are_columns():
     columns = table_columns(replace(session, units=units))
     assert columns["osi"].tolist() == [0.1, 0.4]
     assert "field" not in columns
+
+
+def test_a_column_of_the_recording_has_its_title_as_a_name_unless_a_table_has_it():
+    columns = COLUMNS | {"recorded_osi": np.array([0.5, 0.1, 0.4, 0.0, np.nan])}
+    assert matching_neurons("osi>0.3", columns).tolist() == [0, 2]
+    assert named_columns("osi>0.3", columns) == ("recorded_osi",)
+    own = columns | {"osi": np.array([0.0, 0.9, 0.0, 0.0, 0.0])}
+    assert matching_neurons("osi>0.3", own).tolist() == [1]

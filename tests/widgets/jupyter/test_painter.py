@@ -113,6 +113,7 @@ def test_the_legend_counts_the_neurons_that_are_not_tuned(controller, painter, m
     known = [NeuronProperties(0, tuning=tuned), NeuronProperties(1, tuning=untuned)]
     monkeypatch.setattr(NeuronInfo, "computed", known)
     painter.colour_by = "osi"
+    assert painter._legend["outlines"] == [(VISIBLE, "#56b4e9"), (HIDDEN, "#9aa0a8")]
     ring = palette.UNKNOWN_RING
     assert painter._legend["unmarked"] == [
         ("unknown: 38", "transparent", ring),

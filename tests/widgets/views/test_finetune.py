@@ -15,6 +15,7 @@ from omnimouse_model.progress import RESUMING
 from omnimouse_model.training.config import TransferOptions
 from omnimouse_widgets.jupyter.jobs import FineTune
 from omnimouse_widgets.views.finetune import (
+    ENDING,
     LOSS_RISES,
     NOT_OFFERED,
     USE_BEST,
@@ -342,3 +343,21 @@ def test_the_text_of_a_run_says_why_the_loss_can_rise_where_tasks_differ(control
     for model, is_told in (("demo", True), ("twin-demo", False)):
         finetuning.request = FinetuneRequest(model, controller.state.session, tmp_path, steps=3)
         assert (LOSS_RISES in record(FinetuneView.of(controller))["score"].text) == is_told
+
+
+def test_a_run_that_is_stopping_says_so_until_its_step_is_saved(controller, tmp_path):
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    finetuning.request = FinetuneRequest("demo", controller.state.session, tmp_path, steps=300)
+    finetuning.step, finetuning.validations = 59, [(0, 0.25), (30, 0.3)]
+    # Its process scores step 60, which may be the best.
+    finetuning._running = finetuning.request
+    items = record(view)
+    assert items["message"].text == ENDING
+    assert not {"start", "use"} & set(items)
+    finetuning._running = None
+    assert record(view)["message"].text.startswith("Stopped at step 59")
+    assert {"start", "use"} <= set(record(view))
+
+
+def test_before_a_step_is_scored_none_is_said_to_be_worse_than_the_start():
+    assert so_far_text(0.25, 0.25, 0, last=0).endswith("at the start; no step is scored yet.")

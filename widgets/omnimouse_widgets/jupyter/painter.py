@@ -18,6 +18,7 @@ from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 from omnimouse_widgets.views.field import layout
 from omnimouse_widgets.views.field.areas import OutlinedAreas, outline_areas
 from omnimouse_widgets.views.field.colours import (
+    STATE_RIM,
     core_and_rim,
     score_colours,
     state_colours,
@@ -433,6 +434,8 @@ class MaskPainter(Part):
             legend["text"] = " · ".join(filter(None, (chosen, legend["text"])))
             return legend
         legend["label"] = scale.quantity.label
+        if self._state.colour_by != "score":  # whose rings are not those of the states
+            legend["outlines"] = [(code, _hex(STATE_RIM[code])) for code in (VISIBLE, HIDDEN)]
         if scale.categories:
             # A palette with fewer colours than categories repeats.
             colours = cycle(palette.AREA_COLOURS)

@@ -65,9 +65,11 @@ TIPS: Final = {
 FINISH: Final = "Use best weights takes those of {}, which scored best, and makes no further step"
 FINISH_AFTER: Final = ", but first {}, as at the end of a whole run: {}"
 FINISH_UNKNOWN: Final = "minutes, and longer on a busy machine"
+LESS_IS_BETTER: Final = " (less is better)"
 LOSS_RISES: Final = (
     "The loss can rise meanwhile: each step draws another task, and some are harder."
 )
+ENDING: Final = "◌ Stopping: the step in progress is finished, scored if it is due, and saved…"
 MASK_SCORE: Final = "Mask on screen"
 PRELIMINARY: Final = "Preliminary: the same held-out windows chose the step."
 GAIN_ELSEWHERE: Final = (
@@ -292,7 +294,7 @@ class FinetuneView(OfController):
         tasks = finetuning.scored_tasks(request.model)
         held_out = held_out_text(tasks, *finetuning.scored_part(request))
         start = use = ""
-        if finetuning.can_resume:
+        if finetuning.can_resume and not finetuning.is_ending:
             # A folder that holds another run cannot be continued.
             start = "Start over" if finetuning.is_stale else "Resume"
             if not finetuning.is_stale and self._is_unsaved:
@@ -317,16 +319,17 @@ class FinetuneView(OfController):
                     "bar",
                 )
             )
+        begin, best = finetuning.start_score, finetuning.best_score
+        if finetuning.is_finished and is_gain(begin, best):
+            # Before the score of the mask on screen, whose windows chose nothing.
+            text = PRELIMINARY if finetuning.is_chosen else PRELIMINARY + GAIN_ELSEWHERE
+            items.insert(2, record.Text("score", text, "quiet", held_out))
         if finetuning.validations:
             items.append(record.Row("curves", self._curves()))
-        begin, best = finetuning.start_score, finetuning.best_score
-        if finetuning.is_finished:
-            if is_gain(begin, best):
-                text = PRELIMINARY if finetuning.is_chosen else PRELIMINARY + GAIN_ELSEWHERE
-                items.append(record.Text("score", text, "quiet", held_out))
-        elif finetuning.validations:
+        if finetuning.validations and not finetuning.is_finished:
             over = over_text(finetuning.scored, tasks)
-            so_far = so_far_text(begin, best, finetuning.best_step, over)
+            last = finetuning.validations[-1][0]
+            so_far = so_far_text(begin, best, finetuning.best_step, over, last)
             so_far += f" {LOSS_RISES}" if tasks and finetuning.losses else ""
             items.append(record.Text("score", so_far, "quiet", held_out))
         if finetuning.replaced:
@@ -376,6 +379,8 @@ class FinetuneView(OfController):
             return f"✓ Finished{at}{chosen}: {score}.{weights}{self._of_mask}"
         if finetuning.error is not None:
             return ""
+        if finetuning.is_ending:
+            return ENDING
         if self._is_unsaved:
             return "Stopped before the first step; nothing is saved yet."
         # Of a fit of epochs, the number of steps is known once it runs; older folders lack it.
@@ -458,7 +463,8 @@ class FinetuneView(OfController):
         last = max(finetuning.step, planned, 1)
         losses, scores = finetuning.losses, finetuning.validations
         # The loss of single steps is noisy: it is grey, behind its running mean.
-        raw, mean = _line(palette.AXIS, losses), _line(LOSS_COLOUR, smoothed(losses))
+        raw = _line(palette.AXIS, losses, label="each step")
+        mean = _line(LOSS_COLOUR, smoothed(losses), label=f"mean of {SMOOTHED}")
         loss = _plot("loss", "loss", (raw, mean), losses, last)
         line = _line(SCORE_COLOUR, scores, "o")
         held_out = _plot("scores", "held-out score", (line,), scores, last)
@@ -497,12 +503,14 @@ def open_tip(finetuning: Finetuning) -> str:
     return FIT_TIP if finetuning.is_fit else OPEN_TIP
 
 
-def _line(colour: str, points: Sequence[Point], symbol: Literal["o", ""] = "") -> record.Line:
+def _line(
+    colour: str, points: Sequence[Point], symbol: Literal["o", ""] = "", label: str = ""
+) -> record.Line:
     # Every so many points: a page draws thousands of them slowly.
     thinned = points[:: 1 + len(points) // MOST_POINTS]
     x, y = np.array(thinned, float).reshape(-1, 2).T
     # A line of one point has no length.
-    return record.Line("", colour, x, y, "o" if len(x) == 1 else symbol)
+    return record.Line(label, colour, x, y, "o" if len(x) == 1 else symbol)
 
 
 def _plot(
@@ -520,7 +528,7 @@ def _plot(
         ticks,
         # Qt leaves out a number that is wider than its end of the axis.
         limits=(-0.06 * last, 1.2 * last, low - margin, high + margin),
-        title=title,
+        title=f"{title}{LESS_IS_BETTER if title == 'loss' else ''}",
         tip=TIPS[title],
     )
 
@@ -577,11 +585,16 @@ def gain_text(start: float | None, best: float | None, over: str = "") -> str:
     return f"held-out score {start:z.3f} → {best:z.3f}{end}"
 
 
-def so_far_text(start: float | None, best: float | None, step: int | None, over: str = "") -> str:
-    """Return the held-out score of a run that is not at its end, and of which step it is."""
+def so_far_text(
+    start: float | None, best: float | None, step: int | None, over: str = "", last: int = 1
+) -> str:
+    """Return the held-out score of a run that is not at its end, and of which step it is.
+
+    `last` is the step that was scored last.
+    """
     # A fit begins at random, and is not scored there.
     begin = "" if start is None else f"{start:z.3f} at the start; "
-    found = "no step is better so far"
+    found = "no step is better so far" if last else "no step is scored yet"
     if best is not None and (start is None or is_gain(start, best)):
         found = f"{best:z.3f} at {step_name(step)}, the best so far"
     computed = "" if over.startswith("the mean") else "computed "

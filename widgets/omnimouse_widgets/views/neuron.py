@@ -99,7 +99,8 @@ TUNING_TIP: Final = (
     "Mean response, in standard deviations of the neuron's response, after motion in each\n"
     "direction (0°: to the right, 90°: up) at that place; bars: one standard error; dotted:\n"
     "the mean; yellow line: the preferred direction, drawn only if the selectivity exceeds\n"
-    "that of shuffled responses."
+    "that of shuffled responses. DSI and OSI: lengths of the mean vectors of the responses\n"
+    "to all directions and orientations (0 to 1), not of two opposite ones alone."
 )
 RATE_TIP: Final = "Spikes per second over the recording; dotted: their mean"
 FOLLOW_TIP: Final = (
@@ -776,7 +777,7 @@ def tuning_text(tuning: DirectionTuning) -> str:
         if tuning.is_orientation_selective:
             preferred = f"orientation {tuning.preferred_deg:z.0f}°"
         return f"{preferred} · {orientation} · {source}"
-    preferred = f"{tuning.preferred_deg:z.0f}°"
+    preferred = f"prefers {tuning.preferred_deg:z.0f}°"
     if not tuning.is_direction_selective:
         preferred = "no preferred direction"
         if tuning.is_orientation_selective:

@@ -412,6 +412,7 @@ class Finetuning(HasBackgroundTask):
         self._client, self._choose, self._post = client, choose, execution.post
         self._stand_in, self._replaced = stand_in, replaced
         self._is_closing = False
+        self._running: FinetuneRequest | None = None
         self._start_from(None)
         self._task = BackgroundTask(self._run, self._take, execution)
         # Request of a chosen result whose log was read: made by a command, or before a restart.
@@ -599,6 +600,11 @@ class Finetuning(HasBackgroundTask):
         if self._left_s is not None:
             return f"{stage} · about {duration_text(self._left_s)} left"
         return f"{stage} · in all {expected}" if expected else stage
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the process of a stopped run still finishes, and scores, a step and saves it."""
+        return not self.is_busy and self.request is not None and self._running is self.request
 
     @property
     def can_resume(self) -> bool:
@@ -929,7 +935,13 @@ class Finetuning(HasBackgroundTask):
         )
         job = CallbackJob(partial(post, self._take_progress), request.stop.is_set)
         rows = partial(post, self._take_rows)
-        spawn_finetune(arguments, job, rows, lambda: self._is_closing)
+        self._running = request
+        try:
+            spawn_finetune(arguments, job, rows, lambda: self._is_closing)
+        finally:
+            self._running = None
+            if request.stop.is_set() and not self._is_closing:
+                self._post(self.changed.emit)
         yield request
 
 

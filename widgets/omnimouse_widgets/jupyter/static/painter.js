@@ -559,6 +559,8 @@ function render({ model, el }) {
         message.middle ? `${message.high} · ${message.middle}` : message.high,
       ));
     }
+    // Cores have the colours of the quantity; the rings of the states stay.
+    message.outlines?.forEach(([code, colour]) => addEntry(colour, texts.states[code], "ring"));
     message.unmarked?.forEach(([label, fill, colour]) => addEntry(colour, label, "ring", fill));
     addEntry("#ffffff", texts.selected, "ring");
     if (message.text) legend.append(make("span", { textContent: ` ${message.text} ` }));
