@@ -384,7 +384,7 @@ def _layer(computed: OutlinedAreas) -> Shapes:
     anchor = "upper_left" if computed.field.outlines else "center"
     width = max(1.0, 0.003 * max(computed.field.labels.shape))
     return Shapes(
-        [outline.yx for outline in outlines],
+        [_even_steps(outline.yx) for outline in outlines],
         shape_type="path",
         edge_width=width,
         edge_color=computed.colours,
@@ -392,6 +392,17 @@ def _layer(computed: OutlinedAreas) -> Shapes:
         features=_names(outlines, np.ones(len(outlines), bool)),
         text={"string": "{area}", "size": 11, "color": "white", "anchor": anchor},
     )
+
+
+def _even_steps(path: np.ndarray, count: int = 300) -> np.ndarray:
+    """Return a closed path with further points, so that they lie at even steps.
+
+    napari centres a text on the mean of the points, which is near the side with most.
+    """
+    along = np.r_[0.0, np.cumsum(np.hypot(*np.diff(path, axis=0).T))]
+    # The points of the path stay, and with them its corners.
+    at = np.union1d(along, np.linspace(0.0, along[-1], count))
+    return np.stack([np.interp(at, along, axis) for axis in path.T], axis=1)
 
 
 def _names(outlines: list[AreaOutline], is_visible: np.ndarray) -> dict[str, Any]:

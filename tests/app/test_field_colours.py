@@ -65,3 +65,11 @@ def test_depth_colours_the_cores_and_states_the_rims_of_those_not_asked(dock, ca
     controller.editor.paint_cells(range(10), slice(0, 60), TARGET)
     layers.draw()
     assert layers.colours.is_fast
+
+
+def test_the_name_of_an_area_stands_in_its_middle(dock, outlines):
+    places = outlines._view_text_coords[0]
+    named = outlines.features["area"] != ""
+    for path, place in zip(np.array(outlines.data, object)[named], places[named], strict=True):
+        low, high = path.min(axis=0), path.max(axis=0)
+        assert (abs(place - (low + high) / 2) < (high - low) / 5).all()

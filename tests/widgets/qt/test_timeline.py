@@ -223,3 +223,20 @@ def test_large_video_of_another_rate_and_no_video(show, redraw, look_at, session
     look_at()
     redraw()
     assert video.message.text == NO_VIDEO
+
+
+@pytest.mark.parametrize("begin", np.arange(0.0, 10.0, 0.7))
+def test_bars_with_a_gap_of_less_than_a_pixel_touch_at_every_place(panel, begin):
+    lane = panel.drawn.bars["stimulus"]
+    seconds_per_pixel = panel.drawn.box.viewPixelSize()[0]
+    gap = begin + 3.0, begin + 3.0 + 0.6 * seconds_per_pixel
+    lane.set_bars(
+        [
+            record.Bar(begin, gap[0], "video", "#0072B2", 1.0),
+            record.Bar(gap[1], gap[1] + 3.0, "video", "#0072B2", 1.0),
+        ]
+    )
+    low, high = (canvas_position(panel.canvas, panel.box, t, 4.5).x() for t in gap)
+    y = canvas_position(panel.canvas, panel.box, gap[0], 4.5).y()
+    found = [pixel(panel.canvas.viewport(), QPointF(x, y)) for x in (low - 1, low, high, high + 1)]
+    np.testing.assert_allclose(found, [(0x00, 0x72, 0xB2)] * 4, atol=2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import ceil, floor
 from typing import Any, Final
 
 import numpy as np
@@ -318,7 +319,10 @@ class LaneBars(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
             rect = to_device.mapRect(
                 QRectF(bar.start_s, self._low, bar.stop_s - bar.start_s, LANE_HEIGHT * bar.share)
             )
-            rect.setWidth(max(rect.width(), self._least_width))
+            # To whole pixels, outwards: a gap narrower than a pixel would be drawn or not,
+            # by the width of the window, and on a white ground look like a mark.
+            left, right = floor(rect.left()), ceil(rect.right())
+            rect = QRectF(left, rect.top(), max(right - left, self._least_width), rect.height())
             painter.fillRect(rect, plot_style.brush(bar.colour))
             if bar.letter and rect.width() > 9:
                 painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, bar.letter)
