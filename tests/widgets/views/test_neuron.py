@@ -273,6 +273,7 @@ def test_what_the_model_has_learned_is_told_and_its_nearest_neurons_are_selected
     assert len(asked) == 1
     assert "25 % of the width" in items["model"].text
     assert "103 (0.02)" in items["model"].text
+    assert items["field_text"].text == controller.neuron_info.current.field.problem
     assert items["model"].text in press(view, "copy").text
     assert items["field"].circle[:2] == (16.0, 9.0)
     weak = replace(sized_field(4), problem="too weak")

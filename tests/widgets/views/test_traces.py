@@ -9,6 +9,7 @@ from omnimouse_model.evaluation import shard
 from omnimouse_model.evaluation.tier_score import TierScoring
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.live.project.exports import screen_content
+from omnimouse_model.masks import VISIBLE
 from omnimouse_widgets.views.record import record
 from omnimouse_widgets.views.scores import distribution_of
 from omnimouse_widgets.views.text import tier_score
@@ -119,6 +120,13 @@ def test_scores_of_pins_say_that_they_are_of_the_samples_on_screen(controller, s
     *_, controller.results.tier_score = scoring.refine(lambda: False)
     marks = [mark[:2] for mark in plain_rows(controller)[0].marks]
     assert marks == [("pins", "here"), ("A", here)]
+    # Also beside a neuron without a score of its own: the legend names the tier.
+    controller.editor.paint([7], VISIBLE)
+    scoring = TierScoring(NoisyPredictor("noisy"), session, controller.state.mask)
+    *_, controller.results.tier_score = scoring.refine(lambda: False)
+    (row,) = plain_rows(controller)[:1]
+    assert NO_TARGET in row.label
+    assert [mark[:2] for mark in row.marks][:1] == [("pins", "here")]
 
 
 def test_a_baseline_is_compared_over_the_same_windows(controller, session):

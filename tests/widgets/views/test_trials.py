@@ -8,7 +8,7 @@ from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arr
 from omnimouse_widgets.views.neuron import NeuronView
 from omnimouse_widgets.views.record import Curves, Message, choose, pick, record
 from omnimouse_widgets.views.time import TimeView
-from omnimouse_widgets.views.trials import READING, TrialsView
+from omnimouse_widgets.views.trials import READING, TrialsView, average_curves
 from tests.predictors import open_controller
 from tests.toy_predictors import TOYS
 
@@ -93,6 +93,11 @@ def test_the_text_says_where_nothing_is_predicted(view, controller, follow):
     assert items["predicted"].text.endswith("no target")
     assert [glyph for glyph, *_ in items["legend"].signs] == ["━", "━"]
     assert np.isfinite(items["averages"].lines[1].y).all()
+
+
+@pytest.mark.parametrize(("units", "shown"), [("normalised", "s.d."), ("spikes/s", "spikes/s")])
+def test_the_axis_of_averages_has_the_unit_of_the_panel_neuron(units, shown):
+    assert average_curves(np.arange(2.0), [], units).up == shown
 
 
 def test_averages_follow_the_focus(view, controller, follow):

@@ -402,7 +402,9 @@ class NeuronView(OfController):
             nearest = partial(self._select_nearest, learned, neuron)
             model.append(Action("nearest", "Select nearest", help_text, nearest))
         # Without video there is no field, beside which the place of a model would be.
-        with_field = [plots] if "field" in self._offered else []
+        reason = "" if field is None else field.problem
+        is_offered = "field" in self._offered
+        with_field = (Text("field_text", reason), plots) if is_offered else ()
         return [Row("model_row", tuple(model), wide="model"), *with_field]
 
     def _tuning(self) -> Sequence[Item | Row]:

@@ -24,8 +24,8 @@ AVERAGE: Final = "#E69F00"
 LABEL: Final = "Repeats of the clip, side by side"
 TIP: Final = (
     "All repeats of the clip, at their times in the recording. Rows: selected neurons\n"
-    "(without a selection, a sample of all), from dark to yellow. Below, white: mean\n"
-    "over neurons; orange: mean over repeats; frame: the window.\n"
+    "(without a selection, a sample of all), from dark to yellow. Below: mean over\n"
+    "neurons and, orange, over repeats; frame: the window.\n"
     "Press: move the window there · ← →: same moment of the previous or next repeat"
 )
 CEILING_TIP: Final = (

@@ -537,8 +537,8 @@ def _slots(shown: Shown) -> list[int]:
 def _marks(shown: Shown, neuron: int) -> tuple[tuple[str, str, str], ...]:
     """Return letter, score and colour of every shown pin.
 
-    Their scores are of the samples on screen; where that of the model is over a tier, a
-    first mark says so.
+    Their scores are of the samples on screen; where those of the model are over a tier, as
+    the legend says, a first mark says so, also beside a neuron without such a score.
     """
     answers = pin_results(shown)
     marks = tuple(
@@ -550,7 +550,7 @@ def _marks(shown: Shown, neuron: int) -> tuple[tuple[str, str, str], ...]:
         for pin in shown.state.pins
         if pin.is_shown
     )
-    if marks and tier_score_of(shown.results, neuron):
+    if marks and evidence_of(shown.results):
         return ("pins", "here", palette.AXIS), *marks
     return marks
 

@@ -16,7 +16,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.text.model import failure_text
-from omnimouse_widgets.views.text.units import drawn_units
+from omnimouse_widgets.views.text.units import drawn_units, unit_text
 
 COLOURS: Final = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
 """Colours of conditions, by rank of their labels."""
@@ -221,7 +221,7 @@ def average_curves(
         PLOT_LABEL,
         (onset, *lines),
         "time from the onset (s)",
-        unit,
+        unit_text(unit),
         tuple((tick, f"{tick:zg}") for tick in ticks.tolist()),
         limits=(first, last, low, high),
         tip=PLOT_TIP,
