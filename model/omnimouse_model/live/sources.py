@@ -248,6 +248,8 @@ class Sources(HasBackgroundTask):
         ]
         function = "area_matrix" if self.question == "areas" else self.question
         arguments = self._arguments(state.session)
+        if "targets" in arguments and self.targets.startswith(AREA):
+            arguments["targets"] = self.targets.removeprefix(AREA)
         if self.windows is None or len(self._starts(state.session)) < self.windows:  # all
             arguments["max_windows"] = None
         given = "".join(
@@ -669,6 +671,8 @@ class Sources(HasBackgroundTask):
 
         work.report = progress
         with self._predictor(job) as predictor:
+            # The first report comes after a batch of windows, of which a model may fit its inputs.
+            report("measuring the first windows")
             begun_s = monotonic()
             ask = partial(
                 _analyses()[job.question][0],

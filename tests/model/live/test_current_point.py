@@ -100,7 +100,7 @@ def test_curves_over_the_tier_replace_those_of_the_window(controller):
     assert names() == ["test part", "selected neurons"]
     evidence, asked = live_lines(controller.state, controller.results)
     assert evidence.startswith("Test part, ")
-    assert asked.endswith(" · 1 of the 2 selected neurons is a target")
+    assert evidence.endswith(" · selected targets: 1 of 2")
     assert "this window" not in asked
     for selection in ([int(visible[0])], []):
         controller.selection.select(selection)

@@ -167,7 +167,7 @@ def test_the_time_of_a_sweep_is_estimated_from_an_equal_one(controller, session,
     known = controller.sweeps.estimate(PLAN)
     assert (known.is_of_sweep, known.each_s is not None) == (True, True)
     unknown = replace(known, each_s=None).text
-    assert unknown.startswith("no time known yet; it is shown after the first tenth: ")
+    assert unknown.startswith("no time known yet, it is shown soon after the start: ")
     with pytest.raises(ValueError, match="no window of tier 'none such'"):
         controller.sweeps.estimate(SweepPlan(neurons=(0,), tier="none such"))
 

@@ -326,14 +326,27 @@ def test_the_numbers_of_neurons_follow_the_pool_until_the_user_types(view, contr
     controller.editor.paint(range(40), HIDDEN)
     controller.editor.paint(range(8), TARGET)
     controller.editor.paint([20, 21], VISIBLE)
-    assert view.form.value("neurons") == (0,)
-    fill(view, pool="all others")
-    assert view.form.value("neurons") == (0, 16)
-    fill(view, pool="of the mask")
-    assert view.form.value("neurons") == (0,)
-    fill(view, neurons="0, 2")
-    fill(view, pool="all others")
+    # The last one is the whole pool.
     assert view.form.value("neurons") == (0, 2)
+    fill(view, pool="all others")
+    assert view.form.value("neurons") == (0, 16, 32)
+    fill(view, pool="of the mask")
+    assert view.form.value("neurons") == (0, 2)
+    fill(view, neurons="0, 1")
+    fill(view, pool="all others")
+    assert view.form.value("neurons") == (0, 1)
+
+
+def test_live_curves_that_made_room_for_a_sweep_come_back_with_the_next_recording(
+    view, controller, session
+):
+    record.choose(view, "sweep", True)
+    fill(view, targets="selected", neurons="0", history=" ", draws="1", windows="1")
+    record.press(view, "start")
+    assert not view.is_live
+    assert not len(record.record(view)["line neurons"].x), "curves are of other neurons"
+    controller.loader.open_now(om.open_session(session.path))
+    assert view.is_live
 
 
 def test_the_star_is_drawn_again_with_the_curves_that_its_text_follows(view, controller):
@@ -431,6 +444,13 @@ def test_the_first_points_of_a_sweep_are_awaited_where_only_it_is_drawn(view, co
     sweeps.start(SweepPlan(neurons=(0, 8), seeds=(0, 1), max_windows=1), "mine")
     sweeps.changed.disconnect(look)
     assert seen == {AWAITED}
+    seen.clear()
+    view.set_live(False)
+    sweeps.compare(sweeps.entries[0].path, False)
+    sweeps.changed.connect(look)
+    sweeps.start(SweepPlan(neurons=(0, 8), seeds=(0, 1), tier="train"), "long")
+    sweeps.changed.disconnect(look)
+    assert any("They come together, at about 50 % of it" in text for text in seen)
     assert "curves" not in record.record(view)
 
 

@@ -12,7 +12,7 @@ from omnimouse_model.data.stimulus import fit_video
 from omnimouse_model.lab.experiments import TUNED, ExperimentResult
 from omnimouse_model.live.analysis_file import MAX_REPEATS
 from omnimouse_model.live.controller import OfController
-from omnimouse_model.live.inference.background_task import cost_text
+from omnimouse_model.live.inference.background_task import BUSY_TIP, cost_text
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.laboratory_jobs import (
     BARCODES,
@@ -129,7 +129,7 @@ class LaboratoryView(OfController):
         # Without a result, the reason stands whole in the place of the plot.
         is_told = laboratory.problem and laboratory.chosen not in laboratory.results
         cost = laboratory.message if is_busy else " " if is_told else run_text(laboratory)
-        run.append(record.Text("cost", cost, "quiet", is_line=True))
+        run.append(record.Text("cost", cost, "quiet", f"{cost}\n{BUSY_TIP}", is_line=True))
         if is_busy:
             # In this row: a row of its own would move the plot.
             run.append(record.Progress("progress", "Experiment", laboratory.share))

@@ -307,7 +307,9 @@ class HasBackgroundTask:
         self._task.close(timeout_s)
 
 
-NO_TIME: Final = "no time known yet; it is shown after the first tenth"
+NO_TIME: Final = "no time known yet"
+BUSY: Final = ", longer while this processor is busy"
+BUSY_TIP: Final = "Other work on this processor makes a run longer."
 
 
 def expected_text(seconds: float, *, is_most: bool = False) -> str:
@@ -316,7 +318,7 @@ def expected_text(seconds: float, *, is_most: bool = False) -> str:
     With `is_most`, the pace is that of single predictions on screen: many at once share what
     is read and encoded, and take less.
     """
-    busy = ", longer while this processor is busy" * is_processor_busy()
+    busy = BUSY if is_processor_busy() else ""
     return f"{'at most ' * is_most}about {duration_text(seconds)}{busy}"
 
 
@@ -324,8 +326,10 @@ def cost_text(size: str, seconds: float | None, *, is_measured: bool, is_most: b
     """Return the size of a run, and the time that it takes or that its result is there."""
     if is_measured:
         return f"Measured: {size}"
+    if seconds is None:
+        return f"{size}; {NO_TIME}"
     # The time first: a narrow panel cuts the rest.
-    expected = NO_TIME if seconds is None else expected_text(seconds, is_most=is_most)
+    expected = expected_text(seconds, is_most=is_most).replace(BUSY, " (busy: longer)")
     return f"{expected[:1].upper()}{expected[1:]}: {size}"
 
 
@@ -374,7 +378,7 @@ class SweepEstimate:
             f"{self.n_predictions:,} predictions"
         )
         if self.each_s is None:
-            return f"{NO_TIME}: {size}"
+            return f"{NO_TIME}, it is shown soon after the start: {size}"
         of = "the last sweep" if self.is_of_sweep else "single ones on screen"
         seconds, is_most = self.each_s * self.n_predictions, not self.is_of_sweep
         return f"{expected_text(seconds, is_most=is_most)}: {size}, at the pace of {of}"

@@ -109,7 +109,9 @@ class PlottedPoint:
             unit = "time" if point.n_windows > 1 else "neurons"
             text += f"\n95 % over {unit}: [{point.ci_low:z.3f}, {point.ci_high:z.3f}]"
         if np.isfinite(point.ceiling):
-            text += f"\nceiling {point.ceiling:z.3f}"
+            text += (
+                f"\nceiling {point.ceiling:z.3f}: the score of the simulator's expected response"
+            )
         return text
 
 

@@ -56,8 +56,15 @@ def usual_neurons(state: LiveState) -> tuple[int, ...]:
     largest = largest_context(state.session.n_neurons, NEURONS)
     if state.mask is not None:
         targets, pool = asked_neurons(state.mask)
-        largest = int((pool & ~targets).sum()) if targets.any() else largest
+        if targets.any():
+            return _with_whole(int((pool & ~targets).sum()))
     return tuple(count for count in (0, *NEURONS) if count <= largest)
+
+
+def _with_whole(n: int) -> tuple[int, ...]:
+    """Return the context sizes of a pool of n, the last of which is all of it, if not too many."""
+    counts = {count for count in (0, *NEURONS) if count <= n}
+    return tuple(sorted(counts | ({n} if n <= NEURONS[-1] else set())))
 
 
 def pool_size(session: Session, plan: SweepPlan) -> int | None:
@@ -76,14 +83,13 @@ def pool_size(session: Session, plan: SweepPlan) -> int | None:
     return int(is_shown.sum())
 
 
-def fitting_neurons(
-    session: Session, plan: SweepPlan, counts: tuple[int, ...] = (0, *NEURONS)
-) -> tuple[int, ...]:
+def fitting_neurons(session: Session, plan: SweepPlan) -> tuple[int, ...]:
     """Return the context sizes that the pool of a plan has, or that leave targets."""
-    largest = pool_size(session, plan)
-    if largest is None:
-        largest = largest_context(session.n_neurons, counts)
-    return tuple(count for count in counts if count <= largest)
+    n = pool_size(session, plan)
+    if n is not None:
+        return _with_whole(n)
+    largest = largest_context(session.n_neurons, NEURONS)
+    return tuple(count for count in (0, *NEURONS) if count <= largest)
 
 
 def fitting_plan(session: Session, plan: SweepPlan) -> tuple[SweepPlan, str]:
@@ -91,11 +97,13 @@ def fitting_plan(session: Session, plan: SweepPlan) -> tuple[SweepPlan, str]:
 
     A plan of nothing else stays as it is: the sweep refuses it.
     """
-    fitting = fitting_neurons(session, plan, plan.neurons)
+    largest = n = pool_size(session, plan)
+    if largest is None:
+        largest = largest_context(session.n_neurons, plan.neurons)
+    fitting = tuple(count for count in plan.neurons if count <= largest)
     left_out = [f"{count:,}" for count in plan.neurons if count not in fitting]
     if not left_out or not (fitting or plan.history_samples):
         return plan, ""
-    n = pool_size(session, plan)
     why = "too few targets would be left"
     if n is not None:
         why = f"the pool has {n:,} that are no targets"
@@ -243,7 +251,7 @@ class SweepSettings:
     )
     history: tuple[int, ...] = setting(
         "History",
-        "Visible samples of all neurons before targets, and 0 for none",
+        "Visible samples of all neurons of the pool before the targets, and 0 for none",
         (),
         initial=_usual_history,
         check=_check_histories,

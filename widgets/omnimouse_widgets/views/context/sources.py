@@ -18,6 +18,7 @@ from omnimouse_model.analysis.sources.informants import Informants
 from omnimouse_model.analysis.sources.sources import KINDS, SourceScores, source_label
 from omnimouse_model.display import count, interval_text
 from omnimouse_model.live.controller import OfController
+from omnimouse_model.live.inference.background_task import BUSY_TIP
 from omnimouse_model.live.inference.workers import WorkerWatch
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Selection
@@ -81,7 +82,7 @@ AREA_MASKS: Final = (
 )
 NOT_RUN: Final = "Press Run"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
-OTHER_SETTINGS: Final = "Of other settings than those above"
+OTHER_SETTINGS: Final = "This result is of other settings than those above; its own stand below"
 NOT_MEASURED: Final = "No values yet: the search gives the order first"
 ONLY_TABLE: Final = "Choose the figure first: a table is saved as CSV or Parquet"
 LEAST_WINDOWS: Final = 8
@@ -143,9 +144,10 @@ class SourcesView(OfController):
         asked = [sources.changed, events.session, events.mask, events.selection]
         asked += [events.predictor_name, self._results.changed, self._workers.changed]
         shown = [sources.measured, sources.changed, self.changed]
+        progress = [*shown, self._workers.changed]
         return [
             record.Block(self._controls, asked, follow=self._look, grows=True),
-            record.Block(self._shown, shown, grows=True),
+            record.Block(self._shown, progress, grows=True),
             record.Block(self._found, shown, grows=True),
             record.Block(self._actions, [*asked, sources.measured, self.changed], grows=True),
         ]
@@ -302,7 +304,7 @@ class SourcesView(OfController):
         # Without a result, the reason stands whole in the place of the figure.
         reason = problem if sources.result is not None else " "
         text = self._progress if sources.is_busy else reason if problem else sources.cost
-        tip = AREA_MASKS if sources.question == "areas" else ""
+        tip = f"{BUSY_TIP} {AREA_MASKS}" if sources.question == "areas" else BUSY_TIP
         cost = record.Text("cost", text, "quiet", f"{text}\n{tip}".strip(), is_line=True)
         if sources.is_busy:
             help_text = "Stop; the same question goes on where it was"
@@ -318,7 +320,8 @@ class SourcesView(OfController):
         if sources.state.session is None:
             return [record.Message("content", "Sources", record.NO_SESSION)]
         if found is None:
-            text = "Measuring" if sources.is_busy else self._problem or NOT_RUN
+            busy = self._progress.capitalize()
+            text = busy if sources.is_busy else self._problem or NOT_RUN
             return [record.Message("content", "Sources", text)]
         offered = _pages_of(found)
         # Another name where other pages are offered.
@@ -409,10 +412,11 @@ class SourcesView(OfController):
         # Sources and informants name their targets, and stay while others are selected.
         is_other = isinstance(found, AreaMatrix) and self._sources.is_of_other_settings
         quantity = _quantity_text(found, self.kind) if isinstance(found, AreaMatrix) else ""
+        text = "" if found is None else summary(found, is_table=self._page_of(found) == "table")
         return [
             record.Text("quantity", quantity, "quiet"),
             record.Text("other", OTHER_SETTINGS if is_other else "", "warning"),
-            record.Text("found", "" if found is None else summary(found), "quiet"),
+            record.Text("found", text, "quiet"),
         ]
 
     def _actions(self) -> Sequence[record.Item | record.Row]:
@@ -526,10 +530,11 @@ def _kind_text(found: AreaMatrix, kind: AreaKind) -> str:
     return f"beyond {found.inputs_text}"
 
 
-def summary(found: Finding, *, has_means: bool = False) -> str:
+def summary(found: Finding, *, has_means: bool = False, is_table: bool = False) -> str:
     """Return what was found, of whom, and from how many windows.
 
-    With `has_means`, there is a line for each source.
+    With `has_means`, there is a line for each source; `is_table`: below a table, which has no
+    colours.
     """
     windows = f"{found.n_windows} windows, {found.predictor}; in brackets: 95 % over time"
     if isinstance(found, SourceScores):
@@ -545,7 +550,8 @@ def summary(found: Finding, *, has_means: bool = False) -> str:
         everyone = f"all neurons: {estimate_text(found.everyone())}"
         return f"{found.targets_text}, {windows}\n{everyone}"
     past = "past only" if found.plan.is_lagged else "past and present"
-    visible = f"{found.plan.n_visible:,} visible neurons of each area, {past}"
+    targets = count(len(found.target_labels), "target")
+    visible = f"{targets}, {found.plan.n_visible:,} visible neurons of each area, {past}"
     draws = count(found.n_draws, "draw")
     if found.is_complete:
         visible = f"{draws}: {visible}, {windows}"
@@ -557,7 +563,8 @@ def summary(found: Finding, *, has_means: bool = False) -> str:
         visible = f"{first}: {visible}, {found.predictor}"
     stars = found.stars_text
     # Without intervals there are no stars, and the text says why.
-    colours = "; cells without colour: it contains 0" if "*" in stars else ""
+    has_colours = "*" in stars and not is_table
+    colours = "; cells without colour: it contains 0" if has_colours else ""
     return f"{visible}\n{stars}{colours}"
 
 
@@ -668,16 +675,18 @@ def source_means(found: SourceScores) -> record.Curves:
 
 TOTAL: Final = "all sources"
 """Name of the value of all sources together."""
+LOW, HIGH = "unique from", "unique to"
+"""Ends of an interval."""
 SOURCE_COLUMNS: Final = (
     ("unit", "Id of the neuron in the recording (in files: unit_id)"),
     ("source", "Of what the values are"),
     ("alone", "Value of this source alone"),
     ("unique", "What is lost without this source"),
+    (LOW, "Lower end of the 95 % interval of unique"),
+    (HIGH, "Upper end of the 95 % interval of unique"),
     ("share", "Share of this source in the whole"),
     (TOTAL, "Value of all sources together (in files: v_all)"),
     ("area", "Area of the neuron"),
-    ("low", "Lower end of the 95 % interval of unique"),
-    ("high", "Upper end of the 95 % interval of unique"),
 )
 """Titles of the table of sources, and what they mean."""
 
@@ -703,8 +712,8 @@ def source_rows(
         "source": np.tile(np.array([source_label(name) for name in found.names]), n_neurons),
         "alone": by_row([one.value for one in kinds["alone"]]),
         "unique": by_row([one.value for one in unique]),
-        "low": by_row([one.low for one in unique]),
-        "high": by_row([one.high for one in unique]),
+        LOW: by_row([one.low for one in unique]),
+        HIGH: by_row([one.high for one in unique]),
         "share": by_row([one.value for one in kinds["share"]]),
         TOTAL: np.repeat(found.total().value, n),
         "index": np.repeat(found.neurons, n),
@@ -773,15 +782,16 @@ def informant_curves(found: Informants) -> record.Curves:
         )  # fmt: skip
     x = np.array(found.counts, float)
     lines = []
-    for label, colour, symbol, points in (
-        ("informants", palette.PREDICTED, "o", found.curve()),
-        ("random neurons", palette.VISIBLE, "s", found.random_curve()),
+    # Beside each other: else the intervals of one would cover those of the other.
+    for label, colour, symbol, points, beside in (
+        ("informants", palette.PREDICTED, "o", found.curve(), 1.0),
+        ("random neurons", palette.VISIBLE, "s", found.random_curve(), 1.06),
     ):
         lines.append(
             record.Line(
                 label,
                 colour,
-                x,
+                beside * x,
                 np.array([one.value for one in points]),
                 symbol,
                 ends=np.array([[one.low, one.high] for one in points]),
@@ -903,8 +913,15 @@ def _base_name(found: AreaMatrix) -> str:
 def area_table(found: AreaMatrix, kinds: Sequence[AreaKind] = ("alone", "beyond")) -> record.Table:
     """Return one row per kind, source and target."""
     kinds = kinds if found.plan.inputs else ("alone",)
+    # The box above the table names the only kind.
+    titles = ("from", "to", *(["kind"] if len(kinds) > 1 else []), "value [95 %]")
     rows = tuple(
-        (source, target, kind, f"{estimate_text(value)}{' *' if value.low > 0 else ''}")
+        (
+            source,
+            target,
+            *([kind] if len(kinds) > 1 else []),
+            f"{estimate_text(value)}{' *' if value.low > 0 else ''}",
+        )
         for kind in kinds
         for source in found.plan.labels
         for target in found.plan.labels
@@ -912,10 +929,13 @@ def area_table(found: AreaMatrix, kinds: Sequence[AreaKind] = ("alone", "beyond"
     )
     if found.plan.inputs:
         rows += tuple(
-            (_base_name(found), target, kind, estimate_text(found.inputs_alone(kind, target)))
+            (
+                _base_name(found),
+                target,
+                *([kind] if len(kinds) > 1 else []),
+                estimate_text(found.inputs_alone(kind, target)),
+            )
             for kind in kinds
             for target in found.plan.labels
         )
-    return record.Table(
-        "content", "From area to area", ("from", "to", "kind", "value [95 %]"), rows
-    )
+    return record.Table("content", "From area to area", titles, rows)

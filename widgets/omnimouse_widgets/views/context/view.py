@@ -15,6 +15,7 @@ from psygnal import Signal
 
 from omnimouse_model.analysis.sweep.contexts import AXES, inputs_label
 from omnimouse_model.analysis.sweep.live_sweep import TierCurves, is_of_mask
+from omnimouse_model.analysis.sweep.run import CELLS_TOGETHER
 from omnimouse_model.analysis.sweep.table import (
     ContextSweep,
     SavedSweep,
@@ -22,6 +23,7 @@ from omnimouse_model.analysis.sweep.table import (
     columns_together,
 )
 from omnimouse_model.display import count
+from omnimouse_model.evaluation.shard import BATCH
 from omnimouse_model.evaluation.tier_score import PRELIMINARY
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.current_point import (
@@ -76,7 +78,7 @@ POINTS: Final = (
     "draws; s.e.m. over draws of neurons"
 )
 NO_SAVED: Final = "No saved sweeps. Start one under Sweep…"
-OTHER: Final = "no curve has its targets and pool"
+OTHER: Final = "the curves are of other neurons"
 IN_WINDOW: Final = "one window is scored: switch Live on"
 SELECTED_LINE: Final = MAX_COMPARED + 1
 """Line style of the selected neurons beside all held-out ones, which have 0."""
@@ -126,6 +128,9 @@ class ContextView(OfController):
         self._unconfirmed: Path | None = None
         self._plots: tuple[list[object], tuple[record.Curves, ...]] = ([], ())
         self._bars = ""
+        # Live curves that made room for a sweep come back with the next recording.
+        self._is_live_later = False
+        state.events.session.connect(self._on_session)
 
     def blocks(self) -> Sequence[record.Block]:
         """Return the record: controls, saved sweeps, plots, table or form, mark and texts."""
@@ -152,7 +157,7 @@ class ContextView(OfController):
 
     def set_live(self, is_live: bool) -> None:
         """Compute and draw the live curves, or not."""
-        self.is_live = is_live
+        self.is_live, self._is_live_later = is_live, False
         self.changed.emit()
 
     def show(self, table: ContextSweep | None) -> None:
@@ -182,8 +187,15 @@ class ContextView(OfController):
         if session is not None:
             plan, _ = fitting_plan(session, plan)
         self._sweeps.start(plan, settings.name.strip())
-        self.is_live = self.is_live and settings.asks_as_live(self._state)
+        is_live = self.is_live and settings.asks_as_live(self._state)
+        self._is_live_later |= self.is_live and not is_live
+        self.is_live = is_live
         self.open("")
+
+    def _on_session(self) -> None:
+        if self._is_live_later:
+            self._is_live_later = False
+            self.set_live(True)
 
     # -- controls ---------------------------------------------------------------------
     def _controls(self) -> Sequence[record.Item | record.Row]:
@@ -334,12 +346,26 @@ class ContextView(OfController):
         if problem == NOT_LIVE and self._sweeps.is_busy:
             is_awaited = self._sweeps.running in self._sweeps.compared
             if is_awaited and not any(each.sweep.rows for each in self.drawn()):
-                return AWAITED
+                return self._awaited()
         return problem
+
+    def _awaited(self) -> str:
+        """Return that the first points are computed, and where in the sweep they come."""
+        running = self._sweeps.running
+        entry = None if running is None else self._sweeps.entry_of(running)
+        if entry is None or entry.sweep is None:
+            return AWAITED
+        plan = entry.sweep.plan
+        # The curves of the first draw are computed together, at most so many points.
+        share = min(len(plan.contexts), CELLS_TOGETHER) / max(plan.n_points, 1)
+        if plan.max_windows is not None and plan.max_windows <= BATCH:
+            return AWAITED  # each point by itself
+        return f"{AWAITED}\nThey come together, at about {100 * share:.0f} % of it"
 
     def _why_empty(self) -> str:
         missing = " ".join(self.missing().split())
-        return "Wait for the first points" if missing in ("", AWAITED) else missing
+        is_awaited = not missing or missing.startswith(AWAITED)
+        return "Wait for the first points" if is_awaited else missing
 
     def _suggest(self) -> None:
         """Let the numbers of neurons follow the pool, until the user has typed others."""
@@ -411,7 +437,7 @@ class ContextView(OfController):
         elif needs is not None and (remedy := check_compatibility(needs, session).remedy):
             text, tone, refusal = remedy, "warning", remedy
         elif self._sweeps.is_busy:
-            refusal = "A sweep runs already: cancel it, or wait"
+            text = refusal = "A sweep runs already: cancel it, or wait"
         start = record.Action(
             "start", "Start", "Start the sweep in the background", self.start, refusal
         )
@@ -451,7 +477,8 @@ class ContextView(OfController):
             line = record.Overlay(f"line {axis}", axis, palette.CURSOR, dash="dotted")
             star = record.Overlay(f"star {axis}", axis, palette.CURSOR, symbol="star")
             limits = plots.get(axis)
-            if mark is not None and limits is not None:
+            # Among curves of other neurons, the mask has no place.
+            if mark is not None and limits is not None and mark.problem != OTHER:
                 place = place_on(axis, getattr(mark.context, axis))
                 line = replace(line, x=np.full(2, place), y=np.array(limits[2:]))
                 is_known = bool(np.isfinite(mark.score)) and mark.is_comparable
@@ -633,8 +660,12 @@ def sweep_text(drawn: DrawnSweep) -> str:
     """Return what a saved sweep asks: "– – LM from V1: 124 targets, 32 windows, 5 draws"."""
     plan, rows = drawn.sweep.plan, drawn.sweep.rows
     n_windows = max(row.n_windows for row in rows)
-    n_draws = len({row.seed for row in rows})
-    of = "" if n_draws == len(plan.seeds) else f" of {len(plan.seeds)}"
+    # Contexts of which nothing is drawn have one draw, in rows of all seeds.
+    points = [point for curve in drawn.sweep.curves() for point in curve.points]
+    n_draws = max(point.n_seeds for point in points)
+    is_part = not drawn.sweep.is_complete and n_draws < len(plan.seeds)
+    n_draws = n_draws if is_part else len(plan.seeds)
+    of = f" of {len(plan.seeds)}" if is_part else ""
     draws = f"{n_draws}{of} draw{'s' * (len(plan.seeds) != 1)}"
     windows = f"{n_windows:,} {plan.tier} windows"
     asked = f"{plan.asked}: {targets_text(rows)} targets, {windows}, {draws}"
@@ -673,8 +704,10 @@ def live_lines(state: LiveState, results: Results) -> tuple[str, str]:
         least = min(PRELIMINARY, curves.n_total)
         evidence = f"{tier_name(curves)} (drawn from {least} windows on)"
     if curves is not None and curves.is_shown:
-        evidence = tier_name(curves)
-        asked = [_asked_text(curves), _selected_text(curves, state.selection)]
+        # On the first line, where it fits a small window.
+        selected = _selected_text(curves, state.selection)
+        evidence = " · ".join(filter(None, [tier_name(curves), selected]))
+        asked = [_asked_text(curves)]
     else:
         n = len(state.selection)
         only = f"{n} neuron{'s' * (n != 1)}, this window only"
@@ -763,12 +796,7 @@ def _selected_text(curves: TierCurves, selection: tuple[int, ...]) -> str:
     selected = selected_sweep(curves, selection)
     n_curves = 0 if selected is None else max(r.n_neurons for r in selected.rows)
     n = len(selection)
-    if n_curves == n:
-        return count(n, "selected neuron") if n else ""
-    if not n_curves:
-        return "no selected neuron is a target"
-    are = "is a target" if n_curves == 1 else "are targets"
-    return f"{n_curves} of the {n} selected neurons {are}"
+    return f"selected targets: {n_curves} of {n}" if n else ""
 
 
 def no_curve_text(results: Results) -> str:
@@ -784,7 +812,7 @@ def mark_signs(
     mark: CurrentPoint | None, plots: Sequence[record.Curves]
 ) -> list[tuple[str, str, str]]:
     """Return what dotted line and star in the plots are: "★┊ this mask: 64 visible"."""
-    if mark is None:
+    if mark is None or mark.problem == OTHER:
         return []
     star = "★" * (bool(np.isfinite(mark.score)) and mark.is_comparable)
     text = f"this mask: {mark.context.neurons:z,.0f} visible"
