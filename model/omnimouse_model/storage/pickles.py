@@ -145,7 +145,7 @@ class _Type:
         self.order = state[1] if state[1] in ("<", ">") else "="
 
 
-class Unpickled:
+class _Value:
     """An array or scalar; the data of an array can follow as pickle state."""
 
     def __init__(self, value: Any = _UNFINISHED) -> None:
@@ -182,12 +182,12 @@ def _array(data: Any, dtype: Any, shape: Any, fortran: bool = False) -> np.ndarr
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
-def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> Unpickled:
-    return Unpickled(_array(data, dtype, shape, order == "F"))
+def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Value:
+    return _Value(_array(data, dtype, shape, order == "F"))
 
 
-def _scalar(dtype: Any, data: Any = b"") -> Unpickled:
-    return Unpickled(_array(data, dtype, ()).item())
+def _scalar(dtype: Any, data: Any = b"") -> _Value:
+    return _Value(_array(data, dtype, ()).item())
 
 
 # Python 3 writes bytes in protocols 0 to 2 as latin-1 text to be encoded.
@@ -238,7 +238,7 @@ _BUILTINS: _Replacements = {
 _DATES = ("datetime", "date", "time", "timedelta", "timezone")
 _NAMES: dict[str, _Replacements] = {
     "numpy": {
-        "_reconstruct": lambda kind, shape, code: Unpickled(),
+        "_reconstruct": lambda kind, shape, code: _Value(),
         "scalar": _scalar,
         "_frombuffer": _frombuffer,
         "ndarray": _nothing,
@@ -310,7 +310,7 @@ class PlainReader(pickle._Unpickler):
         The original sets attributes of any object, such as the functions above.
         """
         state, target = self.stack.pop(), self.stack[-1]
-        if not isinstance(target, Unpickled | _Type):
+        if not isinstance(target, _Value | _Type):
             raise ValueError(f"a state of a {type(target).__name__}")
         # Arrays of Python 2 copy their data, and many can refer to one text.
         self.spend(len(part) for part in state if isinstance(part, str))
@@ -378,7 +378,7 @@ def plain_value(value: Any, finished: dict[int, Any] | None = None, depth: int =
         unpickled tree keeps all objects alive, so ids stay unique.
     """
     finished = {} if finished is None else finished
-    if isinstance(value, Unpickled):
+    if isinstance(value, _Value):
         value = value.value
         if value is _UNFINISHED:
             raise ValueError("an array without data")

@@ -3,18 +3,18 @@
 Files are read, not mapped: access beyond the end of a mapped file that has become
 shorter kills the process (SIGBUS).
 
-Pickles of PyTorch are read as those of suite2p, and not by PyTorch, whose restricted
-unpickler allows more than a checkpoint needs. Tensors are read from the members of its
-archive, within their bytes. Published weights often have classes of their program beside
-the tensors, which `omnimouse convert-weights` alone reads: each becomes an inert
-placeholder, and is listed.
+Published weights are often pickled with classes of their program beside the tensors.
+`omnimouse convert-weights` alone reads these. Nothing of them is imported or called: each
+other name becomes an inert placeholder, and is listed. Tensors are read from the members
+of PyTorch's archive, within their bytes.
 """
 
 import math
 import os
-import pickle
+import pickletools
+import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from torch import Tensor
 from omnimouse_model.errors import CheckpointError, SessionFormatError
 from omnimouse_model.storage.byte_source import BlockFile
 from omnimouse_model.storage.files import open_binary, plain_text
-from omnimouse_model.storage.pickles import PlainReader, Unpickled, plain_value, scan_opcodes
+from omnimouse_model.storage.pickles import PlainReader, plain_value, scan_opcodes
 from omnimouse_model.storage.trees import decode_json
 from omnimouse_model.storage.write import atomic_path
 
@@ -37,6 +37,14 @@ _MAX_PROGRAM = 256 * 2**20
 """Most bytes of the pickle in a file of PyTorch."""
 _MAX_HEADER = 100 * 2**20
 """Most bytes of the header of a safetensors file, that of the format itself."""
+_MAX_WEIGHT, _MAX_HASHED = 100_000, 50_000_000
+"""Values in a nested tuple, each counted as often as it occurs in it; of all items, and of
+all lists with which classes are called."""
+_MOST_COPIED = 2**30
+"""Bytes that the calls of a pickle may make of its longest text."""
+_MAKERS = re.compile(r"\S+ (bytearray|set|Counter|\w*Tensor)")
+"""Classes that make any number of bytes from one number, or copy what they are given; torch
+allows them, and no file of tensors and plain containers needs them."""
 _DTYPES = {
     **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
     **{"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8},
@@ -44,45 +52,41 @@ _DTYPES = {
 }
 
 
-def load_pickle(path: Path) -> Any:
+def load_pickle(path: Path, allowed: Sequence[Any] = ()) -> Any:
     """Return the content of a file of `torch.save` on the CPU; execute none of it.
+
+    Parameters
+    ----------
+    allowed
+        Classes and functions that the restricted unpickler accepts in addition to
+        tensors and plain containers; see `torch.serialization.safe_globals`.
 
     Raises
     ------
     CheckpointError
-        The file is missing, damaged, or asks for more than tensors, arrays and plain
-        containers.
+        The file is missing, damaged, or asks for something else.
     """
     try:
         with open_binary(path) as stream:
-            return _with_values(_TensorReader(path, stream).load(), {})
+            _, program = checked_archive(stream)
+            _check_program(program)
+            stream.seek(0)
+            with torch.serialization.safe_globals(list(allowed)):
+                content = torch.load(stream, map_location="cpu", weights_only=True, mmap=False)
+        _check_tensors(content)
+        return content
     except SessionFormatError as error:
         is_missing = error.code == "missing_file"
         raise CheckpointError(f"{path} is missing." if is_missing else str(error)) from error
-    except Exception as error:  # a pickle is a program, and can fail in any way
-        reason = plain_text(str(error) or type(error).__name__, 200)
+    except Exception as error:  # torch raises many kinds for hostile and torn files
+        # The name of a class that is not allowed, if that was the reason.
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = (
+            f"it asks for {named.group(1)!r}, which a checkpoint does not need."
+            if named
+            else (str(error).splitlines() or [type(error).__name__])[0][:200]
+        )
         raise CheckpointError(f"{path} is damaged or unsafe: {reason}") from error
-
-
-def _with_values(value: Any, done: dict[int, Any], depth: int = 0) -> Any:
-    """Return nested containers of tensors with the arrays and numbers of numpy in place.
-
-    `done` holds converted containers by `id`, as in `plain_value`.
-    """
-    if isinstance(value, Unpickled):
-        return plain_value(value)
-    if not isinstance(value, dict | list | tuple):
-        return value
-    key = id(value)
-    if depth > _DEEPEST or (key in done and done[key] is None):
-        raise ValueError("containers that hold themselves")
-    if key not in done:
-        done[key] = None
-        if isinstance(value, dict):
-            done[key] = {k: _with_values(v, done, depth + 1) for k, v in value.items()}
-        else:
-            done[key] = type(value)(_with_values(v, done, depth + 1) for v in value)
-    return done[key]
 
 
 def write_pickle(path: Path, content: Any) -> None:
@@ -127,6 +131,99 @@ def checked_archive(stream: BinaryIO) -> tuple[str, bytes]:
         if len(programs) != 1 or programs[0].file_size > _MAX_PROGRAM:
             raise ValueError("it has no pickle of tensors.")
         return programs[0].filename.removesuffix("data.pkl"), archive.read(programs[0])
+
+
+def _check_program(data: bytes) -> None:
+    """Raise ValueError for a pickle that takes long before it asks for anything.
+
+    The hash of nested tuples, as keys, takes exponential time in which not even Ctrl-C is
+    heard. So each tuple is weighed: the values in it, each as often as it occurs.
+    """
+    scan_opcodes(data)
+    stack: list[_Weight | None] = []  # None is a mark
+    memo: dict[int, _Weight] = {}
+    hashed = longest = n_calls = copied = 0
+    for op, argument, _ in pickletools.genops(data):
+        if op.name == "GLOBAL" and _MAKERS.fullmatch(str(argument)):
+            raise ValueError(f"GLOBAL {str(argument).replace(' ', '.')[:80]}")
+        longest = max(longest, len(argument) if isinstance(argument, str) else 0)
+        n_calls += op.name == "REDUCE"
+        if longest * n_calls > _MOST_COPIED:
+            raise ValueError(f"it copies a text of {longest:,} letters {n_calls:,} times.")
+        taken: list[_Weight] = []
+        if pickletools.markobject in op.stack_before:
+            while (weight := stack.pop()) is not None:
+                taken.append(weight)
+            # What lies before the mark, such as the list to which items are added.
+            n_more = op.stack_before.index(pickletools.markobject)
+        else:
+            n_more = len(op.stack_before)
+        taken += [stack.pop() or _Weight() for _ in range(n_more)]
+        if op.name == "MARK":
+            stack.append(None)
+        elif op.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            stack += taken
+            place = len(memo) if argument is None else int(argument)
+            memo[place] = (stack[-1] if stack else None) or _Weight()
+        elif op.name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo[int(argument or 0)])
+        elif op.name == "DUP":
+            stack += [taken[0], taken[0]]
+        elif op.name in ("APPEND", "APPENDS"):
+            taken[-1].n_items += len(taken) - 1
+            stack.append(taken[-1])
+        else:
+            if op.name == "REDUCE":
+                # A class such as OrderedDict copies the list that it is called with.
+                copied += taken[0].n_items + sum(part.n_items for part in taken[0].parts)
+            is_hashed = op.name.startswith("TUPLE") or op.name in ("REDUCE", "NEWOBJ", "FROZENSET")
+            made = _Weight(1 + sum(one.hashed for one in taken) if is_hashed else 1)
+            if op.name.startswith("TUPLE"):
+                made.parts = taken
+            elif op.name == "LIST":
+                made.n_items = len(taken)
+            if op.name in ("SETITEM", "SETITEMS", "DICT", "ADDITEMS", "FROZENSET"):
+                hashed += sum(one.hashed for one in taken)
+            if made.hashed > _MAX_WEIGHT or hashed > _MAX_HASHED:
+                raise ValueError(f"it nests more than {_MAX_WEIGHT:,} values.")
+            if copied > _MAX_HASHED:
+                raise ValueError(f"it copies lists of more than {_MAX_HASHED:,} values.")
+            stack += [made] * len(op.stack_after)
+
+
+@dataclass(slots=True)
+class _Weight:
+    """Values in a nested tuple, parts of a tuple, and number of items of a list."""
+
+    hashed: int = 1
+    n_items: int = 0
+    parts: Sequence["_Weight"] = ()
+
+
+def _check_tensors(content: Any) -> None:
+    """Raise ValueError unless all tensors are dense real numbers that have as many values."""
+    for tensor in _tensors(content):
+        is_dense = tensor.layout == torch.strided and tensor.device.type == "cpu"
+        # Neither lists of tensors nor views that are negated or conjugated when they are read.
+        is_dense &= not tensor.is_nested and tensor.dtype in _DTYPES.values()
+        if not is_dense or tensor.is_neg():
+            found = f"{tensor.layout} {tensor.dtype} on {tensor.device}"
+            raise ValueError(f"a tensor is {found}, not dense numbers.")
+        # A stride of 0 repeats one value as often as the file claims.
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(f"a tensor {tuple(tensor.shape)} claims more values than it has.")
+
+
+def _tensors(content: Any) -> Iterator[Tensor]:
+    """Yield all tensors in nested containers."""
+    waiting, seen = [content], set()
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Tensor):
+            yield item
+        elif isinstance(item, Mapping | list | tuple | set) and id(item) not in seen:
+            seen.add(id(item))
+            waiting += item.values() if isinstance(item, Mapping) else item
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -245,7 +342,9 @@ def read_published(path: Path, part: str | None = None) -> PublishedWeights:
     """
     try:
         with open_binary(path) as stream:
-            reader = _PublishedReader(path, stream)
+            folder, program = checked_archive(stream)
+            scan_opcodes(program)
+            reader = _WeightsReader(program, path, stream, folder)
             found = _Contents()
             settings = found.add(reader.load(), "", 0)
     except SessionFormatError as error:
@@ -263,114 +362,6 @@ def read_published(path: Path, part: str | None = None) -> PublishedWeights:
     return PublishedWeights(
         chosen, found.tensors[chosen], settings, tuple(sorted(reader.placeholders))
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Storage:
-    dtype: torch.dtype
-    key: str = ""
-    n_values: int = 0
-
-
-class _TensorReader(PlainReader):
-    """Makes tensors from the members of an archive; other names are refused."""
-
-    def __init__(self, path: Path, stream: BinaryIO) -> None:
-        self._folder, program = checked_archive(stream)
-        scan_opcodes(program)
-        super().__init__(program, path)
-        self._archive = zipfile.ZipFile(stream)
-        self._values: dict[str, Tensor] = {}
-        order = f"{self._folder}byteorder"
-        if order in self._archive.namelist() and self._archive.read(order) != b"little":
-            raise ValueError("its values are big-endian, which this program does not read")
-        # Tensors can share values, as those of tied layers do.
-        self.budget += 4 * sum(member.file_size for member in self._archive.infolist())
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return what a name stands for: a tensor's maker or a plain kind."""
-        # A pickle can ask for one remembered name any number of times.
-        if len(module) + len(name) > _LONGEST_NAME:
-            raise ValueError(f"a name of {len(module) + len(name):,} letters")
-        dtype = _STORAGES.get(name.removesuffix("Storage")) if name.endswith("Storage") else None
-        if module == "torch" and dtype is not None:
-            return _Storage(dtype)
-        if module == "torch._utils" and name == "_rebuild_tensor_v2":
-            return self._tensor
-        if module == "torch._utils" and name in ("_rebuild_parameter", "_rebuild_parameter_v2"):
-            return _first
-        if (module, name) == ("torch", "Size"):
-            return partial(self._called, tuple)
-        try:
-            return super().find_class(module, name)
-        except SessionFormatError:
-            return self.unknown(plain_text(f"{module}.{name}")[:200])
-
-    def unknown(self, name: str) -> Any:
-        """Refuse a class or function of another program."""
-        raise ValueError(f"it asks for {name!r}, which a checkpoint does not need.")
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        """Return the storage to which a pickle refers."""
-        is_storage = isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage"
-        if not is_storage or not isinstance(pid[1], _Storage):
-            raise ValueError("a reference to something that is no storage")
-        _, kind, key, _, n_values = pid
-        if not isinstance(key, str) or type(n_values) is not int or n_values < 0:
-            raise ValueError("a storage without name or size")
-        return _Storage(kind.dtype, key, n_values)
-
-    def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *about: Any) -> Tensor:
-        """Return a storage as a dense tensor, or a copy of a part of it."""
-        is_valid = len(shape) == len(strides) <= 16 and all(
-            type(n) is int and 0 <= n < 2**48 for n in (offset, *shape, *strides)
-        )
-        if not isinstance(storage, _Storage) or not is_valid:
-            raise ValueError("a tensor without storage, shape or strides")
-        # After its gradient and hooks: views that are negated or conjugated when they are read.
-        if any(about[2:]):
-            raise ValueError("a tensor is no dense numbers, but a view of others")
-        values = self._read(storage)
-        n_values = math.prod(shape)
-        last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-        # A stride of 0 repeats one value as often as the file claims.
-        if n_values > len(values) or (n_values and last >= len(values)):
-            raise ValueError(f"a tensor {tuple(shape)} claims more values than it has")
-        self.spend([n_values * storage.dtype.itemsize])
-        if not n_values:
-            return torch.empty(shape, dtype=storage.dtype)
-        found = torch.as_strided(values, shape, strides, offset)
-        if storage.dtype == torch.bool:
-            return found != 0
-        return found if n_values == len(values) and found.is_contiguous() else found.clone()
-
-    def _read(self, storage: _Storage) -> Tensor:
-        """Return all values of a storage, read once; those of flags as bytes."""
-        name = f"{self._folder}data/{storage.key}"
-        size = storage.n_values * storage.dtype.itemsize
-        if name not in self._values:
-            if self._archive.getinfo(name).file_size != size:
-                raise ValueError(f"{storage.key[:40]!r} has not {storage.n_values:,} values")
-            self._values[name] = torch.frombuffer(
-                bytearray(self._archive.read(name) or b"\0"), dtype=torch.uint8
-            )[:size]
-        values = self._values[name]
-        if len(values) != size:
-            raise ValueError(f"{storage.key[:40]!r} has values of two types")
-        # Flags become such in a tensor: here, each tensor would make all of them anew.
-        return values if storage.dtype == torch.bool else values.view(storage.dtype)
-
-    def load_build(self) -> None:
-        """Set the state of an array; the versions of modules in a state dict are left out."""
-        if isinstance(self.stack[-2], dict | Tensor):
-            self.stack.pop()
-        else:
-            super().load_build()
-
-    dispatch: ClassVar[dict[int, Any]] = {**PlainReader.dispatch, pickle.BUILD[0]: load_build}
-
-
-# -- objects of other programs ---------------------------------------------------------
 
 
 class _Placeholder:
@@ -392,18 +383,95 @@ class _Placeholder:
         self.values.extend(values)
 
 
-class _PublishedReader(_TensorReader):
-    """Makes tensors, and placeholders of what other programs need besides."""
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    dtype: torch.dtype
+    key: str = ""
+    n_values: int = 0
 
-    def __init__(self, path: Path, stream: BinaryIO) -> None:
-        super().__init__(path, stream)
+
+class _WeightsReader(PlainReader):
+    """Makes tensors from the members of an archive, and placeholders of other names."""
+
+    def __init__(self, data: bytes, path: Path, stream: BinaryIO, folder: str) -> None:
+        super().__init__(data, path)
+        self._archive, self._folder = zipfile.ZipFile(stream), folder
+        self._values: dict[str, Tensor] = {}
         self.placeholders: set[str] = set()
+        members = self._archive.namelist()
+        order = f"{folder}byteorder"
+        if order in members and self._archive.read(order) != b"little":
+            raise ValueError("its values are big-endian, which this program does not read")
+        # Tensors can share values, as those of tied layers do.
+        self.budget += 4 * sum(member.file_size for member in self._archive.infolist())
 
-    def unknown(self, name: str) -> _Placeholder:
-        """Return a placeholder of a class or function."""
-        self.placeholders.add(name)
-        return _Placeholder(name)
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what a name stands for: a tensor's maker, a plain kind or a placeholder."""
+        # A pickle can ask for one remembered name any number of times.
+        if len(module) + len(name) > _LONGEST_NAME:
+            raise ValueError(f"a name of {len(module) + len(name):,} letters")
+        dtype = _STORAGES.get(name.removesuffix("Storage")) if name.endswith("Storage") else None
+        if module == "torch" and dtype is not None:
+            return _Storage(dtype)
+        if module == "torch._utils" and name == "_rebuild_tensor_v2":
+            return self._tensor
+        if module == "torch._utils" and name in ("_rebuild_parameter", "_rebuild_parameter_v2"):
+            return _first
+        if (module, name) == ("torch", "Size"):
+            return partial(self._called, tuple)
+        try:
+            return super().find_class(module, name)
+        except SessionFormatError:
+            full = plain_text(f"{module}.{name}")[:200]
+            self.placeholders.add(full)
+            return _Placeholder(full)
 
+    def persistent_load(self, pid: Any) -> _Storage:
+        """Return the storage to which a pickle refers."""
+        is_storage = isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage"
+        if not is_storage or not isinstance(pid[1], _Storage):
+            raise ValueError("a reference to something that is no storage")
+        _, kind, key, _, n_values = pid
+        if not isinstance(key, str) or type(n_values) is not int or n_values < 0:
+            raise ValueError("a storage without name or size")
+        return _Storage(kind.dtype, key, n_values)
+
+    def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+        """Return a dense copy of a part of a storage."""
+        is_valid = len(shape) == len(strides) <= 16 and all(
+            type(n) is int and 0 <= n < 2**48 for n in (offset, *shape, *strides)
+        )
+        if not isinstance(storage, _Storage) or not is_valid:
+            raise ValueError("a tensor without storage, shape or strides")
+        values = self._read(storage)
+        n_values = math.prod(shape)
+        last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+        # A stride of 0 repeats one value as often as the file claims.
+        if n_values > len(values) or (n_values and last >= len(values)):
+            raise ValueError(f"a tensor {tuple(shape)} claims more values than it has")
+        self.spend([n_values * storage.dtype.itemsize])
+        if not n_values:
+            return torch.empty(shape, dtype=storage.dtype)
+        found = torch.as_strided(values, shape, strides, offset)
+        return found != 0 if storage.dtype == torch.bool else found.clone()
+
+    def _read(self, storage: _Storage) -> Tensor:
+        """Return all values of a storage, read once; those of flags as bytes."""
+        name = f"{self._folder}data/{storage.key}"
+        size = storage.n_values * storage.dtype.itemsize
+        if name not in self._values:
+            if self._archive.getinfo(name).file_size != size:
+                raise ValueError(f"{storage.key[:40]!r} has not {storage.n_values:,} values")
+            self._values[name] = torch.frombuffer(
+                bytearray(self._archive.read(name) or b"\0"), dtype=torch.uint8
+            )[:size]
+        values = self._values[name]
+        if len(values) != size:
+            raise ValueError(f"{storage.key[:40]!r} has values of two types")
+        # Flags become such in a tensor: here, each tensor would make all of them anew.
+        return values if storage.dtype == torch.bool else values.view(storage.dtype)
+
+    # -- objects of other programs -----------------------------------------------------
     def load_newobj(self) -> None:
         """Make a placeholder for an object."""
         arguments = self.stack.pop()
@@ -417,12 +485,15 @@ class _PublishedReader(_TensorReader):
     def load_build(self) -> None:
         """Set the state of an array; that of other objects is kept as their items."""
         target = self.stack[-2]
-        if not isinstance(target, _Placeholder):
-            return super().load_build()
-        state = self.stack.pop()
-        for part in state if isinstance(state, tuple) else (state,):
-            target.items.update(part if isinstance(part, dict) else {})
-        return None
+        if isinstance(target, _Placeholder):
+            state = self.stack.pop()
+            parts = state if isinstance(state, tuple) else (state,)
+            for part in parts:
+                target.items.update(part if isinstance(part, dict) else {})
+        elif isinstance(target, dict | Tensor):
+            self.stack.pop()  # the versions of modules in a state dict
+        else:
+            super().load_build()
 
     def _add(self, keys: list[Any], values: list[Any]) -> None:
         target = self.stack[-1]
@@ -435,10 +506,10 @@ class _PublishedReader(_TensorReader):
         return None
 
     dispatch: ClassVar[dict[int, Any]] = {
-        **_TensorReader.dispatch,
-        pickle.NEWOBJ[0]: load_newobj,
-        pickle.NEWOBJ_EX[0]: load_newobj_ex,
-        pickle.BUILD[0]: load_build,
+        **PlainReader.dispatch,
+        0x81: load_newobj,
+        0x92: load_newobj_ex,
+        ord("b"): load_build,
     }
 
 

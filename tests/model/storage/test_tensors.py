@@ -17,12 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.storage.tensors import (
-    load_pickle,
-    read_published,
-    read_safetensors,
-    read_tensors,
-)
+from omnimouse_model.storage.tensors import read_published, read_safetensors, read_tensors
 
 
 def saved(tmp_path: Path, content: object) -> Path:
@@ -61,27 +56,25 @@ PROGRAMS = {
     "names a value that is not there": (b"\x80\x02q\x00.", "damaged or unsafe"),
     "asks for a value without a name": (b"\x80\x02h\x07.", "damaged or unsafe"),
     "prints": (pickle.dumps(print, 2), "damaged or unsafe"),
-    "nested tuples as a key": (b"\x80\x02}K\x01" + b"2\x86" * 60 + b"K\x01s.", "tuple as a key"),
-    "nested tuples": (b"\x80\x02K\x01" + b"2\x86" * 60 + b".", "hold themselves"),
-    "a list in itself": (b"\x80\x02]q\x00h\x00a.", "hold themselves"),
+    "nested tuples as a key": (b"\x80\x02}K\x01" + b"2\x86" * 60 + b"K\x01s.", "nests more than"),
     **{
         name.decode(): (call(name), NOT_NEEDED)
         for name in (
             b"builtins\nbytearray",
             b"__builtin__\nbytearray",
             b"torch\nTensor",
+            b"builtins\nset",
         )
     },
-    "a set of a number": (call(b"builtins\nset"), "damaged or unsafe"),
     "copies of a text": (
         b"\x80\x02" + TEXT + b"]" + b"(c_codecs\nencode\nh\0X\6\0\0\0latin1\x86Re" * 1100 + b".",
-        "makes far more",
+        "copies a text",
     ),
     # Arguments of OrderedDict, after or before the list in them is filled.
-    "copies of a list": (b"\x80\x02]q\x00" + LONG_LIST + b"\x85q\x01" + COPIES, "makes far more"),
+    "copies of a list": (b"\x80\x02]q\x00" + LONG_LIST + b"\x85q\x01" + COPIES, "copies lists"),
     "copies of a list that is filled later": (
         b"\x80\x02]q\x00\x85q\x010h\x00" + LONG_LIST + COPIES,
-        "makes far more",
+        "copies lists",
     ),
 }
 
@@ -107,13 +100,13 @@ def test_members_that_torch_never_compresses_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (lambda: torch.eye(3).to_sparse(), NOT_NEEDED),
-        (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), NOT_NEEDED),
-        (lambda: torch.ones(3, dtype=torch.complex64), NOT_NEEDED),
-        (lambda: torch.ones(3, dtype=torch.complex64).conj().imag, "no dense numbers"),
-        (lambda: torch.ones(4).to(torch.float8_e4m3fn), NOT_NEEDED),
+        (lambda: torch.eye(3).to_sparse(), "not dense"),
+        (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "not dense"),
+        (lambda: torch.ones(3, dtype=torch.complex64), "not dense"),
+        (lambda: torch.ones(3, dtype=torch.complex64).conj().imag, "not dense"),
+        (lambda: torch.ones(4).to(torch.float8_e4m3fn), "not dense"),
         (lambda: torch.ones(1).expand(10**9), "claims more values"),
-        (lambda: torch.quantize_per_tensor(torch.ones(3), 1.0, 0, torch.qint8), NOT_NEEDED),
+        (lambda: torch.quantize_per_tensor(torch.ones(3), 1.0, 0, torch.qint8), "unsafe|dense"),
     ],
 )
 @pytest.mark.filterwarnings(
@@ -122,28 +115,6 @@ def test_members_that_torch_never_compresses_are_refused(tmp_path):
 def test_only_dense_tensors_are_read(tmp_path, made, words):
     with pytest.raises(CheckpointError, match=words):
         read_tensors(saved(tmp_path, {"weight": made()}))
-
-
-def test_a_state_of_training_is_read_as_it_was_written(tmp_path):
-    weight = torch.ones(2, 3)
-    state = {
-        "net": {"a": weight, "tied": weight, "turned": weight.T},
-        "core": {
-            "state": {0: {"step": torch.tensor(3.0)}},
-            "param_groups": [{"betas": (0.9, 0.99)}],
-        },
-        "python": (3, (1, 2, 3), None),
-        "n": np.int64(7),
-        "counts": np.arange(3),
-    }
-    found = load_pickle(saved(tmp_path, state))
-    assert found["core"]["state"][0]["step"] == 3
-    assert found["core"]["param_groups"][0]["betas"] == (0.9, 0.99)
-    assert found["python"] == state["python"]
-    assert found["n"] == 7
-    assert found["counts"].tolist() == [0, 1, 2]
-    for name, tensor in state["net"].items():
-        assert torch.equal(found["net"][name], tensor)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ read by `official`.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,22 @@ class OmniMouseCheckpoint(Checkpoint):
 
 
 # -- Official checkpoints: folders of `rank_<r>.ckpt`
+# Shards are read with torch's restricted unpickler, and an allow-list that contains
+# numpy's array rebuilders only.
 COMPILED_PREFIX = "_orig_mod."
+
+
+def _allowed_globals() -> list[Any]:
+    """Return numpy's array and dtype rebuilders, all that these files need."""
+    multiarray = import_module("numpy._core.multiarray")
+    rebuilders = [multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype]
+    # The released files were written by numpy 1, which had another module path.
+    old_names = [
+        (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+        (multiarray.scalar, "numpy.core.multiarray.scalar"),
+    ]
+    type_codes = "?bhilqBHILQefd"
+    return [*rebuilders, *old_names, *(type(np.dtype(code)) for code in type_codes)]
 
 
 def official_shards(path: Path) -> list[Path]:
@@ -143,7 +159,7 @@ def read_official(path: str | Path) -> OmniMouseCheckpoint:
     state: dict[str, Tensor] = {}
     sessions: dict[str, dict[str, Any]] = {}
     for file in official_shards(Path(path)):
-        shard = load_pickle(file)
+        shard = load_pickle(file, _allowed_globals())
         if not isinstance(shard, dict) or not isinstance(shard.get("state_dict"), dict):
             content = list(shard) if isinstance(shard, dict) else type(shard).__name__
             raise CheckpointError(f"{file} has no 'state_dict'; found {content}.")
