@@ -295,6 +295,21 @@ def test_numbers_that_would_touch_take_a_second_row(panel, redraw):
     assert tops[0] == tops[1] == tops[2] < tops[3]
 
 
+@pytest.mark.parametrize("height", [130, 150, 180, 300])
+def test_numbers_of_the_vertical_axis_never_touch(controller, show, redraw, height):
+    panel = show(RecordPanel.of(PressedView(), controller), 400, height)
+    plot, picture = panel.plots["plot"], QImage(8, 8, QImage.Format.Format_ARGB32)
+    plot.show(Curves("plot", "Plot", (), "step", "loss", (), limits=(0.0, 30.0, 0.69, 0.92)))
+    panel.grab(), redraw(), panel.grab()  # the axis gets its height
+    painter = QPainter(picture)
+    _, _, texts = plot.plot.getAxis("left").generateDrawSpecs(painter)
+    painter.end()
+    numbers = [float(text) for *_, text in texts]
+    assert numbers
+    assert not any(one[0].intersects(other[0]) for one, other in combinations(texts, 2))
+    assert np.allclose(np.diff(numbers, 2), 0.0)  # at even steps
+
+
 @pytest.mark.parametrize("height", [130, 300])
 def test_names_of_lines_are_above_the_limits_in_a_low_plot_too(controller, show, redraw, height):
     panel = show(RecordPanel.of(PressedView(), controller), 400, height)

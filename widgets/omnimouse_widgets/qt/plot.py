@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import reduce
 from html import escape
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -74,7 +75,8 @@ class RecordPlot:
         self._overlaid: dict[str, record.Overlay] = {}
         self.canvas: PlotCanvas = plot_style.canvas("")
         self.box = _OutlineBox(self._press, self._select)
-        self.plot = pg.PlotItem(viewBox=self.box, axisItems={"bottom": _TextsAxis("bottom")})
+        axes = {"bottom": _TextsAxis("bottom"), "left": _NumbersAxis("left")}
+        self.plot = pg.PlotItem(viewBox=self.box, axisItems=axes)
         self.canvas.addItem(self.plot)
         plot_style.style_plot(self.plot, left=False, bottom=False)
         # An SI prefix would show 0.3 as 300 (x0.001).
@@ -542,6 +544,24 @@ class _TextsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
     def _updateMaxTextSize(self, size: float) -> None:
         """Note the height of the texts: further rows are known only after they have places."""
         self._height = size
+
+
+class _NumbersAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
+    """Vertical axis whose automatic numbers do not touch: in a low plot, some are left out."""
+
+    def generateDrawSpecs(self, painter: QPainter) -> Any:
+        """Return line, ticks and texts: every number, or at even steps those with room."""
+        specs = super().generateDrawSpecs(painter)
+        if specs is None or self._tickLevels is not None:
+            return specs
+        line, ticks, texts = specs
+        texts = sorted(texts, key=lambda text: -text[0].top())
+        steps = (texts[::step] for step in range(1, len(texts) + 1))
+        return line, ticks, next((kept for kept in steps if not _touch(kept)), texts)
+
+
+def _touch(texts: Sequence[Any]) -> bool:
+    return any(one[0].intersects(other[0]) for one, other in pairwise(texts))
 
 
 def _kept(texts: Sequence[Any]) -> list[Any]:
