@@ -33,6 +33,7 @@ BEAT_S = 1.0
 one piece of the work takes long."""
 LOADING = "preparing"
 SHARE_FORM = "{l_bar}{bar}| [{elapsed}<{remaining}]"
+PART_FORM = "{l_bar}{bar}| {n:.1f}/{total_fmt} [{elapsed}<{remaining}]"
 STARTING = "finding start values"
 RESUMING = "loading the saved weights"
 TRAINING = "training"
@@ -354,6 +355,9 @@ def _bar(unit: str) -> Iterator[Job]:
             delay_s = max(DELAY_S - (time.monotonic() - start_s), least_s)
             # The digits of a share, and its rate, say nothing beside the percentage.
             form = SHARE_FORM if total == 1 else None
+            # Parts of a piece, such as 2.67 of 5 draws, with one decimal.
+            if form is None and isinstance(done, float):
+                form = PART_FORM
             bar = tqdm(
                 desc=step, total=total, delay=delay_s, leave=False, unit=unit, bar_format=form
             )

@@ -73,6 +73,15 @@ def test_work_that_reports_nothing_shows_that_it_goes_on(monkeypatch):
     assert not [one for one in threading.enumerate() if one.name == "progress"]
 
 
+def test_a_part_of_a_piece_has_one_decimal(monkeypatch):
+    terminal = bar_at_once(monkeypatch)
+    with shown_job(None, unit="draw") as job:
+        job.progress(2 / 3, 5, "first")
+        job.progress(2 + 2 / 3, 5, "third")
+    assert "| 2.7/5 [" in terminal.getvalue()
+    assert "2.66" not in terminal.getvalue()
+
+
 def test_a_share_is_a_percentage_without_digits_of_its_own(monkeypatch):
     terminal = bar_at_once(monkeypatch)
     with shown_job(None) as job:

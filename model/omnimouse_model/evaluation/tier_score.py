@@ -283,7 +283,8 @@ class TierScore:
     def gain(self, baseline: "TierScore") -> tuple[Estimate, int]:
         """Return the score minus that of a baseline, and the number of windows.
 
-        Both are over the windows that both have; NaN and 0 if there are none.
+        Both are over the windows that both have; NaN and 0 if there are none. A preliminary
+        gain has no interval.
         """
         common = self.steps.keys() & baseline.steps.keys()
         one, other = self.score, baseline.score
@@ -291,7 +292,11 @@ class TierScore:
             return jackknife(float("nan"), []), 0
         n_windows = max(common)
         both = self.steps[n_windows], baseline.steps[n_windows]
-        return jackknife_gain(*both, limits=METRICS[one.metric].limits), n_windows
+        gain = jackknife_gain(*both, limits=METRICS[one.metric].limits)
+        # As that of a score, its interval would be too narrow.
+        if n_windows < min(PRELIMINARY, self.n_total):
+            gain = jackknife(gain.value, [])
+        return gain, n_windows
 
 
 def scored_tier(session: Session, spec: WindowSpec) -> str:

@@ -100,6 +100,9 @@ def test_gains_are_over_the_windows_of_both(session, mask):
     gain, n_windows = last.gain(first)
     assert n_windows == first.n_windows
     assert gain.value == last.steps[n_windows][0] - first.score.value
+    # As the score of so few windows.
+    assert first.is_preliminary
+    assert np.isnan([gain.low, gain.high, first.estimate.low]).all()
     assert last.gain(TierScoring(EchoPredictor(), session, mask).result())[1] == 0
     np.testing.assert_allclose(last.score.slope_per_neuron, 1.0)
 

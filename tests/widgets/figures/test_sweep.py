@@ -47,7 +47,8 @@ def test_points_and_bars_are_the_sweeps(target, n_curves):
             assert not traces(figure, curve.label, axis)
             continue
         (trace,) = traces(figure, curve.label, axis)
-        aside = dodge(curve.label, curve.axis, curve.values)
+        shown = {one.label for one in sweep.curves(target) if np.isfinite(one.points[0].score)}
+        aside = dodge(curve.label, curve.axis, curve.values, shown)
         places = [place_on(curve.axis, value) + aside for value in curve.values]
         np.testing.assert_allclose(trace.x, places)
         np.testing.assert_allclose(trace.y, [p.score for p in known])

@@ -487,6 +487,14 @@ def test_the_values_of_the_points_are_a_table_that_can_be_copied(view, controlle
             assert text in tip
 
 
+def test_marks_of_a_single_condition_stand_at_their_ticks(view, controller):
+    plan = SweepPlan(neurons=(0, 8), max_windows=1)
+    controller.sweeps.start(plan, "mine")
+    view.set_live(False)
+    plot = record.record(view)["neurons"]
+    assert plot.lines[0].x.tolist() == [at for at, _ in plot.ticks]
+
+
 def test_the_targets_of_several_recordings_are_told_as_a_range(view, controller):
     sweep = controller.results.sweep
     other = tuple(replace(row, session="b", n_neurons=15) for row in sweep.rows)

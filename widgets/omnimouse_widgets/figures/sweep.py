@@ -162,8 +162,10 @@ def sweep_traces(
     for spot in spots:
         curves.setdefault((spot.axis, spot.label, spot.line), []).append(spot)
     values = {axis: values_of(drawn, axis) for axis in AXES}
+    shown = {label for _, label, _ in curves}
     return {
-        key: _points(spots, dodge(key[1], key[0], values[key[0]])) for key, spots in curves.items()
+        key: _points(spots, dodge(key[1], key[0], values[key[0]], shown))
+        for key, spots in curves.items()
     }
 
 

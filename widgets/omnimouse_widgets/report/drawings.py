@@ -389,7 +389,7 @@ def _curves(
 def _curve(frame: Frame, number: int, curve: Curve) -> Markup:
     """Return one curve, shifted slightly so that equal conditions stay visible."""
     condition = list(palette.CONDITION_COLOURS).index(curve.label)
-    offset = dodge(curve.label, curve.axis, curve.values)
+    offset = dodge(curve.label, curve.axis, curve.values, palette.CONDITION_COLOURS)
     x = np.array([place_on(curve.axis, value) + offset for value in curve.values])
     y = np.array([point.score for point in curve.points])
     parts = [markup.line(frame, x, y, f"inputs{condition} sweep{number}")]

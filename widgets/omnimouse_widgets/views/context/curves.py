@@ -173,10 +173,10 @@ def place_on(axis: ContextAxis, value: float) -> float:
     return float(np.log2(1 + value / 4)) if axis == "neurons" else float(value)
 
 
-def dodge(label: str, axis: ContextAxis, values: Sequence[int]) -> float:
-    """Return the horizontal offset of a condition, centred over all conditions."""
+def dodge(label: str, axis: ContextAxis, values: Sequence[int], shown: Collection[str]) -> float:
+    """Return the horizontal offset of a condition, centred over the conditions shown."""
     places = [place_on(axis, value) for value in values] or [0.0]
-    labels = list(palette.CONDITION_COLOURS)
+    labels = [one for one in palette.CONDITION_COLOURS if one in shown]
     at = labels.index(label) - (len(labels) - 1) / 2
     # At least 1: an axis with a single value has no range to take a share of.
     return at * DODGE * max(max(places) - min(places), 1.0)
@@ -308,8 +308,9 @@ def _plot(
     curves: dict[tuple[str, int], list[PlottedPoint]] = {}
     for spot in spots:
         curves.setdefault((spot.label, spot.line), []).append(spot)
+    shown = {label for label, _ in curves}
     lines = tuple(
-        _line(label, line, own, dodge(label, axis, values), is_pale=line in pale)
+        _line(label, line, own, dodge(label, axis, values, shown), is_pale=line in pale)
         for (label, line), own in curves.items()
     )
     places = [place_on(axis, value) for value in values]
