@@ -68,7 +68,7 @@ VISIBLE_RING: Final = "#7D8FA6"
 """Ring of a visible neuron where scores are coloured; darker than the scores."""
 UNSCORED: Final = "#5A5A5A"
 """Ring and disk of a neuron without a score, and disk of one that fails a test."""
-UNKNOWN_RING: Final = "#C3C8D0"
+UNKNOWN_RING: Final = "#F0A6CF"
 """Ring of a neuron without a value, which is empty, and of a disk that is grey as the image."""
 
 STATE_COLOURS: Final = (HIDDEN, VISIBLE, TARGET, MIXED)

@@ -69,6 +69,7 @@ LESS_IS_BETTER: Final = " (less is better)"
 LOSS_RISES: Final = (
     "The loss can rise meanwhile: each step draws another task, and some are harder."
 )
+GO_ON: Final = " To train on, choose {} as the model again, and Resume."
 ENDING: Final = "◌ Stopping: the step in progress is finished, scored if it is due, and saved…"
 MASK_SCORE: Final = "Mask on screen"
 PRELIMINARY: Final = "Preliminary: the same held-out windows chose the step."
@@ -376,7 +377,9 @@ class FinetuneView(OfController):
             weights = weights_text(finetuning.best_step, finetuning.step)
             step, planned = finetuning.step, finetuning.request.planned
             at = f" after a stop at step {step} of {planned}" if step < planned else ""
-            return f"✓ Finished{at}{chosen}: {score}.{weights}{self._of_mask}"
+            model = Path(finetuning.request.model).name
+            further = GO_ON.format(model) if at else ""
+            return f"✓ Finished{at}{chosen}: {score}.{weights}{self._of_mask}{further}"
         if finetuning.error is not None:
             return ""
         if finetuning.is_ending:

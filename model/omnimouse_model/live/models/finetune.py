@@ -673,7 +673,9 @@ class Finetuning(HasBackgroundTask):
         # Measured on a CPU; it says nothing about a GPU.
         if residence is None or not residence.hardware.startswith("CPU"):
             return ""
-        about = model, residence.n_bytes, session
+        # With a pace, the size of the model does not matter.
+        n_bytes = residence.n_bytes if model == self.model else 0
+        about = model, n_bytes, session
         cores = transfer.after_seconds(*about)
         if not cores:
             return ""
@@ -682,7 +684,7 @@ class Finetuning(HasBackgroundTask):
             usual = transfer.seconds(*about, 1001) - transfer.seconds(*about, 1000)
             usual *= 1.0 if batch is None else batch / TransferOptions().batch
             return f"about {duration_text(LOADING_S + cores * step_s / usual)}{BY_STEPS}"
-        return _roughly(LOADING_S + cores / max(os.cpu_count() or 1, 1))
+        return _roughly(LOADING_S + cores / max(os.cpu_count() or 1, 1)) if n_bytes else ""
 
     # -- actions ----------------------------------------------------------------------
     def start(
