@@ -364,10 +364,7 @@ def _bar(unit: str) -> Iterator[Job]:
             # Of a notebook: a bar that shows itself stays in the saved file, as it began.
             bar.displayed = True
         bar.set_description_str(step, refresh=False)
-        # Set, as a sum of differences has many digits; those of a share are not shown.
-        number = done if total == 1 else round(done, 1)
-        bar.n = int(number) if number == int(number) else number
-        bar.update(0)
+        bar.update(done - bar.n)
         if time.monotonic() - start_s >= DELAY_S:
             show()
 

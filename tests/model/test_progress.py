@@ -90,15 +90,6 @@ def test_a_share_is_a_percentage_without_digits_of_its_own(monkeypatch):
     assert "1.0" not in terminal.getvalue()
 
 
-def test_parts_of_a_unit_have_one_digit(monkeypatch):
-    terminal = bar_at_once(monkeypatch)
-    with shown_job(None) as job:
-        job.progress(2 / 3, 5, "draws")
-        time.sleep(0.12)  # a bar draws itself ten times per second at most
-        job.progress(8 / 3, 5, "draws")
-    assert " 2.7/5 " in terminal.getvalue()
-
-
 def test_a_log_gets_nothing(capsys):
     assert counted(3) == 3
     assert capsys.readouterr().err == ""
