@@ -359,3 +359,11 @@ def test_code_asks_waits_and_reads(controller, tmp_path):
     with pytest.raises(ValueError, match="area of the recording"):
         part.targets = "LM"
     assert part.targets == "area LM"
+
+
+def test_all_windows_of_sources_are_none_in_code_too(controller):
+    panel = Sources(controller)
+    controller.sources.set(windows=None)
+    assert panel.windows is None
+    panel.windows = 20
+    assert controller.sources.windows == 20

@@ -269,7 +269,8 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
     run(view, controller, question="areas")
     matrix = record(view)["content"]
     assert isinstance(matrix, Matrix)
-    assert matrix.rows == ("LM", "V1", "behaviour alone")
+    assert matrix.rows == ("LM", "V1", "baseline")
+    assert matrix.tips[2][1].startswith("behaviour alone → V1: ")
     assert "LM → V1: " in matrix.tips[0][1]
     assert "* the 95 % interval lies above 0" in record(view)["found"].text
     assert "as in about 0.1 of the 4 cells by chance" in record(view)["found"].text
@@ -278,13 +279,12 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
     assert np.isnan(matrix.values[2]).all()
     unit = (
         "beyond behaviour: gain of the squared correlation r² (at most 1); "
-        "last row: squared correlation r², to which the gains add"
+        "baseline: r² of behaviour alone, to which the gains add"
     )
     assert record(view)["quantity"].text == unit
     assert f"What rows tell columns, {unit}\n" in press(view, "png").description
     choose(view, "kind", "alone")
-    share = "share of the targets' variance"
-    unit = f"alone: {share} (1: all); last row: {share}"
+    unit = "alone: share of the targets' variance (1: all); baseline: share of behaviour alone"
     assert record(view)["quantity"].text == unit
     assert f"What rows tell columns, {unit}\n" in press(view, "png").description
     alone = record(view)["content"]

@@ -289,7 +289,7 @@ class Sources(JobPart):
     model
         "quick" for `linear-gaussian`, "chosen" for the chosen model.
     windows
-        Windows at most.
+        Windows at most; None for all.
     group
         Whether the painted neurons are a source of their own.
     lagged
@@ -305,7 +305,7 @@ class Sources(JobPart):
     question = Enum(list(QUESTIONS), "sources").tag(sync=True)
     targets = Unicode("selected").tag(sync=True)
     model = Enum(["quick", "chosen"], "quick").tag(sync=True)
-    windows = Int(60).tag(sync=True)
+    windows = Int(60, allow_none=True).tag(sync=True)
     group = Bool(False).tag(sync=True)
     lagged = Bool(False).tag(sync=True)
     progress = Float(0.0).tag(sync=True)

@@ -384,11 +384,12 @@ function render({ model, el }) {
         choose(item.name, clamp(Math.round(Number(box.value) || item.low), item.low, item.high));
       };
       return [make("label", { className: "omnimouse-group" }, box, unit), (now) => {
-        Object.assign(box, { min: now.low, max: now.high, placeholder: now.none });
+        // The unit stands beside the box: "all windows" is "all" in it.
+        Object.assign(box, { min: now.low, max: now.high, placeholder: now.none.replace(now.unit, "") });
         const isNone = now.none !== "" && now.value === 0;
         // The panel is told again while something runs.
         if (!isTyping) box.value = isNone ? "" : now.value;
-        unit.textContent = isNone ? "" : now.unit;
+        unit.textContent = now.unit;
       }];
     },
     switch: (item) => {

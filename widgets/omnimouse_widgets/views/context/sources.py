@@ -519,7 +519,9 @@ def found_table(found: Finding, select: Callable[[int], object] | None = None) -
 def _quantity_text(found: AreaMatrix, kind: AreaKind) -> str:
     """Return what the values of a matrix are: "alone: share of the targets' variance"."""
     kind = kind if found.plan.inputs else "alone"
-    last = f"; last row: {BASE_UNITS[kind]}" if found.plan.inputs else ""
+    add = ", to which the gains add" if kind == "beyond" else ""
+    quantity = "r²" if kind == "beyond" else "share"
+    last = f"; {BASE}: {quantity} of {found.inputs_text} alone{add}" if found.plan.inputs else ""
     return f"{_kind_text(found, kind)}: {AREA_UNITS[kind]}{last}"
 
 
@@ -854,11 +856,8 @@ AREA_UNITS: Final[dict[AreaKind, str]] = {
     "alone": "share of the targets' variance (1: all)",
     "beyond": "gain of the squared correlation r² (at most 1)",
 }
-BASE_UNITS: Final[dict[AreaKind, str]] = {
-    "alone": "share of the targets' variance",
-    "beyond": "squared correlation r², to which the gains add",
-}
-"""Of the row of what video and behaviour tell without neurons."""
+BASE: Final = "baseline"
+"""Name of the row of what video and behaviour tell without neurons."""
 
 
 def area_cells(found: AreaMatrix, kind: AreaKind) -> record.Matrix:
@@ -882,12 +881,12 @@ def area_cells(found: AreaMatrix, kind: AreaKind) -> record.Matrix:
     if found.plan.inputs:
         # The scale of the gains, in no colour of theirs.
         alone = [found.inputs_alone(kind, label) for label in labels]
-        rows = (*labels, _base_name(found))
+        rows = (*labels, BASE)
         coloured = np.vstack([coloured, np.full(len(labels), np.nan)])
         texts.append(tuple(_number(one.value) for one in alone))
         tips.append(
             tuple(
-                f"{rows[-1]} → {label}: {estimate_text(one)}, {BASE_UNITS[kind]}"
+                f"{_base_name(found)} → {label}: {estimate_text(one)}"
                 for label, one in zip(labels, alone, strict=True)
             )
         )
