@@ -239,3 +239,13 @@ def indices(begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     unit = np.repeat(np.arange(len(count)), count)
     within = np.arange(len(unit)) - np.repeat(np.cumsum(count) - count, count)
     return unit, begin[unit] + within
+
+
+def common_spans(spans: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the parts of spans (k, 2) that lie in others (m, 2), ascending and disjoint."""
+    # The others that each span reaches are neighbours.
+    low = np.searchsorted(others[:, 1], spans[:, 0], side="right")
+    own, other = indices(low, np.searchsorted(others[:, 0], spans[:, 1]))
+    begin = np.maximum(spans[own, 0], others[other, 0])
+    stop = np.minimum(spans[own, 1], others[other, 1])
+    return np.stack([begin, stop], axis=1)[begin < stop]

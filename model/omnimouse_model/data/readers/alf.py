@@ -24,7 +24,7 @@ import numpy as np
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.build import checked_values, spiking_units
 from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.neurons import is_property_name
+from omnimouse_model.data.readers.build.neurons import named_properties
 from omnimouse_model.data.readers.build.notes import (
     Notes,
     ReadOptions,
@@ -471,23 +471,16 @@ def _in_rows(
     if ids.dtype.kind not in "iu" or len(np.unique(ids)) != len(ids):
         raise bad_file(path, "bad_table", f"has no {_ID} of its own for each row")
     checked_values.check_range(path, ids, n_units, "units", _ID)
-    properties: dict[str, np.ndarray] = {}
-    left_out = []
-    for stored, values in metrics.items():
-        name = stored.lower()
-        if name == _ID or stored.startswith("__"):
-            continue
-        if not is_property_name(name) or name in properties:
-            left_out.append(stored)
-            continue
-        is_text = values.dtype.kind == "U"
-        column = np.full(n_units, "", values.dtype) if is_text else np.full(n_units, np.nan)
-        column[ids] = values
-        properties[name] = column
-    if left_out:
-        listed = ", ".join(left_out[:8])
-        notes.assume("left_out_columns", f"not read from {path.name}: {listed}")
-    return properties
+
+    def columns() -> Iterator[tuple[str, np.ndarray]]:
+        for name, values in metrics.items():
+            if name.lower() != _ID and not name.startswith("__"):
+                is_text = values.dtype.kind == "U"
+                column = np.full(n_units, "", values.dtype) if is_text else np.full(n_units, np.nan)
+                column[ids] = values
+                yield name, column
+
+    return named_properties(columns(), n_units, path.name, notes)
 
 
 def _note_other_spikes(

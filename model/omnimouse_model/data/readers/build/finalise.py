@@ -21,6 +21,7 @@ from omnimouse_model.data.readers.build.trial_files import TrialRows
 from omnimouse_model.data.recording import missing_rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.spike_trains import common_spans
 from omnimouse_model.data.stimulus import SPLIT_NOTE, Stimulus, Trials
 from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, WINDOW_S
 from omnimouse_model.display import listed
@@ -185,31 +186,17 @@ def _train_rows(signal: Signal, train: np.ndarray | None, most: int) -> np.ndarr
         if (end > begin).any():
             first, stop = begin, end
     if signal.recorded_spans is not None:
-        first, stop = _in_recorded(signal, first, stop)
+        places = (signal.recorded_spans - signal.start) * signal.rate_hz
+        recorded = np.rint(places).astype(np.int64) + np.array([0, 1])
+        parts = common_spans(np.stack([first, stop], axis=1), recorded)
+        # A recording without responses in its train tier: its statistics are those of all.
+        first, stop = (parts if len(parts) else recorded).T
     # `sampled` counts rows over all spans joined; the last line maps them back.
     ends = np.cumsum(stop - first)
     total = int(ends[-1])
     sampled = _in_runs(total, most)
     span = np.searchsorted(ends, sampled, side="right")
     return np.asarray(stop[span] - (ends[span] - sampled), np.int64)
-
-
-def _in_recorded(
-    signal: Signal, first: np.ndarray, stop: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the parts of runs of rows that lie in recorded spans."""
-    assert signal.recorded_spans is not None
-    places = (signal.recorded_spans - signal.start) * signal.rate_hz
-    spans = np.rint(places).astype(np.int64)
-    begin, end = spans[:, 0], spans[:, 1] + 1
-    # The spans that overlap each run are neighbours.
-    low = np.searchsorted(end, first, side="right")
-    count = np.maximum(np.searchsorted(begin, stop, side="left") - low, 0)
-    run = np.repeat(np.arange(len(first)), count)
-    span = low[run] + np.arange(len(run)) - (np.cumsum(count) - count)[run]
-    parts = np.maximum(first[run], begin[span]), np.minimum(stop[run], end[span])
-    # A recording without responses in its train tier: its statistics are those of all.
-    return parts if (parts[1] > parts[0]).any() else (begin, end)
 
 
 def _in_runs(total: int, most: int) -> np.ndarray:

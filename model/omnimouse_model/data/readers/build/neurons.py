@@ -295,7 +295,29 @@ def with_unit_tables(session: Session, path: str | Path) -> Session:
     return replace(session, units=units, assumptions=(*session.assumptions, *notes.assumptions))
 
 
-def is_property_name(name: str) -> bool:
+def named_properties(
+    columns: Iterable[tuple[str, np.ndarray]], n: int, where: str, notes: Notes
+) -> dict[str, np.ndarray]:
+    """Return the columns of n units by lower-case name, and note those that are no properties.
+
+    `where` is the table from which they are not read.
+    """
+    found: dict[str, np.ndarray] = {}
+    left_out = []
+    for stored, values in columns:
+        name = stored.lower()
+        if values.shape != (n,):
+            left_out.append(f"{stored} {values.shape}")
+        elif not _is_property_name(name) or name in found:
+            left_out.append(stored)
+        else:
+            found[name] = values
+    if left_out:
+        notes.assume("left_out_columns", f"not read from {where}: {', '.join(left_out[:8])}")
+    return found
+
+
+def _is_property_name(name: str) -> bool:
     """Return whether a column can have this name in the table of neurons."""
     return name not in _TAKEN and _NAME.fullmatch(name) is not None
 
@@ -435,7 +457,7 @@ def _with_table(units: Units, table: _Table, origin: dict[str, str], notes: Note
         is_used = (name == _AREA and takes_area) or (name in _POSITION and takes_positions)
         if is_used:
             continue
-        if name in (_AREA, *_POSITION) or not is_property_name(name):
+        if name in (_AREA, *_POSITION) or not _is_property_name(name):
             origin[f"{name} of {label}"] = ""
             continue
         if name in properties:

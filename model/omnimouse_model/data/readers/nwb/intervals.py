@@ -29,7 +29,7 @@ from omnimouse_model.data.readers.build.trials import (
 )
 from omnimouse_model.data.readers.nwb.file import Group, NwbFile, last_name
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.spike_trains import Observed, indices
+from omnimouse_model.data.spike_trains import Observed, common_spans
 from omnimouse_model.display import listed
 from omnimouse_model.storage.files import bad_file
 
@@ -503,13 +503,6 @@ def _without(spans: np.ndarray, holes: np.ndarray) -> np.ndarray:
     if not len(holes):
         return spans
     holes = Observed(holes).of_population()
-    # Of each span, its part in each stretch between two holes that it reaches.
+    # The stretches between two holes, and those before and after all.
     begin, end = np.append(-np.inf, holes[:, 1]), np.append(holes[:, 0], np.inf)
-    low = np.searchsorted(end, spans[:, 0], side="right")
-    high = np.searchsorted(begin, spans[:, 1])
-    span, stretch = indices(low, high)
-    left = np.stack(
-        [np.maximum(spans[span, 0], begin[stretch]), np.minimum(spans[span, 1], end[stretch])],
-        axis=1,
-    )
-    return left[left[:, 1] > left[:, 0]]
+    return common_spans(spans, np.stack([begin, end], axis=1))

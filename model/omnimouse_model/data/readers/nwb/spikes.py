@@ -12,7 +12,7 @@ import numpy as np
 from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.build import spiking_units
 from omnimouse_model.data.readers.build.checked_values import text_of, texts_of
-from omnimouse_model.data.readers.build.neurons import is_property_name
+from omnimouse_model.data.readers.build.neurons import named_properties
 from omnimouse_model.data.readers.build.notes import Notes, ReadOptions
 from omnimouse_model.data.readers.nwb.file import Group, NwbFile
 from omnimouse_model.data.readers.nwb.intervals import read_observed, read_spans
@@ -425,30 +425,20 @@ def _units(
 
 def _properties(nwb: NwbFile, table: Group, n: int) -> dict[str, np.ndarray]:
     """Return the columns of numbers and short texts by lower-case name."""
-    found: dict[str, np.ndarray] = {}
-    left_out = []
     names = nwb.names(table)
+    columns = []
     for stored in names:
         # Ragged columns and their indices are no properties.
         is_index = stored.endswith("_index") and stored.removesuffix("_index") in names
         if _NOT_COLUMNS.fullmatch(stored) or is_index or f"{stored}_index" in names:
             continue
         column = nwb.notes.attempt(f"{table.name}/{stored}", _property, nwb, table, stored)
-        name = stored.lower()
-        if column is None:
-            continue
-        if column.shape != (n,):
-            left_out.append(f"{stored} {column.shape}")
-        elif not is_property_name(name) or name in found:
-            left_out.append(stored)
-        else:
-            found[name] = column
+        if column is not None:
+            columns.append((stored, column))
+    found = named_properties(columns, n, str(table.name), nwb.notes)
     held_out = found.get(_HELD_OUT)
     if held_out is not None and held_out.dtype.kind == "f":
         found[_HELD_OUT] = np.where(held_out > 0, "held-out", "held-in")
-    if left_out:
-        message = f"not read from {table.name}: {', '.join(left_out[:8])}"
-        nwb.notes.assume("left_out_columns", message)
     return found
 
 
