@@ -436,13 +436,16 @@ class _WeightsReader(PlainReader):
             raise ValueError("a storage without name or size")
         return _Storage(kind.dtype, key, n_values)
 
-    def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+    def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *about: Any) -> Tensor:
         """Return a dense copy of a part of a storage."""
         is_valid = len(shape) == len(strides) <= 16 and all(
             type(n) is int and 0 <= n < 2**48 for n in (offset, *shape, *strides)
         )
         if not isinstance(storage, _Storage) or not is_valid:
             raise ValueError("a tensor without storage, shape or strides")
+        # After its gradient and hooks: views that are negated or conjugated when they are read.
+        if any(about[2:]):
+            raise ValueError("a tensor is no dense numbers, but a view of others")
         values = self._read(storage)
         n_values = math.prod(shape)
         last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))

@@ -117,6 +117,12 @@ def test_only_dense_tensors_are_read(tmp_path, made, words):
         read_tensors(saved(tmp_path, {"weight": made()}))
 
 
+def test_negated_views_are_not_converted(tmp_path):
+    weight = torch.tensor([2j, 4j]).conj().imag  # -2 and -4
+    with pytest.raises(CheckpointError, match="view of others"):
+        read_published(saved(tmp_path, {"weight": weight}))
+
+
 @pytest.mark.parametrize(
     "dtype", ["float64", "float32", "float16", "bfloat16", "int64", "uint8", "bool", "int16"]
 )
