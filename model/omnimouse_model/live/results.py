@@ -164,8 +164,9 @@ class Results:
         Devices that a predictor can use on this machine, as far as known.
     residence
         Device and memory of the last loaded predictor, None before the first.
-    elapsed_ms
-        Milliseconds from the request to the result `selected`.
+    elapsed_ms, took_ms
+        Milliseconds from the request to the result `selected`, and those of its prediction
+        alone, without loading, a fit and waiting.
     """
 
     # Identity, not equality: `==` on arrays is elementwise, and comparing whole
@@ -210,6 +211,7 @@ class Results:
     devices: tuple[str, ...] = DEVICES
     residence: Residence | None = None
     elapsed_ms: float | None = None
+    took_ms: float | None = None
 
     def __post_init__(self) -> None:
         for signal in (self.events.scores, self.events.tier_score):
@@ -409,7 +411,7 @@ class Results:
         self.selected = self.population = None
         self.scores = self.behavior = self.sweep = self.what_if = None
         self.tier_score = self.tier_curves = self.peri_event = None
-        self.elapsed_ms = None
+        self.elapsed_ms = self.took_ms = None
 
     def _expect_what_if(self, is_requested: bool) -> None:
         self.what_if_error = None

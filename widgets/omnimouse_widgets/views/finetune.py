@@ -448,7 +448,8 @@ class FinetuneView(OfController):
 
     def _problem(self) -> Sequence[record.Text]:
         error = self._finetuning.error
-        return [] if error is None else [record.Text("problem", f"✕ {error}", "problem")]
+        remedy = " Start over takes a new one." if self._finetuning.is_stale else ""
+        return [] if error is None else [record.Text("problem", f"✕ {error}{remedy}", "problem")]
 
     def _buttons(self, start: str, use: str, refusal: str = "") -> tuple[record.Action, ...]:
         # Start and use have several labels, for one action each.

@@ -279,7 +279,7 @@ def apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
         results.selected = stage.prediction
         results.behavior = stage.prediction.behavior
         results.freshness = freshness
-        results.elapsed_ms = answer.elapsed_ms
+        results.elapsed_ms, results.took_ms = answer.elapsed_ms, stage.took_s * 1e3
     elif stage.name == "population":
         results.population = stage.prediction
         results.scores = stage.scores

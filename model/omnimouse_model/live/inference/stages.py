@@ -99,7 +99,8 @@ class Stage:
     error
         Error message of a what-if that could not be predicted.
     took_s
-        With the population: seconds from encoding to the last decoded part.
+        With the selected neurons, and with the population: seconds from encoding to the
+        last decoded part.
     """
 
     name: Literal[
@@ -205,7 +206,7 @@ class StageRunner:
         # stage.
         selection = np.array(request.selection, np.int64)
         selected = decoded(predictor, encoded, selection, cancelled)
-        yield _described("selected", predictor, selected)
+        yield _described("selected", predictor, selected, perf_counter() - since)
         population = decoded(predictor, encoded, targets, cancelled)
         # Both stages have the same behaviour, however the population is divided.
         population = replace(population, behavior=selected.behavior)
@@ -388,11 +389,13 @@ def _described(
     name: Literal["loaded", "nothing", "selected", "streamed"],
     predictor: Predictor,
     prediction: Prediction | None = None,
+    took_s: float = 0.0,
 ) -> Stage:
     """Return a stage with the description of its predictor."""
     return Stage(
         name,
         prediction,
+        took_s=took_s,
         needs=predictor.needs,
         devices=devices_of(predictor),
         residence=residence_of(predictor),
@@ -419,7 +422,7 @@ def _predict_mapped(
     # The whole population is predicted at once here: a mapped prediction has no
     # encoding that could be reused.
     selected = take_neurons(population, selection[np.isin(selection, targets)])
-    yield _described("selected", predictor, selected)
+    yield _described("selected", predictor, selected, perf_counter() - since)
     span = window_of(request.window, predictor.needs.spec)
     scores = window_scores(population, span, request.metric)
     yield Stage("population", population, scores, took_s=perf_counter() - since)

@@ -250,10 +250,11 @@ def test_a_stop_offers_the_result_and_to_go_on(tuned_controller, panel, script, 
 
 @pytest.mark.slow
 def test_what_is_in_the_way_is_told_in_place(tuned_controller, panel, script, qtbot):
-    script.fault = FinetuneError("other_run", "another one lies there")
+    script.fault = FinetuneError("other_run", "another one lies there: choose another folder.")
     begin_finetuning(panel, 0, qtbot)
     qtbot.waitUntil(lambda: is_shown(panel, "problem"), timeout=LONG_MS)
-    assert "another one lies there" in text(panel, "problem")
+    assert "choose another folder. Start over takes a new one." in text(panel, "problem")
+    assert panel.widgets["start"].text() == "Start over"
     press(panel.widgets["start"])
     qtbot.waitUntil(lambda: tuned_controller.finetuning.is_finished, timeout=LONG_MS)
     qtbot.waitUntil(lambda: not is_shown(panel, "problem"), timeout=LONG_MS)

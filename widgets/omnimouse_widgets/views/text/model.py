@@ -204,8 +204,7 @@ def freshness_text(results: Results, *, is_long: bool, fit: str = "") -> tuple[s
     if results.freshness == "fresh" and results.population_freshness != "fresh":
         return "◑", "waiting", f"selected fresh, population {_population(results)}"
     if results.freshness == "fresh":
-        elapsed_ms = results.elapsed_ms
-        took = "" if elapsed_ms is None else f" · took {_duration(elapsed_ms)}"
+        took = "" if results.took_ms is None else f" · took {_duration(results.took_ms)}"
         return "●", "good", f"fresh{took}"
     if results.freshness == "stopped":
         if results.is_old:
