@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
 from omnimouse_widgets.views.neuron import NeuronView
 from omnimouse_widgets.views.record import Curves, Message, choose, pick, record
@@ -127,6 +128,35 @@ def test_the_panel_neuron_shows_a_spiking_unit(view, controller, follow):
     choose(neuron, "part", "trials")
     shown = record(neuron)["averages"]
     assert [line.y.tolist() for line in shown.lines] == [line.y.tolist() for line in averages.lines]
+
+
+def test_the_part_of_the_model_replaces_that_of_the_spikes_when_it_comes(controller):
+    controller.results.learned = None
+    controller.selection.select([3])
+    neuron, session, drawn = NeuronView.of(controller), controller.state.session, {}
+    neuron.show_part("model")
+    for block in neuron.blocks():
+        if block.follow is not None:
+            block.follow(True)
+
+    def read_after_its_signals(number, block):
+        def draw(*_):
+            drawn[number] = {item.name for item in block.read()}
+
+        draw()
+        for signal in block.signals:
+            signal.connect(draw)
+        return draw
+
+    # Signals hold functions weakly.
+    kept = [read_after_its_signals(*pair) for pair in enumerate(neuron.blocks())]
+    assert "spikes_text" in set().union(*drawn.values())
+    names, codes = session.units.names, np.eye(session.n_neurons)
+    controller.results.learned = LearnedNeurons(key_of(session), names, "m", codes, None)
+    shown = set().union(*drawn.values())
+    assert len(kept) == len(drawn)
+    assert "model_row" in shown
+    assert "spikes_text" not in shown
 
 
 def test_trials_without_tiers_have_those_of_their_time():

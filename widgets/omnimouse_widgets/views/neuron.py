@@ -190,7 +190,8 @@ class NeuronView(OfController):
         about = [facts.changed, events.session]
         learned, laboratory = results.events.learned, self._experiments.changed
         shown = [events.selection, events.mask, events.active_span, results.changed]
-        part = [*about, self.changed]
+        # Which part is on screen depends on those that there are.
+        part = [*about, self.changed, learned, laboratory]
         return [
             # A new selection needs new numbers, but only if the panel is visible.
             Block(
@@ -199,13 +200,13 @@ class NeuronView(OfController):
                 follow=self._follow,
             ),
             Block(self._head, [*about, *shown]),
-            Block(self._parts, [*part, learned, laboratory]),
+            Block(self._parts, part),
             Block(self._spikes, part),
             Block(self._trials, [*part, self._averages.changed, results.events.peri_event]),
-            Block(self._field, [*part, learned]),
+            Block(self._field, part),
             Block(self._tuning, part),
             Block(self._repeats, [*part, events.window, results.changed]),
-            Block(self._laboratory, [*part, laboratory, events.cursor, events.window]),
+            Block(self._laboratory, [*part, events.cursor, events.window]),
         ]
 
     def _follow(self, is_visible: bool) -> None:
