@@ -197,8 +197,8 @@ def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):
     is_known = np.isfinite(raw.predicted)
     assert np.std(row.predicted[is_known]) == pytest.approx(np.std(row.truth[is_known]), rel=1e-5)
     factor = np.std(raw.truth[is_known]) / np.std(raw.predicted[is_known])
-    sign, size, unit, of = row.predicted_bar_text.split()
-    assert (sign, unit, of, "┃" in row.label) == ("┃", "s.d.", "predicted", False)
+    sign, size, unit = row.predicted_bar_text.split()
+    assert (sign, unit, "┃" in row.label) == ("┃", "s.d.", False)
     size = float(size)
     assert row.predicted_bar == pytest.approx(size * factor, rel=1e-5)
     assert 0 < row.predicted_bar <= 1.5 * row.bar

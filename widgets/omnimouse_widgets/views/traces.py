@@ -414,7 +414,9 @@ def _as_large(row: Trace, spec: WindowSpec) -> Trace:
     share = _round_share(height)
     return replace(
         row,
-        predicted_bar_text=f"┃ {bar_text(spec, share)} predicted" if height else "",
+        # Its colour says that it is of the prediction: with a word, the label was too long for
+        # a dock, and a short one without this size took its place.
+        predicted_bar_text=f"┃ {bar_text(spec, share)}" if height else "",
         predicted_bar=row.bar * height * share,
         predicted=predicted,
         baseline=_scaled(row.baseline, row.truth)[1],

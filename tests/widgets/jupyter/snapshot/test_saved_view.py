@@ -174,7 +174,7 @@ def test_its_words_are_those_of_the_screen(controller, field, monkeypatch):
     controller.colouring.choose("osi")
     controller.state.as_large = True
     bar = trace_rows(Shown.of(controller))[1].predicted_bar_text
-    assert bar.endswith("s.d. predicted")
+    assert bar.endswith("s.d.")
     saved_view.draw_snapshot(controller, field)
     assert (bar, palette.PREDICTED) in drawn
     assert {("unknown: 38", drawing.TEXT), ("not orientation tuned: 1", drawing.TEXT)} <= {*drawn}
