@@ -291,7 +291,9 @@ class Scores(HasSummary):
             "predictors": {row.predictor for row in rows},
         }
         counts = {name: str(len(values)) for name, values in names.items()}
-        return {"tier": self.tier, "metric": self.metric, **counts, "intervals": "95 % over time"}
+        has_intervals = any(np.isfinite(row.ci_low) for row in rows)
+        intervals = {"intervals": "95 % over time"} if has_intervals else {}
+        return {"tier": self.tier, "metric": self.metric, **counts, **intervals}
 
     def _lines(self) -> list[tuple[str, str]]:
         several = len({row.session for row in self._all()}) > 1

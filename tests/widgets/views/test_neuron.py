@@ -181,7 +181,7 @@ def test_responses_have_a_unit_which_is_that_of_the_prediction(view, controller,
     colours = [colour for _, colour, _ in items["mean_signs"].signs]
     assert colours == [line.colour for line in items["mean"].lines]
     plot = text.tuning_plot(tuning)
-    assert plot.up == "response (s.d.)"
+    assert plot.up == "s.d."
     assert all(line.label for line in plot.lines)
     # A spiking recording: repeats are in s.d., predictions in spikes per second.
     repeats = controller.neuron_info.current.repeats[0]

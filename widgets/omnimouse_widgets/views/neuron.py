@@ -609,7 +609,7 @@ def tuning_plot(tuning: DirectionTuning | None) -> Plot:
     lines = [
         Line("mean", palette.AXIS, degrees[[0, -1]], np.full(2, tuning.response.mean()), "",
              dash="dotted"),
-        Line("± s.e.", palette.VISIBLE, degrees, response, sd=error),
+        Line("response ± s.e.", palette.VISIBLE, degrees, response, sd=error),
     ]  # fmt: skip
     if is_sure:
         at = (tuning.preferred_deg - degrees[0]) % 360 + degrees[0]
@@ -617,7 +617,7 @@ def tuning_plot(tuning: DirectionTuning | None) -> Plot:
         lines.append(Line("preferred", palette.CURSOR, np.full(2, at), ends, ""))
     ticks = tuple((float(at), f"{at}°") for at in range(0, 361, 45))
     return Curves(
-        "tuning", label, tuple(lines), "direction of motion", "response (s.d.)", ticks,
+        "tuning", label, tuple(lines), "direction of motion", "s.d.", ticks,
         limits=(float(degrees[0]) - 8, float(degrees[-1]) + 8, low, high), tip=TUNING_TIP,
     )  # fmt: skip
 

@@ -89,8 +89,9 @@ def test_while_held_out_windows_are_scored_this_is_told_with_the_step(monkeypatc
     run.train(0, EVERY)
     texts = list(dict.fromkeys(text for _, _, text in run.told))
     steps = [f"step {step} of {STEPS}" for step in range(EVERY + 1)]
-    scoring = [f"{steps[step]}: scoring" for step in (0, EVERY)]
-    assert texts == [steps[0], scoring[0], *steps[1:-1], scoring[1], steps[-1]]
+    scoring = f"{steps[EVERY]}: scoring"
+    begin = [f"first of {STEPS} steps", "scoring the start values"]
+    assert texts == [*begin, *steps[1:-1], scoring, steps[-1]]
 
 
 def test_the_share_is_that_of_the_work_in_steps_and_in_validations(monkeypatch):
@@ -100,8 +101,9 @@ def test_the_share_is_that_of_the_work_in_steps_and_in_validations(monkeypatch):
     shares = [share for _, share, _ in run.told]
     assert shares == pytest.approx([at_s / run.now_s for at_s, *_ in run.told])
     assert shares[-1] == 1.0
-    assert {text.removesuffix(": scoring") for *_, text in run.told[33:]} == {
-        f"step {n} of {STEPS}" for n in range(STEPS + 1)
+    begin = {f"first of {STEPS} steps", "scoring the start values"}
+    assert {text.removesuffix(": scoring") for *_, text in run.told[33:]} == begin | {
+        f"step {n} of {STEPS}" for n in range(1, STEPS + 1)
     }
 
 

@@ -360,7 +360,7 @@ class ContextView(OfController):
         share = min(len(plan.contexts), CELLS_TOGETHER) / max(plan.n_points, 1)
         if plan.max_windows is not None and plan.max_windows <= BATCH:
             return AWAITED  # each point by itself
-        return f"{AWAITED}\nThey come together, at about {100 * share:.0f} % of it"
+        return f"{AWAITED}\nThey come together, at about {100 * share:z.0f} % of it"
 
     def _why_empty(self) -> str:
         missing = " ".join(self.missing().split())
