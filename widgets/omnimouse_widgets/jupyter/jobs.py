@@ -62,7 +62,8 @@ class ContextSweep(RecordPart):
         self._latest_run: Path | None = None
         super().__init__(view, controller, **traits)
         changed, results = view.changed, controller.results.changed
-        self.bind("is_live", changed, lambda: view.is_live, view.set_live)
+        session = controller.state.events.session
+        self.bind("is_live", (changed, session), lambda: view.is_live, view.set_live)
         self.bind("hidden", changed, lambda: view.hidden, view.hide)
         self.bind("sweep", (changed, results), self._shown_table, view.show)
         self._link(controller.sweeps.changed, self._follow_progress)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, cast
+from weakref import ref
 
 import numpy as np
 from psygnal import Signal
@@ -22,6 +23,7 @@ from omnimouse_model.analysis.sweep.table import (
     bars_text,
     columns_together,
 )
+from omnimouse_model.data.session import Session
 from omnimouse_model.display import count
 from omnimouse_model.evaluation.shard import BATCH
 from omnimouse_model.evaluation.tier_score import PRELIMINARY
@@ -95,8 +97,6 @@ class ContextView(OfController):
 
     Attributes
     ----------
-    is_live
-        Whether the live curves are computed and drawn.
     hidden
         Conditions that are not drawn: keys of `palette.CONDITION_COLOURS`.
     page
@@ -116,7 +116,9 @@ class ContextView(OfController):
     ) -> None:
         self._state, self._results = state, results
         self._sweeps, self._requests = sweeps, requests
-        self.is_live = True
+        self._is_live = True
+        # The recording whose live curves made room for a sweep of other neurons.
+        self._made_room: ref[Session] | None = None
         self.hidden: tuple[str, ...] = ()
         self._offered = tuple(palette.CONDITION_COLOURS)
         self.page: Page = ""
@@ -128,9 +130,6 @@ class ContextView(OfController):
         self._unconfirmed: Path | None = None
         self._plots: tuple[list[object], tuple[record.Curves, ...]] = ([], ())
         self._bars = ""
-        # Live curves that made room for a sweep come back with the next recording.
-        self._is_live_later = False
-        state.events.session.connect(self._on_session)
 
     def blocks(self) -> Sequence[record.Block]:
         """Return the record: controls, saved sweeps, plots, table or form, mark and texts."""
@@ -139,7 +138,7 @@ class ContextView(OfController):
         curves = [self.changed, *mask, events.predictor_name, sweeps.changed]
         costs = [events.session, events.device, self.form.changed]
         return [
-            record.Block(tuple, [self.changed], follow=self._follow),
+            record.Block(tuple, [self.changed, events.session], follow=self._follow),
             record.Block(self._controls, curves, grows=True),
             # Above the plots: in a low window, what is below them needs scrolling.
             record.Block(self._running, [sweeps.changed], grows=True),
@@ -155,14 +154,20 @@ class ContextView(OfController):
         if is_visible and not self._sweeps.entries:
             self._sweeps.reload_folder()
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the live curves are computed and drawn."""
+        has_made_room = self._made_room is not None and self._made_room() is self._state.session
+        return self._is_live and not has_made_room
+
     def set_live(self, is_live: bool) -> None:
         """Compute and draw the live curves, or not."""
-        self.is_live, self._is_live_later = is_live, False
+        self._is_live, self._made_room = is_live, None
         self.changed.emit()
 
     def show(self, table: ContextSweep | None) -> None:
         """Draw a table, such as one from `om.context_sweep`, in place of the live curves."""
-        self.table, self.is_live = table, False
+        self.table, self._is_live = table, False
         self.changed.emit()
 
     def hide(self, labels: Sequence[str]) -> None:
@@ -187,15 +192,9 @@ class ContextView(OfController):
         if session is not None:
             plan, _ = fitting_plan(session, plan)
         self._sweeps.start(plan, settings.name.strip())
-        is_live = self.is_live and settings.asks_as_live(self._state)
-        self._is_live_later |= self.is_live and not is_live
-        self.is_live = is_live
+        if session is not None and not settings.asks_as_live(self._state):
+            self._made_room = ref(session)
         self.open("")
-
-    def _on_session(self) -> None:
-        if self._is_live_later:
-            self._is_live_later = False
-            self.set_live(True)
 
     # -- controls ---------------------------------------------------------------------
     def _controls(self) -> Sequence[record.Item | record.Row]:
