@@ -104,7 +104,7 @@ def data_frame(
 
 
 def interval_text(value: float, low: float, high: float) -> str:
-    """Return a score with its 95 % interval, such as `0.412 [0.340, 0.540]`; "–" without."""
+    """Return a score with its 95 % interval, `0.412 [0.340, 0.540]`, or "–" without a score."""
     if value != value:  # NaN
         return "–"
     interval = "" if low != low else f" [{low:z.3f}, {high:z.3f}]"

@@ -67,7 +67,7 @@ SELECTED: Final = "#FFFFFF"
 VISIBLE_RING: Final = "#7D8FA6"
 """Ring of a visible neuron where scores are coloured; darker than the scores."""
 UNSCORED: Final = "#5A5A5A"
-"""Ring and disk of a neuron without a score, and disk of one that fails a test."""
+"""Colour of neurons without a score, and of the disk of neurons that fail a test."""
 UNKNOWN_RING: Final = "#F0A6CF"
 """Ring of a neuron without a value, which is empty, and of a disk that is grey as the image."""
 

@@ -203,7 +203,7 @@ def _matches(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _refuse_python(text: str, fits: np.ndarray) -> None:
-    """Raise for what only Python gives a meaning, unless a text of some neuron fits."""
+    """Raise if a filter has syntax of Python that is no filter, unless a text matches it."""
     if fits.any():
         return
     if text in ("and", "or"):

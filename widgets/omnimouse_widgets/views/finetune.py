@@ -351,7 +351,7 @@ class FinetuneView(OfController):
         ]
 
     def _finish(self, use: str) -> record.Text:
-        """Return what *Use best weights* does, where it is offered."""
+        """Return what *Use best weights* does; an empty text if it is not offered."""
         finetuning, text = self._finetuning, ""
         if use == USE_BEST:
             request = finetuning.request if self._shows_run else None

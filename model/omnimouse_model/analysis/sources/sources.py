@@ -238,7 +238,7 @@ class SourceScores(Found):
 
     @property
     def unsure(self) -> str:
-        """Why intervals may be wrong: most of the variance is in one block of time; or ""."""
+        """Warning that intervals may be wrong, as one block has most of the variance; or ""."""
         n_events = int(self.errors.is_one_event.sum())
         if not n_events or self.errors.count.any(axis=1).sum() < MIN_BLOCKS:
             return ""

@@ -225,7 +225,7 @@ class ContextSweep(HasSummary):
         return len(self.rows) == self.n_planned
 
     def planned_draws(self) -> dict[tuple[Context, str], int]:
-        """Return the number of different draws of each context and session; 1 of equal ones."""
+        """Return the number of draws of each context and session; equal draws count as one."""
         rows, n_seeds = self._by_context(), len(self.plan.seeds)
         planned = {}
         for context in self.plan.contexts:

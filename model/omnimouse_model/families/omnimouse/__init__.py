@@ -86,7 +86,7 @@ def _transfer_seconds(model: str, n_bytes: int, session: Session, steps: int) ->
 
 
 def _after_seconds(model: str, n_bytes: int, session: Session) -> float:
-    """Return about how long its context part takes on one core (`Transfer.after_seconds`)."""
+    """Return about how long the fit of the context part takes (`Transfer.after_seconds`)."""
     if not _has_context(model):
         return 0.0
     # Each train window is predicted with its video, with and without behaviour; four

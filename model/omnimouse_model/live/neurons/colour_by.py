@@ -141,7 +141,7 @@ class Colouring(HasBackgroundTask):
 
     @property
     def unknown_text(self) -> str:
-        """How many neurons have no known value, with a word; "" if all have one."""
+        """Text of the legend such as "unknown: 12"; "" if all neurons have a value."""
         scale = self.scale_of(self._state.colour_by)
         if self._state.colour_by == "score" or scale is None:
             return ""
@@ -156,7 +156,7 @@ class Colouring(HasBackgroundTask):
 
     @property
     def is_untuned(self) -> np.ndarray:
-        """Which neurons have a value without a colour, as they do not pass its test, bool (P,)."""
+        """Neurons whose value fails its test and has no colour, bool (P,)."""
         scale = self.scale_of(self._state.colour_by)
         return np.zeros(0, bool) if scale is None else self._passed(scale)[1]
 

@@ -905,7 +905,7 @@ def area_cells(found: AreaMatrix, kind: AreaKind) -> record.Matrix:
 
 
 def _base_name(found: AreaMatrix) -> str:
-    """Return the name of the row of what is known without neurons."""
+    """Return the name of the table row for video and behaviour alone, without neurons."""
     return f"{found.inputs_text} alone"
 
 

@@ -58,7 +58,7 @@ VISIBLE_RIM = np.array(_rgba(palette.VISIBLE_RING, 0.55), np.float32)
 UNSCORED_CORE = np.array(_rgba(palette.UNSCORED, 0.35), np.float32)
 UNTUNED_CORE = np.array(_rgba(palette.UNSCORED, 0.9), np.float32)
 UNKNOWN_CORE = np.zeros(4, np.float32)
-"""An empty ring: a grey disk on the grey image looks as if there were no neuron."""
+"""Transparent, for unknown values: a grey disk would not be seen on the grey image."""
 UNKNOWN_RIM = np.array(_rgba(palette.UNKNOWN_RING, 0.9), np.float32)
 UNKNOWN_ALONE = np.array(_rgba(palette.UNKNOWN_RING, 0.45), np.float32)
 """Without rims, where the disk is all that is seen of a neuron."""
