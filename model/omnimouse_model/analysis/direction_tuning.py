@@ -7,7 +7,9 @@ The file is long because what is kept of all neurons stands beside its computati
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from functools import cache
@@ -34,7 +36,7 @@ from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.display import count
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.evaluation.results import number_or_none
-from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, number
+from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, number, row_key
 from omnimouse_model.masks.cells import neuron_columns
 from omnimouse_model.masks.neuron_table import P_VALUES, TUNED, tuned_by
 from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
@@ -43,7 +45,7 @@ from omnimouse_model.metrics.tuning import N_SHUFFLES, SIGNIFICANCE_LEVEL, selec
 from omnimouse_model.progress import QUIET, CallbackJob, Job, part_of, shows_progress
 from omnimouse_model.simulate.demo import opened
 from omnimouse_model.storage.trees import decode
-from omnimouse_model.storage.write import explained
+from omnimouse_model.storage.write import cache_dir, explained, remove_oldest
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -219,9 +221,9 @@ def fields_and_tuning(
     """Yield receptive fields, and tuning at their centres, a piece of neurons at a time.
 
     The maps are left out, because they take megabytes per thousand neurons. Each piece is
-    added to the file `results`.
+    added to the file `results`, see `tuning_path`.
     """
-    file = None if results is None else _kept_pieces(session, results)
+    file = None if results is None or not len(neurons) else _kept_pieces(session, results)
     total = len(neurons)
     for first in range(0, total, _PIECE):
         piece = neurons[first : first + _PIECE]
@@ -231,7 +233,9 @@ def fields_and_tuning(
         pair = tuple(replace(one, map=_NO_MAP) for one in fields), tunings
         if file is not None:
             try:
-                file.add(str(piece[0]), pair)
+                # Pieces with the same first neuron can have others: not all are asked for at once.
+                file.add(row_key(neurons=piece.tolist()), pair)
+                remove_oldest(file.path.parent, file.path.suffix, LIMIT_BYTES)
             except OSError as error:
                 _log.warning("Fields and tuning are not kept: %s", explained(error))
                 file = None
@@ -241,20 +245,32 @@ def fields_and_tuning(
 # -- fields and tuning of all neurons in a file: a line per piece, without maps and curves
 TUNING_VERSION: Final = 2
 """Version of what `fields_and_tuning` finds: increased when it changes."""
+LIMIT_BYTES: Final = 256 * 2**20
+"""Maximum size of what is kept of all recordings: the least recently used is removed."""
 _NO_MAP: Final = np.zeros((0, 0))
 _NO_CURVES: Final = {"map": _NO_MAP} | dict.fromkeys(
     ("lags_s", "course", "directions_deg", "response", "error"), np.zeros(0)
 )
 
 
+def tuning_path(session: Session) -> Path:
+    """Return the file in which fields and tuning of a recording are kept, in the cache."""
+    key = row_key(recording=(session.id, session.fingerprint), version=TUNING_VERSION)
+    return cache_dir() / "tuning" / f"{key}.jsonl"
+
+
 def kept_fields_and_tuning(session: Session, path: Path) -> tuple[Pair, ...]:
     """Return the pieces that `fields_and_tuning` has added to a file, without curves."""
+    if not path.exists():
+        return ()
     file = _kept_pieces(session, path)
     pieces = () if file is None else tuple(file.rows.values())
     named = [one.neuron for fields, _ in pieces for one in fields]
     if not all(0 <= neuron < session.n_neurons for neuron in named):
         path.unlink()  # no writer of ours names neurons that are not recorded
         return ()
+    with suppress(OSError):  # its time is that of the last use
+        os.utime(path)
     return pieces
 
 
@@ -360,6 +376,9 @@ def recorded_tuning(
     filter of that name: to orientation or direction, with p < .05, which 5 % of the other neurons
     reach by chance in each of the two tests; missing where it is unknown.
 
+    What *Compute all* or an earlier call has found is read from the cache, and what this call
+    finds is kept there.
+
     Raises
     ------
     ValueError
@@ -371,18 +390,26 @@ def recorded_tuning(
     if isinstance(neurons, str | NeuronGroup):
         neurons = neurons_of(session, neurons)
     asked = neuron_columns(slice(None) if neurons is None else neurons, session.n_neurons)
-    step = f"fields and tuning of {count(len(asked), 'neuron')}"
+    path = tuning_path(session)
+    known = {
+        field.neuron: (field, tuning)
+        for pair in kept_fields_and_tuning(session, path)
+        for field, tuning in zip(*pair, strict=True)
+    }
+    missing = np.array([n for n in dict.fromkeys(asked.tolist()) if n not in known], np.int64)
+    step = f"fields and tuning of {count(len(missing), 'neuron')}"
     named = CallbackJob(
         lambda done, total, _: job.progress(done, total, step),
         job.cancelled,
         job.message,
         job.device,
     )
+    for pair in fields_and_tuning(session, missing, named, path):
+        known |= {field.neuron: (field, tuning) for field, tuning in zip(*pair, strict=True)}
     rows = [
-        {"neuron": field.neuron, "unit_id": session.units.names[field.neuron]}
-        | {name: recorded_value(name, field, tuning) for name in RECORDED}
-        for pair in fields_and_tuning(session, asked, named)
-        for field, tuning in zip(*pair, strict=True)
+        {"neuron": neuron, "unit_id": session.units.names[neuron]}
+        | {name: recorded_value(name, *known[neuron]) for name in RECORDED}
+        for neuron in asked.tolist()
     ]
     found = DataFrame(rows, columns=["neuron", "unit_id", *RECORDED])
     tuned, untuned = tuned_by([found[name].to_numpy(float) for name in P_VALUES])

@@ -4,10 +4,8 @@ They are computed in the background while a view shows them, for all selected ne
 one pass over the video, and cached per session and neuron.
 """
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +13,13 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.direction_tuning import (
-    TUNING_VERSION,
     DirectionTuning,
     Pair,
     centres_of,
     direction_tuning,
     fields_and_tuning,
     kept_fields_and_tuning,
+    tuning_path,
 )
 from omnimouse_model.analysis.receptive_fields import (
     ReceptiveField,
@@ -36,7 +34,6 @@ from omnimouse_model.evaluation.repeats import (
     reliability_interval,
     repeated_clips,
 )
-from omnimouse_model.evaluation.results_store import row_key
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -47,13 +44,10 @@ from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.progress import part_of
 from omnimouse_model.simulate.demo import open_line
-from omnimouse_model.storage.write import cache_dir, remove_oldest
 
 ALL = "All neurons"
 """What a computation for all neurons is called while it runs."""
 READING = "Reading what is known of all neurons"
-LIMIT_BYTES = 256 * 2**20
-"""Maximum size of what is kept of all recordings: the least recently used is removed."""
 _CACHE_SIZE = 512
 """Neurons whose properties are kept; the least recently computed are dropped."""
 _MAX_CLIPS = 12
@@ -110,9 +104,7 @@ class NeuronInfo(HasBackgroundTask):
         Number of results so far; a version number for caches.
     population
         Computation of the receptive field and tuning of every neuron, in pieces; what a
-        recording has in `folder` is read when it is opened.
-    folder
-        Folder of what was computed for all neurons.
+        recording has in the cache is read when it is opened.
     """
 
     focus_changed = Signal()
@@ -130,7 +122,6 @@ class NeuronInfo(HasBackgroundTask):
         self._task = BackgroundTask(_compute, self._take, execution)
         # What was computed for all neurons of the open session, by neuron.
         self._everyone: dict[int, NeuronProperties] = {}
-        self.folder = cache_dir() / "tuning"
         self.population = BackgroundTask(_compute_all, self._take_piece, execution)
         self._on_session()
         state.events.session.connect(self._on_session)
@@ -238,7 +229,7 @@ class NeuronInfo(HasBackgroundTask):
             session = self._state.session
             assert session is not None
             missing = [n for n in range(session.n_neurons) if n not in self._everyone]
-            self.population.start((session, tuple(missing), self._path(session)), ALL)
+            self.population.start((session, tuple(missing), tuning_path(session)), ALL)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop at the next step and end the threads."""
@@ -246,16 +237,12 @@ class NeuronInfo(HasBackgroundTask):
         super().close(timeout_s)
 
     # -- internal ---------------------------------------------------------------------
-    def _path(self, session: Session) -> Path:
-        key = row_key(recording=_recording(session), version=TUNING_VERSION)
-        return self.folder / f"{key}.jsonl"
-
     def _on_session(self) -> None:
         self.population.stop()
         self.population.clear_error()
         self._everyone = {}
         session = self._state.session
-        if session is not None and (path := self._path(session)).exists():
+        if session is not None and (path := tuning_path(session)).exists():
             self.population.start((session, (), path), READING)
 
     def _take_piece(self, result: _Result) -> None:
@@ -358,14 +345,10 @@ def _compute_all(request: _Everyone, report: ReportProgress) -> Iterator[_Result
     if not neurons:
         # All at once: views draw each result.
         kept = kept_fields_and_tuning(session, path)
-        with suppress(OSError):  # its time is that of the last use
-            os.utime(path)
         yield session, tuple(info for pair in kept for info in _infos(pair))
         return
     job = percent_job(report, ALL)
     for pair in fields_and_tuning(session, np.array(neurons, np.int64), job, path):
-        with suppress(OSError):
-            remove_oldest(path.parent, path.suffix, LIMIT_BYTES)
         yield session, _infos(pair)
 
 

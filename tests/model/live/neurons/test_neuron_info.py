@@ -19,7 +19,6 @@ from omnimouse_model.analysis.receptive_fields import receptive_fields
 from omnimouse_model.data.open import open_session
 from omnimouse_model.evaluation.repeats import clip_repeats, repeated_clips
 from omnimouse_model.live.inference.engine import Execution
-from omnimouse_model.live.neurons import neuron_info as neuron_info_module
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks.neuron_table import matching_neurons
@@ -317,7 +316,7 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
         steps: list[str] = []
         job = CallbackJob(lambda done, total, step: steps.append(step))
         table = om.recorded_tuning(mouse[0], [7, 3], job=job)
-        assert {*steps} == {"fields and tuning of 2 neurons"}
+        assert steps == []  # read: all were computed
         assert table["neuron"].tolist() == [7, 3]
         for name, values in columns.items():
             np.testing.assert_allclose(table[name], values[[7, 3]], rtol=1e-5, atol=1e-6)
@@ -335,6 +334,21 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
             colouring.measured_columns()["recorded_osi"], columns["recorded_osi"]
         )
         assert not colouring.can_compute_all
+
+
+@pytest.mark.slow
+def test_what_a_call_computes_is_kept_for_the_next_and_for_the_panels(mouse):
+    steps: list[str] = []
+    job = CallbackJob(lambda done, total, step: steps.append(step))
+    first = om.recorded_tuning(mouse[0], [7, 3], job=job)
+    assert {*steps} == {"fields and tuning of 2 neurons"}
+    steps.clear()
+    second = om.recorded_tuning(mouse[0], [7, 5], job=job)
+    assert {*steps} == {"fields and tuning of 1 neuron"}
+    assert second["neuron"].tolist() == [7, 5]
+    assert second.loc[:0].equals(first.loc[:0])
+    with open_controller(mouse[0]) as controller:
+        assert sorted(info.neuron for info in controller.neuron_info.computed) == [3, 5, 7]
 
 
 @pytest.mark.slow
@@ -392,7 +406,7 @@ def test_what_was_computed_for_all_neurons_survives_a_restart(mouse, kept, monke
 
 @pytest.mark.slow
 def test_what_is_kept_of_all_neurons_has_a_limit(kept, tmp_path, monkeypatch):
-    monkeypatch.setattr(neuron_info_module, "LIMIT_BYTES", 20)
+    monkeypatch.setattr(tuning_module, "LIMIT_BYTES", 20)
     kept.mkdir()
     for day in (1, 2, 3):
         path = kept / f"{day}.jsonl"
