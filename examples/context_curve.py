@@ -22,5 +22,5 @@ sweep = om.context_sweep(
 curve = sweep.curve("neurons")
 for n_neurons, point in zip(curve.values, curve.points, strict=True):
     low, high = point.ends  # 95 % interval over time
-    print(f"{n_neurons:4d} neurons of {FROM}: {point.score:.3f} ({low:.3f} to {high:.3f})")
+    print(f"{n_neurons:4d} neurons of {FROM}: {point.score:.3f} [{low:.3f}, {high:.3f}]")
 sweep.write_csv("context_curve.csv")  # one row per draw

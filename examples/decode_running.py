@@ -15,5 +15,5 @@ mask = om.Mask.nothing(session).show(neurons).with_behavior("target")
 scores = om.evaluate(MODELS, session, mask, max_windows=MAX_WINDOWS)
 for score in scores.behavior:
     if score.channel == CHANNEL:
-        text = score.refusal or f"r = {score.value:.2f} ({score.ci_low:.2f} to {score.ci_high:.2f})"
+        text = score.refusal or f"r = {score.value:.2f} [{score.ci_low:.2f}, {score.ci_high:.2f}]"
         print(f"{CHANNEL} by {score.predictor}: {text}")

@@ -22,5 +22,5 @@ scores = om.evaluate([mine, "linear-gaussian"], session, TASK, max_windows=MAX_W
 first, baseline = scores.scores
 gain = scores.gain(first, baseline.predictor)
 print(f"r = {first.value:.3f}, linear-gaussian {baseline.value:.3f}")
-print(f"gain {gain.value:+.3f}, 95 % interval {gain.low:+.3f} to {gain.high:+.3f}")
+print(f"gain {gain.value:+.3f}, 95 % interval [{gain.low:+.3f}, {gain.high:+.3f}]")
 # Later: om.load_predictor(FOLDER), or omnimouse app PATH --model FOLDER

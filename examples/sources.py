@@ -15,6 +15,6 @@ for name, reason in found.refused.items():
 # Shares add up to the total: each is the mean gain over all orders of the sources.
 for name in found.names:
     share = found.mean_of("share", name)  # over neurons; `found.of` has each neuron
-    print(f"{name}: {share.value:.3f} of the variance ({share.low:.3f} to {share.high:.3f})")
+    print(f"{name}: {share.value:.3f} of the variance [{share.low:.3f}, {share.high:.3f}]")
 print(f"all together: {found.mean_total().value:.3f}")
 found.write_csv("sources.csv")  # a row per neuron

@@ -189,7 +189,7 @@ def _pooled(scores: "Sequence[Score]") -> list[str]:
         # Of the first predictor of a condition, as the intervals are.
         if score.is_centred:
             span = interval(score.pooled_ci_low, score.pooled_ci_high)
-            known = "" if span == "–" else f" ({span})"
+            known = "" if span == "–" else f" {span}"
             lines.setdefault(
                 score.strategy,
                 f"- {score.strategy}: {decimals(score.pooled)}{known} for "
@@ -210,7 +210,7 @@ def _difference_rows(results: "Scores", scores: "Sequence[Score]") -> list[Row]:
                 gain = results.gain(first, other.predictor)
                 text = decimals(gain.value, signed=True)
                 span = interval(gain.low, gain.high)
-                row[other.predictor] = text if span == "–" else f"{text} ({span})"
+                row[other.predictor] = text if span == "–" else f"{text} {span}"
         rows.append(row)
     return rows if any(len(row) > 1 for row in rows) else []
 

@@ -270,7 +270,7 @@ def _shown_row(found: "SourceScores", name: str) -> Row:
 def _estimate(one: "Estimate") -> str:
     """Return a value with its interval."""
     text = terminal.decimals(one.value)
-    return f"{text} ({terminal.interval(one.low, one.high)})" if one.low == one.low else text
+    return f"{text} {terminal.interval(one.low, one.high)}" if one.low == one.low else text
 
 
 def _title(found: "Found", what: str) -> str:

@@ -294,7 +294,7 @@ def _score(point: "Point") -> str:
     if point.sem == point.sem:
         return f"{text} ± {point.sem:z.3f}"
     if point.ci_low == point.ci_low:
-        return f"{text} ({terminal.interval(point.ci_low, point.ci_high)})"
+        return f"{text} {terminal.interval(point.ci_low, point.ci_high)}"
     return text
 
 

@@ -463,8 +463,8 @@ def decimals(value: float, *, signed: bool = False) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """Return an interval as text; "–" if it is NaN."""
-    return "–" if math.isnan(low) else f"{low:z.3f} to {high:z.3f}"
+    """Return an interval as text, `[0.340, 0.540]`; "–" if it is NaN."""
+    return "–" if math.isnan(low) else f"[{low:z.3f}, {high:z.3f}]"
 
 
 def n_bytes(path: Path) -> int:

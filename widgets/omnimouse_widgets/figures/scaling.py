@@ -178,7 +178,7 @@ def _parameters(curve: ScalingCurve, name: FitName) -> str:
     lines = []
     for parameter, value in values.items():
         low, high = curve.intervals.get(parameter, (np.nan, np.nan))
-        interval = f" ({low:.3g} to {high:.3g})" if np.isfinite(low) else ""
+        interval = f" [{low:.3g}, {high:.3g}]" if np.isfinite(low) else ""
         lines.append(f"\n{parameter} {value:.3g}{interval}")
     return "".join(lines)
 
