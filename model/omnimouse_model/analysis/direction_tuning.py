@@ -449,12 +449,11 @@ def share_above(value: float, shuffled: np.ndarray) -> float:
 
 
 def p_text(p: float) -> str:
-    """Return a p value of `share_above`: "= 0.0431", or "≤ 1/201" if no shuffle reached it."""
-    # More shuffles could make it smaller.
-    if p * (1 + N_SHUFFLES) < 1.5:
-        return f"≤ 1/{1 + N_SHUFFLES}"
+    """Return a p value of `share_above`: "= 0.0431", "≤ 0.00498" if no shuffle reached it."""
+    # More shuffles could make it smaller than 1/201.
+    sign = "≤" if p * (1 + N_SHUFFLES) < 1.5 else "="
     # With fewer digits 2/201, which passes p < 0.01, reads as 0.010.
-    return f"= {p:#.3g}"
+    return f"{sign} {p:#.3g}"
 
 
 # -- directions that trials tell -----------------------------------------------------

@@ -78,6 +78,17 @@ def test_the_filter_is_cleared_for_another_recording(panel, controller, redraw, 
     assert panel.widgets["filter"].controls["text"].value == ""
 
 
+def test_another_filter_shows_its_first_row_or_the_selected_neuron(panel, controller, redraw):
+    view = panel.tables["rows"].widget
+    view.scrollToBottom()
+    type_filter(panel, "id>10", redraw)
+    assert view.rowAt(0) == 0
+    controller.selection.select([38])
+    type_filter(panel, "id>5", redraw)
+    [row] = table_of(panel).rows_of(np.array([38]))
+    assert view.viewport().rect().contains(view.visualRect(table_of(panel).index(int(row), 0)))
+
+
 def test_a_title_sorts_and_unknown_values_stay_last(panel, controller, redraw):
     controller.editor.paint_cells([8, 4, 6], slice(30, 60), TARGET)
     redraw()

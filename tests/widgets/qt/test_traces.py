@@ -50,6 +50,12 @@ def test_a_label_ends_with_the_scale_bar_of_a_scaled_prediction(panel, controlle
         assert trace.predicted_bar_text in label
 
 
+def test_the_line_of_the_cursor_is_below_the_labels(panel):
+    stack = panel.stacks["traces"]
+    assert stack._labels
+    assert all(label.zValue() > stack.cursor.zValue() for label in stack._labels)
+
+
 def test_rows_that_are_drawn_already_are_not_drawn_again(panel, controller, redraw, monkeypatch):
     stack, drawn = panel.stacks["traces"], []
     controller.editor.apply_preset("video_behavior")

@@ -121,11 +121,18 @@ def test_numbers_are_the_librarys(view, controller, recording, tuning):
     repeats = clip_repeats(recording, clips[0], np.array([4]))
     assert text.repeats_text(repeats) in items["repeats_text"].text
     assert items["repeats"].raster.pixels.shape[0] == 5
+    assert items["repeats_text"].tip.endswith(f"others. It is {repeats.oracle[0]:.2f}.")
+    # The scale of the colours of the rows.
+    *_, (_, colour, scale) = items["mean_signs"].signs
+    assert palette.rgb(colour) == tuple(palette.viridis_table()[-1])
+    yellow = (items["repeats"].raster.pixels[..., :3] == palette.viridis_table()[-1]).all(axis=-1)
+    assert float(scale.partition(" ")[0]) == pytest.approx(repeats.responses[0][yellow].min(), 0.05)
     mean = items["mean"].lines[0]
     np.testing.assert_allclose(mean.y, repeats.average[0])
     np.testing.assert_allclose(mean.x, repeats.time_s)
     np.testing.assert_allclose(mean.error, repeats.spread[0])
     assert text.tuning_text(tuning) in items["tuning_text"].text
+    assert "vector sum" in items["tuning_text"].tip
     curve = items["tuning"].lines[1]
     np.testing.assert_allclose(curve.x, [*tuning.directions_deg, tuning.directions_deg[0] + 360])
     np.testing.assert_allclose(curve.y, [*tuning.response, tuning.response[0]])
@@ -179,7 +186,7 @@ def test_responses_have_a_unit_which_is_that_of_the_prediction(view, controller,
     assert items["mean"].up == "s.d."
     assert items["mean"].up_ticks is None
     colours = [colour for _, colour, _ in items["mean_signs"].signs]
-    assert colours == [line.colour for line in items["mean"].lines]
+    assert colours[:-1] == [line.colour for line in items["mean"].lines]
     plot = text.tuning_plot(tuning)
     assert plot.up == "s.d."
     assert all(line.label for line in plot.lines)
@@ -313,7 +320,7 @@ def test_a_part_is_offered_if_there_is_something_to_show(view, controller, recor
 def test_a_p_value_that_no_shuffle_reached_says_so(tuning):
     least = share_above(1.0, np.zeros(N_SHUFFLES))
     found = text.tuning_text(replace(tuning, p_orientation=least, p_direction=2 * least))
-    assert "(p ≤ 1/201)" in found
+    assert "(p ≤ 0.00498)" in found
     assert "(p = 0.00995)" in found
     texts = [cell_text("recorded_p_direction", p) for p in (least, 0.5, np.nan)]
     assert texts == ["≤ 0.00498", "0.500", "–"]

@@ -70,10 +70,17 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     assert str(found.n_total) not in distribution_of(*parts, against="A").evidence
 
 
+def test_a_short_label_keeps_why_a_neuron_has_no_score(controller):
+    controller.editor.paint([7], VISIBLE)
+    [seen, _] = plain_rows(controller)
+    assert seen.label == f"unit 7 · {NO_TARGET}"
+    assert seen.short_label == "7 · no target"
+
+
 def test_a_neuron_is_called_the_best_once_the_scores_say_so(controller, session):
     controller.state.first_ranks = {7: "best"}
     assert plain_rows(controller)[0].label == "unit 7 · best by stored scores · scoring…"
-    assert plain_rows(controller)[0].short_label == "7 · scoring…"
+    assert plain_rows(controller)[0].short_label == "7 · best (stored) · scoring…"
     scoring = TierScoring(NoisyPredictor("noisy"), session, controller.state.mask)
     *_, controller.results.tier_score = scoring.refine(lambda: False)
     assert plain_rows(controller)[0].label.startswith("unit 7 · best · r = ")

@@ -255,7 +255,7 @@ class ControlBar(Part):
             tone=tone,
             freshness=freshness,
             is_awaited=results.is_awaited,
-            waiting=waiting_text(results),
+            waiting=waiting_text(results, self._state.predictor_name),
             can_repeat=(bool(results.error) and not is_to_be_fitted) or results.was_stopped,
             host=results.asked_host if results.error else "",
             silent=SILENT if self._workers.is_silent else "",

@@ -219,7 +219,11 @@ class LongTableView:
 
     def show(self, item: LongTable) -> None:
         """Show other content."""
+        before = np.sort(self.table.order)
         self.table.show(item)
+        # Of another filter: what was in view says nothing of these rows.
+        if not np.array_equal(before, np.sort(self.table.order)):
+            self.widget.scrollToTop()
         names = [column.name for column in item.columns]
         if item.sorted_by in names:
             descending, ascending = Qt.SortOrder.DescendingOrder, Qt.SortOrder.AscendingOrder

@@ -526,9 +526,10 @@ class RecordPanel(QWidget):
                 if isinstance(item, record.Menu):
                     self._fill_menu(widget.menu(), item.actions)
                 elif item.over:
-                    # No layout gives it the size of its text.
+                    # No layout gives it the size of its text. At the axis: above are titles.
                     widget.adjustSize()
-                    widget.move(widget.parentWidget().width() - widget.width() - 16, 4)
+                    room = widget.parentWidget().size() - widget.size()
+                    widget.move(room.width() - 16, room.height() - 1)
             case record.Choice(is_row=True):
                 widget.offer([Segment(*option) for option in item.options])
                 widget.show_value(item.value)

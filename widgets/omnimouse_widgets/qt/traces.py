@@ -314,8 +314,9 @@ class TraceStack(QObject):
             self._label_html.pop()
         while len(self._labels) < len(traces):
             label = plot_style.text_item("", plot_style.TEXT, anchor=(0, 0))
-            label.fill = plot_style.brush(plot_style.BACKGROUND, 110)
-            label.setZValue(10)
+            label.fill = plot_style.brush(plot_style.BACKGROUND, 170)
+            # Above the cursor, whose line would cross the letters.
+            label.setZValue(60)
             self.plot.addItem(label, ignoreBounds=True)
             self._labels.append(label)
             self._label_html.append("")

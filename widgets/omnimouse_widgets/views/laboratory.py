@@ -306,7 +306,7 @@ def _found_text(result: ExperimentResult, columns: dict[str, float]) -> str:
         return (
             f"row {columns['row_px']:z.1f}, column {columns['column_px']:z.1f} px, "
             f"s.d. {columns['sd_longer_px']:z.1f} × {columns['sd_shorter_px']:z.1f} "
-            f"px, SSI {columns['ssi']:z.2f}"
+            f"px, spatial selectivity (SSI) {columns['ssi']:z.2f}"
         )
     value, unit = columns[result.experiment.value], result.experiment.unit
     label = result.experiment.value_label.lower()

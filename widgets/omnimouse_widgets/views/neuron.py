@@ -60,6 +60,7 @@ from omnimouse_widgets.views.record import (
 )
 from omnimouse_widgets.views.repeats import (
     CEILING_TIP,
+    brightest_response,
     interval_text,
     response_pixels,
 )
@@ -94,13 +95,22 @@ FIELD_TIP: Final = (
     "neuron (blue: less contrast, orange: more; or motion energy, dark to yellow).\n"
     "○ model: the place of the frame that a digital twin reads for the neuron."
 )
-LAG_TIP: Final = "Strength at the peak of the field against the time from frame to response, in ms"
+LAG_TIP: Final = (
+    "Strength of the field at its peak (any unit) against the time from frame to response, in ms;\n"
+    "dotted: no influence; yellow line: the time of the field that is shown"
+)
 TUNING_TIP: Final = (
     "Mean response, in standard deviations of the neuron's response, after motion in each\n"
-    "direction (0°: to the right, 90°: up) at that place; bars: one standard error; dotted:\n"
-    "the mean; yellow line: the preferred direction, drawn only if the selectivity exceeds\n"
-    "that of shuffled responses. DSI and OSI: lengths of the mean vectors of the responses\n"
-    "to all directions and orientations (0 to 1), not of two opposite ones alone."
+    "direction (0°: to the right, 90°: up); bars: one standard error; dotted: the mean;\n"
+    "yellow line: the preferred direction, drawn only if the selectivity exceeds that of\n"
+    "shuffled responses."
+)
+TUNING_WORDS: Final = (
+    "DSI: length of the vector sum of the responses to all directions over their sum, from 0\n"
+    "(none) to 1 (one direction alone); not the contrast of two opposite ones. OSI: the same\n"
+    "with doubled angles, for orientations. p: share of shuffled responses that are as selective.\n"
+    "Motion at its field: in the video, where the neuron has its receptive field; on the whole\n"
+    "screen: where none was found."
 )
 RATE_TIP: Final = "Spikes per second over the recording; dotted: their mean"
 FOLLOW_TIP: Final = (
@@ -109,7 +119,8 @@ FOLLOW_TIP: Final = (
     "fire twice within 2 ms: spikes there are of other neurons."
 )
 REPEATS_TIP: Final = (
-    "Each row is a repeat of the clip; frame: the window.\nPress a row to move the window there."
+    "Each row is a repeat of the clip, from dark (no response) to yellow; frame: the window.\n"
+    "Press a row to move the window there."
 )
 MEAN_TIP: Final = (
     "Solid: mean over repeats, with its standard deviation; orange, dashed: the\n"
@@ -117,7 +128,7 @@ MEAN_TIP: Final = (
     "or spikes per second."
 )
 MEAN_SIGNS: Final = (
-    ("━", palette.RECORDED, "mean over repeats ± s.d."),
+    ("━", palette.RECORDED, "mean over repeats, band: their spread"),
     ("╍", palette.PREDICTED, "prediction of this window"),
 )
 NOW_TIP: Final = (
@@ -137,7 +148,7 @@ LAG_STEP_MS: Final = 200
 KINDS = {"plain": "average frame", "energy": "average motion energy"}
 SOURCES = {
     "trials": "directions of the trials",
-    "place": "motion at its place",
+    "place": "motion at its field",
     "screen": "motion on the whole screen",
 }
 
@@ -414,7 +425,7 @@ class NeuronView(OfController):
             return []
         tuning = None if info is None else info.tuning
         return [
-            Text("tuning_text", "" if tuning is None else tuning_text(tuning)),
+            Text("tuning_text", "" if tuning is None else tuning_text(tuning), tip=TUNING_WORDS),
             # Alone in its row: angles on the axis need its width.
             Row("tuning_row", (tuning_plot(tuning),)),
         ]
@@ -464,7 +475,9 @@ class NeuronView(OfController):
         if over is not None and over.r == over.r:
             text += f" · r of this window's prediction with the mean: {over.r:z.2f}"
         names = [f"clip {i + 1} · {part_name(r.clip.tier)}" for i, r in enumerate(info.repeats)]
-        about: list[Item] = [Text("repeats_text", text, tip=CEILING_TIP)]
+        about: list[Item] = [
+            Text("repeats_text", text, tip=f"{CEILING_TIP} It is {repeats.oracle[0]:z.2f}.")
+        ]
         if len(names) > 1:
             options = tuple((str(i), name, "") for i, name in enumerate(names))
             now = str(min(self.clip, len(names) - 1))
@@ -473,10 +486,14 @@ class NeuronView(OfController):
                 lambda number: self.show_clip(int(number)),
             )  # fmt: skip
             about.append(chosen)
-        mean = mean_plot(repeats, over, *self._drawn_unit(repeats))
+        per_sd, unit = self._drawn_unit(repeats)
+        mean = mean_plot(repeats, over, per_sd, unit)
         return [
             Row("repeats_row", tuple(about), wide="repeats_text"),
-            Legend("mean_signs", MEAN_SIGNS[: 1 if over is None else 2]),
+            Legend(
+                "mean_signs",
+                (*MEAN_SIGNS[: 1 if over is None else 2], _brightest_sign(repeats, per_sd, unit)),
+            ),
             Row("repeats_plots", (repeat_rows(repeats, self._go_to), mean)),
             _window_frame(repeats, over),
         ]
@@ -509,7 +526,8 @@ class NeuronView(OfController):
         if laboratory.exciting is not None:
             text = laboratory_view.summary(laboratory)
         elif laboratory.result is not None:
-            text += f" · {laboratory.result.predictor_id}"
+            # Without the hash of the weights.
+            text += " · " + laboratory.result.predictor_id.partition(" (")[0]
         signs = Legend("found_signs", laboratory_view.direction_signs(plot))
         return [Text("found", text), signs, replace(plot, name="found_plot")]
 
@@ -582,7 +600,7 @@ def lag_plot(field: ReceptiveField | None) -> Plot:
             Line("", palette.CURSOR, best, ends, ""),
         ),
         "",
-        "",
+        "strength",
         tuple((tick, f"{tick:g}") for tick in ticks),
         up_ticks=(),
         limits=(0.0, last, *ends.tolist()),
@@ -630,7 +648,7 @@ def rate_plot(found: SpikeActivity | None) -> Plot:
     mean = np.full(2, found.mean_rate_hz)
     ends = found.time_s[[0, -1]]
     lines = (
-        Line("", palette.AXIS, ends, mean, "", dash="dotted"),
+        Line("mean", palette.AXIS, ends, mean, "", dash="dotted"),
         Line("", palette.RECORDED, found.time_s, found.rate_hz, ""),
     )
     return Curves("rate", label, lines, "time (s)", "spikes/s", None, in_view=(0.0,), tip=RATE_TIP)
@@ -648,7 +666,7 @@ def follow_plot(found: SpikeActivity | None) -> Plot:
     mean = np.full(2, found.mean_rate_hz)
     lines = (
         Line("", palette.VISIBLE_RING, lags_ms, found.follow_hz, "", bar=width),
-        Line("", palette.AXIS, np.array([0.0, end]), mean, "", dash="dotted"),
+        Line("mean rate", palette.AXIS, np.array([0.0, end]), mean, "", dash="dotted"),
     )
     return Curves(
         "autocorrelogram", label, lines, "time after a spike (ms)", "spikes/s", None,
@@ -668,6 +686,12 @@ def repeat_rows(
         "repeats", "Repeats of a clip", (), "", "", (), up_ticks=((n / 2, f"{n}\nrepeats"),),
         limits=place, raster=Raster(pixels, place), tip=REPEATS_TIP, pick=pick,
     )  # fmt: skip
+
+
+def _brightest_sign(repeats: ClipRepeats, per_sd: float, unit: str) -> tuple[str, str, str]:
+    """Return which response is yellow in the rows of repeats."""
+    most = per_sd * brightest_response(np.nan_to_num(repeats.responses[0]))
+    return ("▇", palette.BRIGHTEST, f"{most:z.2g} {unit} or more (dark: 0)")
 
 
 def _window_frame(repeats: ClipRepeats, over: AlignedPrediction | None) -> Overlay:
@@ -837,8 +861,7 @@ def repeats_text(repeats: ClipRepeats) -> str:
         return f"{shown} · no reliability: {problem}"
     return (
         f"{shown} · reliability {repeats.cc_max[0]:z.2f} of the mean, "
-        f"{repeats.single_trial_max[0]:z.2f}{interval_text(repeats)} of one trial · "
-        f"oracle {repeats.oracle[0]:z.2f}"
+        f"{repeats.single_trial_max[0]:z.2f}{interval_text(repeats)} of one trial"
     )
 
 

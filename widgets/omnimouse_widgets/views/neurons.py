@@ -187,8 +187,7 @@ def cell_text(name: str, value: Any) -> str:
     if np.isnan(value):
         return "–"
     if name.startswith("recorded_p_"):
-        # Digits as in the other rows of the column, not 1/201.
-        return f"{p_text(value)[0]} {value:#.3g}".removeprefix("= ")
+        return p_text(value).removeprefix("= ")
     if name not in COLUMNS:  # a property, of unknown size
         return f"{value:z.4g}"
     return f"{value:z.2f}" if name == "score" else f"{value:z.0f}"

@@ -235,12 +235,17 @@ def _pixels(rows: np.ndarray) -> np.ndarray:
     return response_pixels(padded.reshape(len(rows), -1))
 
 
+def brightest_response(values: np.ndarray) -> float:
+    """Return the least response that `response_pixels` draws yellow."""
+    known = values[np.isfinite(values)]
+    # The 99th percentile keeps single large responses from darkening the rest.
+    return max(float(np.percentile(known, 99)) if len(known) else 1.0, 1e-6)
+
+
 def response_pixels(values: np.ndarray) -> np.ndarray:
     """Return uint8 (row, column, 4): dark to yellow; transparent where unknown."""
     is_known = np.isfinite(values)
-    # The 99th percentile keeps single large responses from darkening the rest.
-    most = float(np.percentile(values[is_known], 99)) if is_known.any() else 1.0
-    shares = np.clip(np.where(is_known, values, 0.0) / max(most, 1e-6), 0.0, 1.0)
+    shares = np.clip(np.where(is_known, values, 0.0) / brightest_response(values), 0.0, 1.0)
     colours = palette.viridis_table()[(255 * shares).astype(np.uint8)]
     alpha = np.where(is_known, 255, 0).astype(np.uint8)
     return np.concatenate([colours, alpha[..., None]], axis=-1)

@@ -164,11 +164,10 @@ def no_video_text(state: LiveState) -> str:
     """Return why there is no frame, "" if there is one."""
     if state.window is None or state.mask is None:
         return record.NO_SESSION
-    if state.spec.video is None:
-        return NO_VIDEO
+    # The recording first: windows of one without video have none for any model.
     if state.session is not None and state.session.stimulus is None:
         return HAS_NO_VIDEO
-    return ""
+    return NO_VIDEO if state.spec.video is None else ""
 
 
 def clock_text(state: LiveState) -> str:

@@ -68,6 +68,8 @@ SHAPE_TIP: Final = (
 )
 BASELINE_SIGN: Final = "┅"
 NO_SCORE: Final = "no score"
+_SHORT_REASONS: Final = {NO_TARGET: "no target", UNSCORED: "not scored", CONSTANT: "constant"}
+"""Why a neuron has no score, where pins or low rows leave no room for the sentence."""
 STORED: Final = "by stored scores"
 """Said of the rank of a neuron until the scores on screen are complete."""
 LABEL: Final = "Responses of the selected neurons, recorded and predicted"
@@ -308,7 +310,7 @@ def trace_label(shown: Shown, neuron: int, *, short: bool = False) -> str:
     if short:
         # The reason why the baseline has none stands in the long label.
         both = (own, other) if other and not other.reason else (own,)
-        scores = " / ".join(score.short or "–" for score in both)
+        scores = " / ".join(score.short or _SHORT_REASONS.get(score.reason, "–") for score in both)
         parts += [scores] if own or other else []
     else:
         parts += [own.long(state.metric.named)] if own else []
@@ -322,7 +324,7 @@ def _rank(shown: Shown, neuron: int, *, short: bool) -> str:
     rank, found = shown.state.first_ranks.get(neuron, ""), shown.results.tier_score
     if not rank or (found is not None and found.is_complete):
         return rank
-    return "" if short else f"{rank} {STORED}"
+    return f"{rank} (stored)" if short else f"{rank} {STORED}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,23 @@
 """The sentences below the preset, which explain the task, and the age of the prediction."""
 
+import numpy as np
+
 import omnimouse_model as om
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.predictor import Needs
-from omnimouse_widgets.views.text.model import freshness_text, model_name, stand_in_text, task_text
+from omnimouse_widgets.views.stimulus import no_video_text
+from omnimouse_widgets.views.text.controls import refusals
+from omnimouse_widgets.views.text.model import (
+    HAS_NO_VIDEO,
+    HAS_NONE,
+    freshness_text,
+    model_name,
+    stand_in_text,
+    task_text,
+)
+from tests.predictors import open_controller
 
 
 def test_the_text_says_how_a_preset_was_adapted_to_a_small_population():
@@ -16,6 +28,17 @@ def test_the_text_says_how_a_preset_was_adapted_to_a_small_population():
     # A sentence of its own, not a part of another.
     sentence = f". {note[0].upper()}{note[1:]}."
     assert sentence in task_text(state)
+
+
+def test_what_a_recording_lacks_is_no_fault_of_the_model():
+    rng = np.random.default_rng(0)
+    session = om.open_session({"responses": rng.random((900, 5)), "rate_hz": 30.0})
+    with open_controller(session) as controller:
+        state = controller.state
+        assert no_video_text(state) == HAS_NO_VIDEO
+        assert refusals(state) == (HAS_NO_VIDEO, HAS_NONE)
+        state.preset = "within_population"
+        assert "This model reads" not in task_text(state)
 
 
 def test_a_fit_that_a_request_waits_for_is_told_and_a_refusal_is_no_fault():
@@ -33,6 +56,8 @@ def test_a_long_wait_says_whether_the_model_is_loaded_yet():
     results = Results()
     results.mark_requested(1)
     assert freshness_text(results, is_long=True)[2] == "loading the model…"
+    fitted = freshness_text(results, is_long=True, name="linear-gaussian")
+    assert fitted[2] == "fitting linear-gaussian…"
     results.needs = Needs()
     assert freshness_text(results, is_long=True)[2] == "predicting…"
 

@@ -13,7 +13,8 @@ function makeLongTable(item, connection, sharedKeys, tall) {
   let table = { version: -1, n_rows: 0, columns: [] };
   // `requested`: rows of a request without reply. `active`: row of the keyboard.
   // `anchor`: row where a range begins. `pool`: elements, reused while scrolling.
-  let requested = null, active = -1, anchor = null, drawing = 0, chosen = new Set(), pool = [];
+  // `isMoved`: other rows are listed, of which the chosen one is not in view yet.
+  let requested = null, active = -1, anchor = null, drawing = 0, chosen = new Set(), pool = [], isMoved = false, marked = null;
   let titles = []; // one for each column
 
   const head = make("div", { role: "row", className: "omnimouse-head", aria: { rowindex: 1 } });
@@ -177,8 +178,11 @@ function makeLongTable(item, connection, sharedKeys, tall) {
   return {
     element: grid,
     show: (now) => {
+      const isOther = now.n_rows !== table.n_rows;
       table = now;
       body.style.height = `${table.n_rows * ROW}px`;
+      // Of another filter: what was in view says nothing of these rows.
+      if (isOther) { grid.scrollTop = 0; isMoved = true; }
       grid.setAttribute("aria-rowcount", String(table.n_rows + 1));
       active = Math.min(active, table.n_rows - 1);
       requested = null;
@@ -189,7 +193,9 @@ function makeLongTable(item, connection, sharedKeys, tall) {
     mark: ({ keys: chosenKeys, row }) => {
       const isOther = chosenKeys.length !== chosen.size || chosenKeys.some((key) => !chosen.has(key));
       chosen = new Set(chosenKeys);
-      if (isOther && row !== null) scrollTo(row);
+      if ((isOther || (isMoved && row !== marked)) && row !== null) scrollTo(row);
+      if (row !== marked) isMoved = false;
+      marked = row;
       redraw();
     },
     take: ({ version, start, keys: found, cells, colours }) => {

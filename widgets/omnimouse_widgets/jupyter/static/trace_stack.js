@@ -2,6 +2,7 @@
 
 const FILL = 0.78; // share of a row's height for its curves; the label has the rest
 const LOW = 44; // lower rows have their labels in a column on the left
+const LABEL = 17; // height of a label above its curves
 const MIN_ROW = 15; // height of a label; more rows than fit can be scrolled
 const LABELS = 104, MARK = 26, MAX_LABELS_SHARE = 0.55; // widths of that column
 const BAR_PLACE = 0.985, PREDICTED_BAR_PLACE = 0.975; // of scale bars on the time axis
@@ -60,6 +61,9 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
     measure(width);
     // Only the rows in view.
     const { row } = layout, scrolled = box.scrollTop, inner = height - AXIS_HEIGHT;
+    // The line of the cursor leaves out the labels above the curves, whose letters it would cross.
+    cursor.style.background = layout.isLow ? colours.cursor
+      : `repeating-linear-gradient(transparent 0 ${LABEL}px, ${colours.cursor} ${LABEL}px ${row}px) 0 ${-(scrolled % row)}px / 100% ${row}px`;
     const first = Math.max(Math.floor(scrolled / row), 0);
     const last = Math.min(Math.ceil((scrolled + inner) / row), content.rows.length);
     const rows = [];

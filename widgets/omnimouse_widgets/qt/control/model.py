@@ -288,7 +288,9 @@ class ModelSection(QWidget, OfController):
         self._patience.follow()
         self._baseline_patience.follow()
         fit = self._workers.fit
-        sign, tone, text = freshness_text(results, is_long=self._patience.is_long, fit=fit)
+        sign, tone, text = freshness_text(
+            results, is_long=self._patience.is_long, fit=fit, name=self._state.predictor_name
+        )
         self.dot.setText(sign)
         self.dot.set_tone(tone)
         # In this line, because a line of its own would move all that is below.
@@ -400,7 +402,7 @@ def place_text(residence: Residence) -> list[str]:
     """Return the short name of the hardware and the memory of the process."""
     # None if the process has ended or the system does not report it.
     n_bytes = process_bytes(residence.process_id)
-    memory = [] if n_bytes is None else [size_text(n_bytes)]
+    memory = [] if n_bytes is None else [f"{size_text(n_bytes)} memory"]
     return [residence.hardware.partition(",")[0], *memory]
 
 

@@ -66,11 +66,12 @@ def video_options(half: str) -> tuple[tuple[str, str, str], ...]:
 def refusals(state: LiveState) -> tuple[str, str]:
     """Return why nothing can be chosen of video and of behaviour; "" where it can."""
     session, spec = state.session, state.spec
-    no_video = "" if session is not None and session.stimulus is not None else HAS_NO_VIDEO
-    no_behavior = "" if session is not None and session.behavior_names else HAS_NONE
+    no_video = "" if spec.video is not None else NO_VIDEO
+    no_behavior = "" if spec.behavior is not None else NO_BEHAVIOR
+    # The recording first: a window of one without video has none for any model.
     return (
-        no_video if spec.video is not None else NO_VIDEO,
-        no_behavior if spec.behavior is not None else NO_BEHAVIOR,
+        no_video if session is not None and session.stimulus is not None else HAS_NO_VIDEO,
+        no_behavior if session is not None and session.behavior_names else HAS_NONE,
     )
 
 

@@ -91,8 +91,13 @@ def task_text(state: LiveState) -> str:
     if not state.preset:
         return "Mask painted by hand."
     parts = [preset_named(state.preset).explanation]
-    unread = {"video": state.spec.video, "behaviour": state.spec.behavior}
-    if missing := [name for name, spec in unread.items() if spec is None]:
+    session = state.session
+    unread = {
+        "video": (state.spec.video, session is None or session.stimulus is not None),
+        "behaviour": (state.spec.behavior, session is None or bool(session.behavior_names)),
+    }
+    # What the recording lacks is no fault of the model, and the controls say so.
+    if missing := [name for name, (spec, has) in unread.items() if spec is None and has]:
         parts.append(f"This model reads no {' and no '.join(missing)}.")
     if note := state.mask.note:
         parts.append(f"{note[0].upper()}{note[1:]}.")
@@ -181,15 +186,21 @@ SILENT = (
 )
 
 
-def waiting_text(results: Results) -> str:
-    """Return for what a request waits that takes long."""
-    return "loading the model…" if results.needs is None else "predicting…"
+def waiting_text(results: Results, name: str = "") -> str:
+    """Return for what a request waits that takes long; `name` is that of the model."""
+    if results.needs is not None:
+        return "predicting…"
+    # Its file is small: what takes long is the fit, before the first share of it is known.
+    return f"fitting {FALLBACK}…" if name == FALLBACK else "loading the model…"
 
 
-def freshness_text(results: Results, *, is_long: bool, fit: str = "") -> tuple[str, Tone, str]:
+def freshness_text(
+    results: Results, *, is_long: bool, fit: str = "", name: str = ""
+) -> tuple[str, Tone, str]:
     """Return sign, tone and text; the signs differ in shape, not only in colour.
 
-    `fit` says how far the fit of a baseline is, for which the request waits.
+    `fit` says how far the fit of a baseline is, for which the request waits; `name` is that of
+    the model.
     """
     if results.is_awaited and fit:
         return "◌", "waiting", f"fit: {fit}"
@@ -212,7 +223,7 @@ def freshness_text(results: Results, *, is_long: bool, fit: str = "") -> tuple[s
         return "○", "waiting", "stopped"
     # Before "stale" and "running": a long wait is reported in both cases.
     if is_long:
-        return "◌", "waiting", waiting_text(results)
+        return "◌", "waiting", waiting_text(results, name)
     if results.freshness == "stale":
         return "◐", "waiting", "older"
     if results.freshness == "running":
