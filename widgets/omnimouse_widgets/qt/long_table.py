@@ -243,8 +243,9 @@ class LongTableView:
             left, right = (self.table.index(row, c) for c in (0, self.table.columnCount() - 1))
             ranges.select(left, right)
         self._selection.select(ranges, SELECT)
-        if mark.row is not None and mark.row < len(self.table.order):
-            self.widget.scrollTo(self.table.index(mark.row, 0))
+        # Not `mark.row`: a mark of before is drawn first over other rows.
+        for row in self.table.rows_of(np.array(mark.keys[-1:])).tolist():
+            self.widget.scrollTo(self.table.index(row, 0))
 
     def _on_selected(self) -> None:
         """Choose the selected rows, unless they are those of the mark."""

@@ -37,7 +37,7 @@ def test_what_a_recording_lacks_is_no_fault_of_the_model():
         state = controller.state
         assert no_video_text(state) == HAS_NO_VIDEO
         assert refusals(state) == (HAS_NO_VIDEO, HAS_NONE)
-        state.preset = "within_population"
+        state.preset = "all_response_only"
         assert "This model reads" not in task_text(state)
 
 
