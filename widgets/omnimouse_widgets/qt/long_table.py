@@ -223,6 +223,8 @@ class LongTableView:
         self.table.show(item)
         # Of another filter: what was in view says nothing of these rows.
         if not np.array_equal(before, np.sort(self.table.order)):
+            # The scroll bar has the range of these rows now, not later.
+            self.widget.executeDelayedItemsLayout()
             self.widget.scrollToTop()
         names = [column.name for column in item.columns]
         if item.sorted_by in names:

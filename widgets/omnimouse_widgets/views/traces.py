@@ -309,7 +309,8 @@ def trace_label(shown: Shown, neuron: int, *, short: bool = False) -> str:
     own, other = _score(shown, neuron), _baseline_score(shown, neuron)
     if short:
         # The reason why the baseline has none stands in the long label.
-        both = (own, other) if other and not other.reason else (own,)
+        is_alone = not other or other.reason or own.reason == NO_TARGET
+        both = (own,) if is_alone else (own, other)
         scores = " / ".join(score.short or _SHORT_REASONS.get(score.reason, "–") for score in both)
         parts += [scores] if own or other else []
     else:

@@ -402,7 +402,7 @@ def place_text(residence: Residence) -> list[str]:
     """Return the short name of the hardware and the memory of the process."""
     # None if the process has ended or the system does not report it.
     n_bytes = process_bytes(residence.process_id)
-    memory = [] if n_bytes is None else [f"{size_text(n_bytes)} memory"]
+    memory = [] if n_bytes is None else [size_text(n_bytes)]
     return [residence.hardware.partition(",")[0], *memory]
 
 
