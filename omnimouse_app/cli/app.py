@@ -97,10 +97,6 @@ def _check(session: str, reading: dict[str, Any]) -> Path | str:
 
 
 # -- `omnimouse demo`: the first two minutes, in a window or as a report --------------
-if TYPE_CHECKING:
-    from omnimouse_model.live.state import Device
-
-
 @click.command("demo")
 @inputs.folder_option(
     "--headless",

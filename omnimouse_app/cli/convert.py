@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli import inputs, terminal
+from omnimouse_model.display import listed
 from omnimouse_model.progress import CallbackJob
 
 if TYPE_CHECKING:
+    from omnimouse_model.data.hub.fetch import Listing
     from omnimouse_model.data.session import Session
     from omnimouse_model.data.store import Codec
 
 MAX_NAMES = 12
-"""Maximum number of recordings that a message names."""
+"""Maximum number of recordings, or of placeholders, that a message names."""
 
 
 @click.command("convert")
@@ -140,24 +142,15 @@ def _refuse_collection(source: str) -> None:
     # `./demo` would be a folder; the bare name is the simulated session.
     if source in inputs.DEMO_SESSIONS or not holds_sessions(source):
         return
-    names = names_in(source)
-    n_others = len(names) - MAX_NAMES
-    more = f" and {n_others} more" if n_others > 0 else ""
-    raise ValueError(
-        f"{source} is a folder of recordings: name one of them: "
-        f"{', '.join(names[:MAX_NAMES])}{more}"
-    )
+    names = listed(names_in(source), MAX_NAMES)
+    raise ValueError(f"{source} is a folder of recordings: name one of them: {names}")
 
 
 def _row(session: "Session", store: Path, codec: "Codec") -> dict[str, Any]:
     from omnimouse_model.data.store import RecordedRows
 
     n_rows, n_neurons = RecordedRows(session.responses).shape
-    return {
-        "name": "store",
-        "value": terminal.n_bytes(store) / 2**20,
-        "unit": "MiB",
-        "path": str(store),
+    return terminal.file_row("store", store) | {
         "codec": codec,
         # Size without compression and pauses, for comparison.
         "responses_mib": n_rows * n_neurons * session.responses.dtype.itemsize / 2**20,
@@ -175,28 +168,23 @@ def _is_official(source: Path) -> bool:
 def _convert_checkpoint(source: str, target: Path, as_json: bool) -> None:
     from omnimouse_model.inference.families import converted
 
-    if target.suffix != ".safetensors":
-        raise click.UsageError(f"A checkpoint's file ends in .safetensors: {target}")
-    # Checkpoints are precious: unlike a store, a file is never continued or replaced.
-    if target.exists():
-        raise FileExistsError(f"{target} exists: choose another name")
+    _check_target(target)
     start_s = time.perf_counter()
     with terminal.interruptible():
         converted(Path(source), target)
-    row = {
-        "name": "checkpoint",
-        "value": target.stat().st_size / 2**20,
-        "unit": "MiB",
-        "path": str(target),
-        "seconds": time.perf_counter() - start_s,
-    }
+    row = terminal.file_row("checkpoint", target) | {"seconds": time.perf_counter() - start_s}
     text = f"{target}: {row['value']:z,.1f} MiB, {row['seconds']:z.1f} s"
     terminal.emit([row], as_json=as_json, text=text)
 
 
 # -- `omnimouse convert-weights`: published weights of a baseline as a checkpoint -----
-_SHOWN = 12
-"""Placeholders that a message names."""
+def _check_target(target: Path) -> None:
+    """Refuse a name of no checkpoint, and one that is taken."""
+    if target.suffix != ".safetensors":
+        raise click.UsageError(f"A checkpoint's file ends in .safetensors: {target}")
+    # Checkpoints are precious: unlike a store, a file is never continued or replaced.
+    if target.exists():
+        raise FileExistsError(f"{target} exists: choose another name")
 
 
 @click.command("convert-weights")
@@ -231,10 +219,7 @@ def convert_weights(
     from omnimouse_model.storage.tensors import read_published
     from omnimouse_model.storage.trees import read_json
 
-    if target.suffix != ".safetensors":
-        raise click.UsageError(f"A checkpoint's file ends in .safetensors: {target}")
-    if target.exists():
-        raise FileExistsError(f"{target} exists: choose another name")
+    _check_target(target)
     if family not in families():
         known = ", ".join(families())
         raise ValueError(f"--family is {family[:80]!r}; the installed families are {known}")
@@ -265,11 +250,7 @@ def convert_weights(
                     reason = reason.replace(str(path), name).replace(label(path), name)
                 raise CheckpointError(f"{source} does not load as {family}: {reason}") from error
         path = save_checkpoint(target, found.tensors, family, everything)
-    row = {
-        "name": "checkpoint",
-        "value": target.stat().st_size / 2**20,
-        "unit": "MiB",
-        "path": str(target),
+    row = terminal.file_row("checkpoint", target) | {
         "family": family,
         "part": found.part,
         "tensors": len(found.tensors),
@@ -277,16 +258,10 @@ def convert_weights(
         "seconds": time.perf_counter() - start_s,
     }
     if found.placeholders and not as_json:
-        named = ", ".join(found.placeholders[:_SHOWN])
-        n_others = len(found.placeholders) - _SHOWN
-        more = f" and {n_others} more" if n_others > 0 else ""
-        terminal.echo(f"not imported: {named}{more}", err=True)
+        terminal.echo(f"not imported: {listed(found.placeholders, MAX_NAMES)}", err=True)
     text = f"{path}: {row['tensors']} tensors of {family}, {row['value']:z,.1f} MiB"
     terminal.emit([row], as_json=as_json, text=text)
 
-
-if TYPE_CHECKING:
-    from omnimouse_model.data.hub.fetch import Listing
 
 COLUMNS = ("name", "value", "unit")
 
@@ -357,9 +332,8 @@ def _progress_saved(name: str, to: Path | None) -> str:
 def _fetch(name: str, to: Path | None, as_json: bool) -> None:
     with terminal.Progress() as progress:
         path = _fetched(name, to, progress)
-    mib = terminal.n_bytes(path) / 2**20
-    row = {"name": name, "value": mib, "unit": "MiB", "path": str(path)}
-    terminal.emit([row], as_json=as_json, text=f"{path}: {mib:z,.1f} MiB")
+    row = terminal.file_row(name, path)
+    terminal.emit([row], as_json=as_json, text=f"{path}: {row['value']:z,.1f} MiB")
 
 
 def _fetched(name: str, to: Path | None, progress: terminal.Progress) -> Path:

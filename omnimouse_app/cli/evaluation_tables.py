@@ -5,6 +5,7 @@ from statistics import mean, median, stdev
 from typing import TYPE_CHECKING
 
 from omnimouse_app.cli.terminal import decimals, interval
+from omnimouse_model.display import interval_text
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.paper_table import PaperCell, PaperCost, PaperTable
@@ -188,12 +189,11 @@ def _pooled(scores: "Sequence[Score]") -> list[str]:
     for score in scores:
         # Of the first predictor of a condition, as the intervals are.
         if score.is_centred:
-            span = interval(score.pooled_ci_low, score.pooled_ci_high)
-            known = "" if span == "–" else f" {span}"
+            pooled = interval_text(score.pooled, score.pooled_ci_low, score.pooled_ci_high)
             lines.setdefault(
                 score.strategy,
-                f"- {score.strategy}: {decimals(score.pooled)}{known} for "
-                f"{score.predictor}, pooled: about the means of these windows",
+                f"- {score.strategy}: {pooled} for {score.predictor}, pooled: about the means "
+                "of these windows",
             )
     return list(lines.values())
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from omnimouse_model.data.session_index import Catalogue, Entry
     from omnimouse_model.data.signal import Signal
     from omnimouse_model.data.stimulus import Stimulus
+    from omnimouse_model.live.state import Device
     from omnimouse_model.predict.family import Description
 
 CHECKPOINT_FILES = (".safetensors", ".ckpt", ".pt")
@@ -428,10 +429,6 @@ def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"  - {message}" for message in row["assumptions"])
     if row["config"]:
         yield "The complete config is in --json."
-
-
-if TYPE_CHECKING:
-    from omnimouse_model.live.state import Device
 
 
 @click.command("report")

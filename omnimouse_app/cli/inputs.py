@@ -33,6 +33,15 @@ sessions_option = click.option(
     show_default="demo",
     help="'demo', 'unseen', 'spikes', 'unseen-spikes' or a session's folder. May be repeated.",
 )
+
+
+def model_option(default: str = "demo") -> Option:
+    """Return `--model`, one predictor."""
+    return click.option(
+        "--model", default=default, help="Name of a predictor, a checkpoint file or folder."
+    )
+
+
 device_option = click.option(
     "--device",
     default="auto",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli import inputs
-from omnimouse_app.cli.terminal import Progress, emit, exit_stopped, interruptible, n_bytes
+from omnimouse_app.cli.terminal import Progress, emit, exit_stopped, file_row, interruptible
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("predict")
 @click.argument("session")
-@click.option(
-    "--model",
-    default="demo",
-    help="Name of a predictor, a checkpoint file or folder.",
-)
+@inputs.model_option()
 @click.option(
     "--mask",
     "mask_name",
@@ -121,11 +117,7 @@ def _row(found: "StoredPredictions", out: Path) -> dict[str, Any]:
     file, metadata = found.file, found.file.metadata
     first_s, last_s = file.span_s
     adapted = "" if metadata.mask is None else metadata.mask.note
-    return {
-        "name": "predictions",
-        "value": n_bytes(out) / 2**20,
-        "unit": "MiB",
-        "path": str(out),
+    return file_row("predictions", out) | {
         "session": metadata.session,
         "predictor": metadata.predictor,
         "mask": "" if metadata.mask is None else metadata.mask.name or metadata.mask.mask_id,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli import inputs, terminal
-from omnimouse_model.display import count
+from omnimouse_model.display import count, interval_text
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.progress import Job
 
@@ -40,11 +40,7 @@ def common_options(pieces: str) -> Callable[[Callable[..., None]], Callable[...,
     """Return the options that the three commands share."""
     options = (
         click.argument("place", metavar="[SESSION]", required=False),
-        click.option(
-            "--model",
-            default="linear-gaussian",
-            help="Name of a predictor, a checkpoint file or folder.",
-        ),
+        inputs.model_option("linear-gaussian"),
         click.option(
             "--session",
             "name",
@@ -268,9 +264,7 @@ def _shown_row(found: "SourceScores", name: str) -> Row:
 
 
 def _estimate(one: "Estimate") -> str:
-    """Return a value with its interval."""
-    text = terminal.decimals(one.value)
-    return f"{text} {terminal.interval(one.low, one.high)}" if one.low == one.low else text
+    return interval_text(one.value, one.low, one.high)
 
 
 def _title(found: "Found", what: str) -> str:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli import inputs, terminal
+from omnimouse_model.display import interval_text
 
 if TYPE_CHECKING:
+    from omnimouse_model.analysis.scaling_fits import Quantity, ScalingCurve, SizeAxis
     from omnimouse_model.analysis.sweep.contexts import Context
     from omnimouse_model.analysis.sweep.table import ContextSweep, Curve, Gain, Point
+    from omnimouse_model.metrics import PowerLaw
 
 Row = dict[str, object]
 NONE = terminal.decimals(float("nan"))
@@ -46,11 +49,7 @@ def switches(ctx: click.Context, param: click.Parameter, value: str) -> tuple[bo
 
 
 @click.command("sweep")
-@click.option(
-    "--model",
-    default="demo",
-    help="Name of a predictor, a checkpoint file or folder.",
-)
+@inputs.model_option()
 @inputs.sessions_option
 @click.option(
     "--neurons",
@@ -289,18 +288,11 @@ def _inputs(context: "Context", sweep: "ContextSweep", only: str = "nothing") ->
 
 
 def _score(point: "Point") -> str:
-    text = terminal.decimals(point.score)
     # Several draws have a standard error, a single draw an interval over time.
     if point.sem == point.sem:
-        return f"{text} ± {point.sem:z.3f}"
-    if point.ci_low == point.ci_low:
-        return f"{text} {terminal.interval(point.ci_low, point.ci_high)}"
-    return text
+        return f"{terminal.decimals(point.score)} ± {point.sem:z.3f}"
+    return interval_text(point.score, point.ci_low, point.ci_high)
 
-
-if TYPE_CHECKING:
-    from omnimouse_model.analysis.scaling_fits import Quantity, ScalingCurve, SizeAxis
-    from omnimouse_model.metrics import PowerLaw
 
 MAX_SIZES = 8
 """Maximum number of sizes that fit into a table as columns."""

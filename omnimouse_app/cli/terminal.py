@@ -13,14 +13,13 @@ from contextvars import ContextVar
 from pathlib import Path
 from statistics import median
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TextIO
+from typing import Any, NoReturn, Self, TextIO
 
 import click
 
 from omnimouse_app.sigint import check_interrupt
 from omnimouse_model.display import printable
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.predict.devices import full_memory_text
 from omnimouse_model.progress import CallbackJob, Job, TimeLeft, step_text
 from omnimouse_model.storage.files import read_text
 
@@ -274,9 +273,6 @@ def _validation(facts: dict[str, float]) -> str:
     return f"validation {facts['validation']:z.3f}  ({text})"
 
 
-if TYPE_CHECKING:
-    import numpy as np
-
 Row = Mapping[str, Any]
 
 
@@ -343,11 +339,10 @@ def emit(
     rows: Sequence[Row],
     *,
     as_json: bool,
-    as_markdown: bool = False,
     title: str = "",
     columns: Sequence[str] | None = None,
     text: str | None = None,
-    gflops: bool = False,
+    speeds: Mapping[str, float | None] | None = None,
 ) -> None:
     """Print rows as a table, or as `{"machine": …, "rows": […]}`.
 
@@ -357,50 +352,23 @@ def emit(
         One mapping per row; each has `name`, `value` and `unit`.
     as_json
         Print the object and nothing else on standard output.
-    as_markdown
-        Print a Markdown table under a line about the machine, for a document.
     title
         A line above the table.
     columns
         Keys that the table shows, in this order; all by default.
     text
         Printed in place of the table, for results that are not one table.
-    gflops
-        Measure this machine's matmul speed for the `machine` part (takes a second).
+    speeds
+        Those of this machine for its part of the object, where they were measured.
     """
     if as_json:
-        document = {"machine": machine(gflops=gflops), "rows": [dict(r) for r in rows]}
+        document = {"machine": machine() | dict(speeds or {}), "rows": [dict(r) for r in rows]}
         # JSON has no NaN: `allow_nan=False` raises an error if one is left.
         click.echo(json.dumps(_plain(document), allow_nan=False), file=_answers.get())
-    elif as_markdown:
-        echo(_about(machine(gflops=gflops)) + "\n")
-        echo(markdown_table(rows, columns))
     elif text is not None:
         echo(text)
     else:
         echo("\n".join([*([title] if title else []), table(rows, columns)]))
-
-
-def row(
-    name: str, values: "Sequence[float] | np.ndarray", unit: str, **conditions: Any
-) -> dict[str, Any]:
-    """Return one row of a benchmark: median as `value`, with p99 and n.
-
-    For a rate (Hz), p99 is the value that 99 of 100 updates reach: the 1st percentile.
-    """
-    import numpy as np
-
-    middle = float(np.median(values))
-    return {
-        "name": name,
-        "value": middle,
-        "unit": unit,
-        "median": middle,
-        # The slow end of the distribution: long times, or low rates.
-        "p99": float(np.percentile(values, 1 if unit == "Hz" else 99)),
-        "n": len(values),
-        **conditions,
-    }
 
 
 def table(
@@ -474,48 +442,26 @@ def n_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def machine(*, gflops: bool = False) -> dict[str, Any]:
-    """Return a description of this machine for the `machine` part of `--json`.
+def file_row(name: str, path: Path) -> dict[str, Any]:
+    """Return the row of `--json` about a file or folder that was written: its size and place."""
+    return {"name": name, "value": n_bytes(path) / 2**20, "unit": "MiB", "path": str(path)}
 
-    The matmul speeds are measured on request only, and None otherwise.
-    """
+
+def machine() -> dict[str, Any]:
+    """Return a description of this machine for `--json`; its matmul speeds are not measured."""
     import torch
 
-    has_gpu = torch.cuda.is_available()
-    device = "cuda" if has_gpu else "cpu"
     return {
         "cpu": _cpu_name(),
         # Cores that this process may use, which a container can limit.
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
-        "gpu": torch.cuda.get_device_name(0) if has_gpu else None,
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "torch": torch.__version__,
-        "matmul_gflops_fp32": _gflops("float32", device) if gflops else None,
-        "matmul_gflops_bf16": _gflops("bfloat16", device) if gflops else None,
+        "matmul_gflops_fp32": None,
+        "matmul_gflops_bf16": None,
     }
-
-
-def _gflops(dtype: str, device: str) -> float | None:
-    """Return the speed of matrix products; None if the memory of the GPU is full."""
-    try:
-        return matmul_gflops(dtype, device)
-    except RuntimeError as error:
-        # The rows, measured before, must not be lost.
-        if full_memory_text(error):
-            return None
-        raise
-
-
-def _about(facts: Mapping[str, Any]) -> str:
-    """Return `machine` as one line."""
-    parts = [facts["gpu"] or f"{facts['cpu']}, {facts['cores']} cores"]
-    parts.append(f"torch {facts['torch']}")
-    for kind in ("fp32", "bf16"):
-        rate = facts[f"matmul_gflops_{kind}"]
-        if rate is not None:
-            parts.append(f"{kind} matmul {rate:z.0f} GFLOP/s")
-    return "; ".join(parts)
 
 
 def _cpu_name() -> str:
@@ -525,33 +471,6 @@ def _cpu_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def matmul_gflops(dtype: str, device: str, budget_s: float = 0.5) -> float:
-    """Return the median rate of a square matmul within a time budget, in GFLOP/s."""
-    import torch
-
-    def seconds(a: torch.Tensor) -> float:
-        start = time.perf_counter()
-        a @ a
-        if device == "cuda":
-            # CUDA calls return before their work is done.
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
-
-    # A large matrix, because starting a kernel costs time too; smaller where bfloat16
-    # is emulated, which can take minutes.
-    for size in (256, 512, 1024, 2048, 4096, 8192):
-        a = torch.ones(size, size, dtype=getattr(torch, dtype), device=device)
-        seconds(a)  # warm-up: starts threads and selects the kernel
-        if seconds(a) > budget_s / 50:
-            break
-    times: list[float] = []
-    begin = time.perf_counter()
-    while not times or time.perf_counter() - begin < budget_s:
-        times.append(seconds(a))
-    # n^3 multiplications and as many additions.
-    return 2 * size**3 / median(times) / 1e9
 
 
 def _cells(rows: Sequence[Row], columns: Sequence[str] | None) -> list[list[str]]:

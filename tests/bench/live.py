@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.cli.inputs import device_option
-from omnimouse_app.cli.terminal import answers, row
-from tests.bench.benchmark import Row, benchmark
+from omnimouse_app.cli.terminal import answers
+from tests.bench.benchmark import Row, benchmark, row
 from tests.bench.population import MANY, SIZES, one_hidden_rows, size_rows
 from tests.bench.recordings import session_id, simulated_session
 from tests.bench.screens.live_tier import tier_rows

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.cli.inputs import device_option, threads_option
-from omnimouse_app.cli.terminal import matmul_gflops
-from tests.bench.benchmark import Row, benchmark
+from tests.bench.benchmark import Row, benchmark, matmul_gflops
 
 if TYPE_CHECKING:
     from tests.bench.flops import Case

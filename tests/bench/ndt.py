@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from omnimouse_app.cli.inputs import device_option, folder_option, threads_option
-from tests.bench.benchmark import Row, benchmark
+from tests.bench.benchmark import Row, benchmark, matmul_gflops
 from tests.bench.peers.public_ndt import PublicNdt
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ def command(
     """
     import torch
 
-    from omnimouse_app.cli.terminal import matmul_gflops
     from omnimouse_model.families.ndt.network import Ndt, NdtConfig
     from omnimouse_model.predict.devices import resolve_device
 

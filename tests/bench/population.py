@@ -11,8 +11,7 @@ import click
 import numpy as np
 
 from omnimouse_app.cli.inputs import device_option
-from omnimouse_app.cli.terminal import row
-from tests.bench.benchmark import Row, benchmark
+from tests.bench.benchmark import Row, benchmark, row
 from tests.bench.recordings import simulated_session
 from tests.bench.untrained_model import untrained_model
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from omnimouse_app.cli.terminal import answers, row
+from omnimouse_app.cli.terminal import answers
 from omnimouse_model.storage.trees import decode_json
-from tests.bench.benchmark import Row, benchmark
+from tests.bench.benchmark import Row, benchmark, row
 
 TIMEOUT_S = 600.0
 # Times are those of the system clock, so that they begin before the interpreter starts.

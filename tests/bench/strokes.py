@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.cli.inputs import device_option
-from omnimouse_app.cli.terminal import row
-from tests.bench.benchmark import Row, benchmark
+from tests.bench.benchmark import Row, benchmark, row
 from tests.bench.model import SIZES
 from tests.bench.recordings import session_id, simulated_session
 from tests.bench.screens.live_tier import wait_until

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.cli.inputs import device_option, named_session
-from omnimouse_app.cli.terminal import row
-from tests.bench.benchmark import Row, benchmark
+from tests.bench.benchmark import Row, benchmark, row
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.sweep.contexts import Context

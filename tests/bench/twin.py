@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omnimouse_app.cli.inputs import device_option, folder_option, threads_option
-from tests.bench.benchmark import Row, benchmark
+from tests.bench.benchmark import Row, benchmark, matmul_gflops
 from tests.bench.peers.public_twin import public_twin
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ def command(repeats: int, fnn: Path | None, device: str) -> list[Row]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from omnimouse_app.cli.terminal import matmul_gflops
     from omnimouse_model.families.twin.network import TwinConfig, TwinNetwork
     from omnimouse_model.inference.families import training_plan
     from omnimouse_model.predict.devices import resolve_device

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_app.cli.terminal import row
+from tests.bench.benchmark import row
 
 if TYPE_CHECKING:
     from omnimouse_model.live.controller import Controller

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from omnimouse_app.cli.terminal import row
-from tests.bench.benchmark import Row
+from tests.bench.benchmark import Row, row
 from tests.bench.browser.page import NO_REQUEST_PENDING, NotebookPage
 
 SCRUB_S: Final = 6.0
