@@ -112,16 +112,12 @@ class CallbackJob:
 
     report: Callable[[int | float, int | float, str], None] = _report_nothing
     cancelled: Callable[[], bool] = never
-    tell: Callable[[str], None] = _tell_nothing
+    message: Callable[[str], None] = _tell_nothing
     device: str = "auto"
 
     def progress(self, done: int | float, total: int | float, step: str = "") -> None:
         """Call `report`."""
         self.report(done, total, step)
-
-    def message(self, text: str) -> None:
-        """Call `tell`."""
-        self.tell(text)
 
 
 def step_text(done: int | float, total: int | float, step: str) -> str:
@@ -384,7 +380,7 @@ def _bar(unit: str) -> Iterator[Job]:
     beats = threading.Thread(target=beat, name="progress", daemon=True)
     beats.start()
     try:
-        yield CallbackJob(report, tell=tqdm.write)
+        yield CallbackJob(report, message=tqdm.write)
     finally:
         is_over.set()
         beats.join()

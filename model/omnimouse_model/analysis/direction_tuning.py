@@ -20,7 +20,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from omnimouse_model.analysis.motion_energy import (
-    MAX_BLOCKS,
     N_DIRECTIONS,
     TAPS,
     MotionBank,
@@ -132,9 +131,7 @@ def direction_tuning(
     neurons: Int[np.ndarray, " neuron"],
     centres_yx: Float[np.ndarray, "neuron 2"] | None = None,
     *,
-    max_blocks: int = MAX_BLOCKS,
     job: Job = QUIET,
-    seed: int = 0,
 ) -> tuple[DirectionTuning, ...]:
     """Estimate the direction tuning of some neurons.
 
@@ -147,16 +144,16 @@ def direction_tuning(
     neurons = np.asarray(neurons, np.int64)
     directions = trial_directions(session.trials)
     if directions is not None:
-        return _from_trials(session, neurons, directions, np.random.default_rng(seed))
+        return _from_trials(session, neurons, directions, np.random.default_rng(0))
     problem = _no_motion(session)
     if problem:
         return tuple(_nothing(n, problem) for n in neurons.tolist())
     if centres_yx is None:
         centres_yx = np.full((len(neurons), 2), np.nan)
     motion = _Motion(session, neurons, centres_yx)
-    motion.read(max_blocks, job)
+    motion.read(job)
     # Of each neuron alone: its p values do not depend on the others that are asked for.
-    draws = (np.random.default_rng([seed, neuron]) for neuron in neurons.tolist())
+    draws = (np.random.default_rng([0, neuron]) for neuron in neurons.tolist())
     return tuple(motion.tuning(i, draw) for i, draw in enumerate(draws))
 
 
@@ -624,7 +621,7 @@ class _Motion:
         self._energy: list[np.ndarray] = []
         self._response: list[np.ndarray] = []
 
-    def read(self, max_blocks: int, job: Job) -> None:
+    def read(self, job: Job) -> None:
         """Collect energies and responses block by block, without keeping the video."""
         delay = round(DELAY_S * SCREEN_RATE_HZ)
         blocks = stimulus_blocks(
@@ -632,7 +629,6 @@ class _Motion:
             self._neurons,
             before=TAPS - 1,
             after=delay,
-            max_blocks=max_blocks,
             job=job,
         )
         for block in blocks:

@@ -36,6 +36,7 @@ from omnimouse_model.evaluation.results import (
     Score,
     Scores,
     SessionPart,
+    interval_row,
     number_or_none,
     over_sessions,
 )
@@ -265,16 +266,12 @@ class PaperTable(HasSummary, Sequence[PaperRow]):
         shared: dict[str, object] = {"tier": self.scores.tier}
         for cell in self.cells():
             if cell.column in BEHAVIOR:
-                numbers = {
-                    "ci_low": number_or_none(cell.pooled.low),
-                    "ci_high": number_or_none(cell.pooled.high),
-                    "gain": number_or_none(cell.gain.value),
-                    "gain_ci_low": number_or_none(cell.gain.low),
-                    "gain_ci_high": number_or_none(cell.gain.high),
-                }
+                pooled, gain = cell.pooled, cell.gain
                 rows.append(
-                    {"name": "behavior_group", "value": number_or_none(cell.pooled.value)}
-                    | {"unit": "correlation", "channel": BEHAVIOR[cell.column], **numbers}
+                    {"name": "behavior_group"}
+                    | interval_row(pooled.value, pooled.low, pooled.high)
+                    | {"unit": "correlation", "channel": BEHAVIOR[cell.column]}
+                    | interval_row(gain.value, gain.low, gain.high, "gain")
                     | {"predictor": cell.predictor, "strategy": cell.strategy}
                     | {"baseline": cell.baseline or None, "refusal": cell.refusal, **shared}
                 )

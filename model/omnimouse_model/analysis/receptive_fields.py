@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from omnimouse_model.analysis.motion_energy import (
-    MAX_BLOCKS,
     N_DIRECTIONS,
     TAPS,
     MotionBank,
@@ -97,7 +96,6 @@ def receptive_fields(
     *,
     kind: FieldKind | None = None,
     ridge: float | None = RIDGE,
-    max_blocks: int = MAX_BLOCKS,
     job: Job = QUIET,
 ) -> tuple[ReceptiveField, ...]:
     """Estimate the receptive fields of some neurons, in one pass over the video.
@@ -122,7 +120,6 @@ def receptive_fields(
         neurons,
         before=TAPS - 1,
         after=N_LAGS - 1,
-        max_blocks=max_blocks,
         job=job,
     )
     for block in blocks:

@@ -28,7 +28,7 @@ from torch import Tensor
 from omnimouse_model.analysis.peri_event import conditions, event_windows
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError, UnsupportedRequestError
-from omnimouse_model.evaluation.results import number_or_none
+from omnimouse_model.evaluation.results import interval_row, number_or_none
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.metrics.information import LikelihoodSums, nlb_scores
 from omnimouse_model.metrics.named import accuracy, accuracy_interval
@@ -77,14 +77,7 @@ class HeldOutScore:
 
     def row(self) -> dict[str, Any]:
         """Return the row of `--json`; a missing value is None."""
-        numbers = {
-            "value": self.mean.value,
-            "ci_low": self.mean.low,
-            "ci_high": self.mean.high,
-            "pooled": self.pooled.value,
-            "pooled_ci_low": self.pooled.low,
-            "pooled_ci_high": self.pooled.high,
-        }
+        mean, pooled = self.mean, self.pooled
         return {
             "name": "score",
             "unit": "bits per spike",
@@ -98,7 +91,9 @@ class HeldOutScore:
             "n_excluded": self.n_excluded,
             "resampled": self.mean.unit,
             "refusal": self.refusal,
-        } | {name: number_or_none(value) for name, value in numbers.items()}
+            **interval_row(mean.value, mean.low, mean.high),
+            **interval_row(pooled.value, pooled.low, pooled.high, "pooled"),
+        }
 
 
 def score_held_out(

@@ -467,7 +467,7 @@ class Scores(HasSummary):
                 **row(name, score),
                 "n_neurons": score.n_neurons,
                 "n_windows": score.n_windows,
-                **_numbers(score.value, score.ci_low, score.ci_high),
+                **interval_row(score.value, score.ci_low, score.ci_high),
                 "resampled": "time",
                 "ceiling": number_or_none(score.ceiling),
                 "refusal": score.refusal,
@@ -476,13 +476,13 @@ class Scores(HasSummary):
 
         rows = [
             of_responses("score", score)
-            | _numbers(score.pooled, score.pooled_ci_low, score.pooled_ci_high, "pooled")
+            | interval_row(score.pooled, score.pooled_ci_low, score.pooled_ci_high, "pooled")
             | self._gain(score)
             for score in self.scores
         ]
         rows += [
             of_responses("stimulus_score", score)
-            | _numbers(part.value, part.ci_low, part.ci_high)
+            | interval_row(part.value, part.ci_low, part.ci_high)
             # The ceiling is computed over all samples, not by group.
             | {"stimulus": part.group, "ceiling": None, "n_samples": part.n_samples}
             for score in self.scores
@@ -492,7 +492,7 @@ class Scores(HasSummary):
             row("behavior", score)
             | {"unit": "correlation", "metric": "correlation", "channel": score.channel}
             | {"n_windows": score.n_windows, "refusal": score.refusal}
-            | _numbers(score.value, score.ci_low, score.ci_high)
+            | interval_row(score.value, score.ci_low, score.ci_high)
             for score in self.behavior
         ]
         sessions = {score.session for score in self.scores}
@@ -511,7 +511,7 @@ class Scores(HasSummary):
                     "predictor": predictor,
                     "strategy": strategy,
                     "tier": self.tier,
-                    **_numbers(interval.value, interval.low, interval.high),
+                    **interval_row(interval.value, interval.low, interval.high),
                     "n_sessions": len(sessions),
                     "n_neurons": mean.n_neurons,
                     "resampled": interval.unit,
@@ -528,11 +528,12 @@ class Scores(HasSummary):
         row: dict[str, object] = {}
         for kind, is_pooled in kinds.items():
             gain = self.gain(score, self.baseline, pooled=is_pooled)
-            row |= _numbers(gain.value, gain.low, gain.high, kind)
+            row |= interval_row(gain.value, gain.low, gain.high, kind)
         return row | {"baseline": self.baseline}
 
 
-def _numbers(value: float, low: float, high: float, name: str = "") -> dict[str, object]:
+def interval_row(value: float, low: float, high: float, name: str = "") -> dict[str, object]:
+    """Return a value and its interval as columns of a row of `--json`, which begin with a name."""
     names = (name, f"{name}_ci_low", f"{name}_ci_high") if name else ("value", "ci_low", "ci_high")
     return dict(zip(names, map(number_or_none, (value, low, high)), strict=True))
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.lab.stimuli.stimulus import MONITOR, Monitor, Stimulus, responses_by_value
+from omnimouse_model.lab.stimuli.stimulus import MONITOR, Stimulus, responses_by_value
 from omnimouse_model.metrics.tuning import (
     N_SHUFFLES,
     dot_average,
@@ -164,7 +164,6 @@ def receptive_fields(
     responses: Float[np.ndarray, "event neuron"],
     stimulus: Stimulus,
     size: tuple[int, int],
-    monitor: Monitor = MONITOR,
     job: Job = QUIET,
 ) -> ReceptiveFields:
     """Return the receptive fields from responses to `gaussian_dots`.
@@ -176,7 +175,7 @@ def receptive_fields(
     ModuleNotFoundError
         SciPy is missing.
     """
-    sd_px = float(stimulus.parameters["sd_deg"]) / monitor.degrees_per_pixel(size[1])
+    sd_px = float(stimulus.parameters["sd_deg"]) / MONITOR.degrees_per_pixel(size[1])
     rows, columns = stimulus.table["row_px"], stimulus.table["column_px"]
     places, shown = np.unique(np.stack([columns, rows], 1), axis=0, return_inverse=True)
     shown = shown.reshape(-1)

@@ -759,7 +759,7 @@ class Predictor(Protocol):
         """Yield the predictions of requests in order."""
         for window, mask, neurons in requests:
             stop_if(cancelled)
-            yield self.predict(window, mask, neurons, cancelled)
+            yield self.decode(self.encode(window, mask, cancelled), neurons, cancelled)
 
 
 def fits_of(*predictors: Predictor) -> dict[str, int]:

@@ -406,14 +406,14 @@ def _plane(rng: np.random.Generator, cells: np.ndarray, vessels: np.ndarray) -> 
     return _blur(rng.poisson(np.clip(image, 0, None) * photons) / photons, 0.5)
 
 
-def _unlabelled_cells(rng: np.random.Generator, count: int = 260) -> np.ndarray:
+def _unlabelled_cells(rng: np.random.Generator) -> np.ndarray:
     """Return cells without a mask: dim ones, and blurred ones from other depths."""
     rows, columns = np.mgrid[:15, :15] - 7
     distance = np.hypot(rows, columns) / 3.2
     stamp = np.where(distance < 1, _ring(distance), 0.0)
     # A border of half a stamp, cropped at the end, so that cells are cut at the edge.
     layers = np.zeros((2, PLANE_PX + 14, PLANE_PX + 14))
-    for _ in range(count):
+    for _ in range(260):
         layer = int(rng.random() < 0.7)
         y, x = rng.integers(0, PLANE_PX, 2)
         layers[layer, y : y + 15, x : x + 15] += rng.uniform(0.1, 0.5) * stamp

@@ -416,7 +416,7 @@ class _WeightsReader(PlainReader):
         if module == "torch._utils" and name == "_rebuild_tensor_v2":
             return self._tensor
         if module == "torch._utils" and name in ("_rebuild_parameter", "_rebuild_parameter_v2"):
-            return _first
+            return lambda value, *_: value
         if (module, name) == ("torch", "Size"):
             return partial(self._called, tuple)
         try:
@@ -514,10 +514,6 @@ class _WeightsReader(PlainReader):
         0x92: load_newobj_ex,
         ord("b"): load_build,
     }
-
-
-def _first(value: Any, *_: Any) -> Any:
-    return value
 
 
 @dataclass(slots=True)

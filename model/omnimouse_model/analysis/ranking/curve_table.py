@@ -1,7 +1,7 @@
 """Scores over the number of pretraining sessions: orders, points, gains and fits."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -347,18 +347,11 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _mean_row(mean: CurveMean) -> dict[str, object]:
-    return {
-        "name": "curve",
-        "value": number_or_none(mean.mean),
-        "heldout": mean.heldout,
-        "order": mean.order,
-        "k": mean.k,
-        "trials": mean.trials,
-        "sd": number_or_none(mean.sd),
-        "n": mean.n,
-        "gain": number_or_none(mean.gain),
-        "gain_percent": number_or_none(mean.gain_percent),
+    values = {
+        name: number_or_none(value) if isinstance(value, float) else value
+        for name, value in asdict(mean).items()
     }
+    return {"name": "curve", "value": values.pop("mean"), **values}
 
 
 def _baseline_row(heldout: str, values: tuple[float, ...]) -> dict[str, object]:

@@ -9,7 +9,7 @@ coupling, or by something not recorded.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -45,6 +45,7 @@ from omnimouse_model.metrics.time_blocks import MIN_BLOCKS, Estimate
 from omnimouse_model.predict.predictor import Predictor, Subset, fits_of
 from omnimouse_model.progress import Job, shown_job
 from omnimouse_model.simulate.demo import opened
+from omnimouse_model.storage.trees import decode
 
 DEPTH_STEP_UM: Final = 100.0
 By = Literal["area", "plane", "depth"]
@@ -181,12 +182,7 @@ class AreaMatrix(Found):
 
     def _asked(self) -> dict[str, Any]:
         return {
-            "plan": {
-                "labels": list(self.plan.labels),
-                "n_visible": self.plan.n_visible,
-                "inputs": list(self.plan.inputs),
-                "is_lagged": self.plan.is_lagged,
-            },
+            "plan": asdict(self.plan),
             "n_draws": self.n_draws,
             "targets": [
                 [int(neuron), str(label)]
@@ -198,18 +194,13 @@ class AreaMatrix(Found):
     def _read(
         cls, facts: Mapping[str, Any], rows: Sequence[Errors], shared: dict[str, Any]
     ) -> "AreaMatrix":
-        plan = facts["plan"]
+        plan = decode(AreasPlan, facts["plan"], "the file", "plan")
         labels = {int(neuron): str(label) for neuron, label in facts["targets"]}
-        check_rows(rows, 1 + 2 * len(plan["labels"]), labels)
+        check_rows(rows, plan.n_questions, labels)
         empty = cls(
             **shared,
-            plan=AreasPlan(
-                tuple(plan["labels"]),
-                int(plan["n_visible"]),
-                tuple(plan["inputs"]),
-                bool(plan["is_lagged"]),
-            ),
-            errors=Errors.none(np.zeros(0, np.int64), 1 + 2 * len(plan["labels"]), 1),
+            plan=plan,
+            errors=Errors.none(np.zeros(0, np.int64), plan.n_questions, 1),
             target_labels=np.zeros(0, np.str_),
             n_draws=int(facts["n_draws"]),
             is_complete=False,
