@@ -190,17 +190,32 @@ def test_nothing_grave_keeps_anybody_from_using_it_and_what_is_grave_is_found(
 
 
 def test_curves_follow_the_theme_of_the_page_and_images_do_not(fresh_explorer):
+    page = fresh_explorer.page
     look = """(isLight) => {
         document.body.dataset.jpThemeLight = isLight;
-        return [".omnimouse-stack", ".omnimouse-curves", ".omnimouse-painter canvas"]
+        return [".omnimouse-curves", ".omnimouse-painter canvas"]
           .map((name) => getComputedStyle(document.querySelector(name)).filter);
     }"""
+    # Mean brightness of the opaque pixels of the traces: lines and labels.
+    ink = """() => new Promise((then) => requestAnimationFrame(() => requestAnimationFrame(() => {
+        const stack = document.querySelector(".omnimouse-stack");
+        const canvas = stack.querySelector("canvas");
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        let [sum, n] = [0, 0];
+        for (let k = 0; k < data.length; k += 4)
+          if (data[k + 3] > 250) { sum += data[k] + data[k + 1] + data[k + 2]; n += 3; }
+        then([sum / n, Number(getComputedStyle(stack).backgroundColor.match(/\\d+/)[0])]);
+    })))"""
     for title in ("Context", "Traces"):
-        fresh_explorer.page.get_by_role("tab", name=title, exact=True).last.click()
-    fresh_explorer.page.locator(".omnimouse-curves").first.wait_for(state="attached")
-    dark, light = (fresh_explorer.page.evaluate(look, is_light) for is_light in (False, True))
-    assert dark == ["none"] * 3
-    assert [shown == "none" for shown in light] == [False, False, True]
+        page.get_by_role("tab", name=title, exact=True).last.click()
+    page.locator(".omnimouse-curves").first.wait_for(state="attached")
+    dark = page.evaluate(look, False)
+    bright_ink, dark_ground = page.evaluate(ink)
+    light = page.evaluate(look, True)
+    dark_ink, light_ground = page.evaluate(ink)
+    assert dark == ["none"] * 2
+    assert [shown == "none" for shown in light] == [False, True]
+    assert dark_ground < dark_ink < bright_ink < light_ground
 
 
 # -- scores ---------------------------------------------------------------------------

@@ -529,12 +529,13 @@ function render({ model, el }) {
     });
     const stack = traceStack(element, {
       name, label: item.label, texts: page.texts, keys, onClose: page.onClose, height: ROWS,
-      colours: { ...colours.traces, text: INK, truth: item.colours[0], predicted: item.colours[1] },
+      colours: { ...colours.traces, text: INK, ground: GROUND, truth: item.colours[0], predicted: item.colours[1] },
       onMove: (time_s) => { target = time_s; moving.soon(); },
       onStep: (by) => send("steps", by),
     });
     page.follow("height", (height) => { if (height) stack.setHeight(height); });
     element.mark = ({ x }) => stack.moveTo(x.length ? x[0] : null);
+    element.picture = stack.picture;
     return [element, (now) => { stack.show(now, now.buffers); if (now.tip) stack.canvas.title = now.tip; }];
   };
   // Rows that are pressed: a list, which the keyboard knows. Texts of a column are as wide.
@@ -663,8 +664,8 @@ function render({ model, el }) {
   // PNG for slides. Without the name of a content, all drawings.
   function savePicture({ name: fileName, content, description }) {
     const one = contentOf(content);
-    const shown = content ? [one.querySelector("canvas") ?? one] : [...el.querySelectorAll("svg.omnimouse-drawing")].filter((each) => each.checkVisibility());
-    const sizes = shown.map((each) => each.viewBox?.baseVal ?? { width: each.clientWidth, height: each.clientHeight });
+    const shown = content ? [one.picture?.() ?? one.querySelector("canvas") ?? one] : [...el.querySelectorAll("svg.omnimouse-drawing")].filter((each) => each.checkVisibility());
+    const sizes = shown.map((each) => each.viewBox?.baseVal ?? { width: each.clientWidth || each.width, height: each.clientHeight || each.height });
     const wide = Math.max(...sizes.map((size) => size.width)), under = sizes.reduce((sum, size) => sum + size.height, 0);
     const lines = description.split("\n").flatMap((line) => wrapped(line, (wide - 12) / LETTER)), tall = under + 18 * lines.length;
     let y = 0;

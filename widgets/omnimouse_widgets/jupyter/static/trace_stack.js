@@ -12,6 +12,17 @@ const CURVE_DASHES = { predicted: [3, 2], baseline: [1, 2] };
 const LIMITS = ["low", "high"]; // of a band, among the curves
 const FONT = "11px system-ui, sans-serif";
 
+// Colours are those of a dark page. On a light one dark and light are exchanged and hues stay: the
+// numbers are those of `invert(1) hue-rotate(180deg)`. The page would apply a filter of the
+// style sheet again in each of its frames, also while another part is painted.
+const IS_LIGHT = '[data-jp-theme-light="true"]';
+const EXCHANGE = [[-0.574, 1.43, 0.144], [0.426, 0.43, 0.144], [0.426, 1.43, -0.856]];
+function exchanged(hex) {
+  const inverse = [1, 3, 5].map((k) => 255 - parseInt(hex.slice(k, k + 2), 16));
+  const parts = EXCHANGE.map((row) => Math.round(clamp(row.reduce((sum, each, k) => sum + each * inverse[k], 0), 0, 255)));
+  return `#${parts.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
+}
+
 function traceStack(parent, { name, label, texts, colours, height, onMove, onStep, keys = {}, onClose }) {
   const pane = make("div", { className: "omnimouse-pane" });
   const sizer = make("div", {}, pane);
@@ -21,8 +32,9 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
   // For screen readers: all rows, and an announcement of changes.
   const list = make("ul", { className: "omnimouse-unseen", aria: { label } });
   const live = make("div", { className: "omnimouse-unseen", aria: { live: "polite" } });
-  cursor.style.background = colours.cursor;
   parent.append(box, list, live);
+  let isDark = true;
+  const coloured = (colour) => (isDark ? colour : exchanged(colour));
 
   let content = null; // the latest message, with its curves and shades
   let layout = { left: 0, row: MIN_ROW, x: () => 0, time: () => 0 };
@@ -32,6 +44,9 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
   });
   pane.append(cursor, empty);
   box.addEventListener("scroll", request);
+  const theme = new MutationObserver(request);
+  theme.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
+  onClose(() => theme.disconnect());
 
   // -- layout --------------------------------------------------------------------------
   function measure(width) {
@@ -56,8 +71,24 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
   // -- drawing -------------------------------------------------------------------------
   function draw(context, width, height) {
     const since = performance.now();
+    isDark = !parent.closest(IS_LIGHT);
+    cursor.style.background = coloured(colours.cursor);
+    drawRows(context, width, height);
+    placeCursor();
+    if (!content?.rows.length || !globalThis.omnimouseProbe) return;
+    const drawn = { name, request: content.request, rows: content.rows.length, ms: performance.now() - since };
+    afterPaint(() => probe("drawn", drawn));
+  }
+  // The rows in view as a picture, in the colours of a dark page.
+  function picture() {
+    const [width, height] = size(), copy = make("canvas", { width, height });
+    isDark = true;
+    drawRows(copy.getContext("2d"), width, height);
+    return copy;
+  }
+  function drawRows(context, width, height) {
     context.clearRect(0, 0, width, height);
-    if (!content?.rows.length) { placeCursor(); return; }
+    if (!content?.rows.length) return;
     measure(width);
     // Only the rows in view.
     const { row } = layout, scrolled = box.scrollTop, inner = height - AXIS_HEIGHT;
@@ -82,16 +113,13 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
     });
     drawLabels(context, rows, width);
     context.restore();
-    placeCursor();
-    const drawn = { name, request: content.request, rows: rows.length, ms: performance.now() - since };
-    if (globalThis.omnimouseProbe) afterPaint(() => probe("drawn", drawn));
   }
   function drawAxis(context, width, height) {
     // Labels at least 80 pixels apart.
     const { start_s, stop_s } = content;
     const step = roundStep((stop_s - start_s) * 80 / (width - layout.left));
     const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-    context.strokeStyle = colours.axis;
+    context.strokeStyle = coloured(colours.axis);
     context.lineWidth = 1;
     context.beginPath();
     for (let k = Math.ceil(start_s / step); k * step <= stop_s; k++) {
@@ -99,7 +127,7 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
       const half = context.measureText(label).width / 2;
       context.moveTo(x, height - AXIS_HEIGHT);
       context.lineTo(x, height - AXIS_HEIGHT + 3);
-      if (x - half >= 0 && x + half <= width) drawText(context, label, x, height - 2, colours.axis, { size: 11, baseline: "bottom" });
+      if (x - half >= 0 && x + half <= width) drawText(context, label, x, height - 2, coloured(colours.axis), { size: 11, baseline: "bottom" });
     }
     context.stroke();
   }
@@ -112,7 +140,7 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
         for (b = a + 1; b < n && content.shades[at * n + b] === code;) b++;
         if (!SHADES[code]) continue;
         context.globalAlpha = SHADES[code];
-        context.fillStyle = colours.states[code];
+        context.fillStyle = coloured(colours.states[code]);
         context.fillRect(x0 + a * step, top, (b - a) * step, layout.row - gap);
       }
     context.globalAlpha = 1;
@@ -121,7 +149,7 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
     const place = (share) => layout.x(content.start_s + share * (content.stop_s - content.start_s));
     const drawBar = (share, colour, { top, span }, bar) => {
       const high = bar * FILL / span * layout.row;
-      context.fillStyle = colour;
+      context.fillStyle = coloured(colour);
       context.fillRect(place(share) - 1.5, top + (1 - FILL / 2) * layout.row - high / 2, 3, high);
     };
     for (const row of rows) {
@@ -134,7 +162,7 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
     const [low, high] = LIMITS.map((name) => content.curves.indexOf(name));
     if (low < 0) return;
     const x0 = layout.x(content.start_s), step = layout.x(content.start_s + 1) - x0;
-    context.fillStyle = colours.band;
+    context.fillStyle = coloured(colours.band);
     context.globalAlpha = 0.4;
     for (const { at, axis, low: least, span, top } of rows) {
       const { begin, length } = content.axes[axis], scale = FILL * layout.row / span;
@@ -158,7 +186,7 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
   // All rows of a curve are one path: a stroke call per row would cost more than the lines.
   function drawCurve(context, rows, curve, number) {
     const isStale = curve === "predicted" ? content.is_stale : curve === "baseline" && content.is_baseline_stale;
-    context.strokeStyle = colours[curve] ?? colours.pins[Number(curve)];
+    context.strokeStyle = coloured(colours[curve] ?? colours.pins[Number(curve)]);
     context.globalAlpha = isStale ? 0.5 : 1;
     context.lineWidth = 1;
     context.lineJoin = "bevel";
@@ -199,15 +227,17 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
     const y = top + (layout.isLow ? Math.min(layout.row, LOW) / 2 : 9);
     const widths = texts.map(([text]) => context.measureText(text).width);
     const total = widths.reduce((sum, each) => sum + each, 0);
-    context.fillStyle = "rgba(22, 24, 29, 0.55)";
+    context.fillStyle = coloured(colours.ground);
+    context.globalAlpha = 0.55;
     context.fillRect(2, y - 7, Math.min(total, maxWidth) + 6, 14);
+    context.globalAlpha = 1;
     context.save();
     context.beginPath();
     context.rect(4, y - 8, maxWidth, 16);
     context.clip();
     let x = 5;
     texts.forEach(([text, colour], k) => {
-      drawText(context, text, x, y, colour, { size: 11, align: "left", baseline: "middle" });
+      drawText(context, text, x, y, coloured(colour), { size: 11, align: "left", baseline: "middle" });
       x += widths[k];
     });
     context.restore();
@@ -277,5 +307,5 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
     resize(to);
   }
   onClose(() => clearTimeout(liveTimer));
-  return { canvas, show, moveTo, setHeight };
+  return { canvas, show, moveTo, setHeight, picture };
 }
