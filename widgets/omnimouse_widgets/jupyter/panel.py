@@ -27,6 +27,7 @@ COLOURS: Final = {
         "pins": palette.PINS,
         "states": palette.STATE_COLOURS,
         "cursor": palette.CURSOR,
+        "cursor_on_light": palette.ON_PAPER[palette.CURSOR],
         "axis": palette.AXIS,
     },
 }

@@ -72,7 +72,7 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
   function draw(context, width, height) {
     const since = performance.now();
     isDark = !parent.closest(IS_LIGHT);
-    cursor.style.background = coloured(colours.cursor);
+    cursor.style.background = isDark ? colours.cursor : colours.cursor_on_light;
     drawRows(context, width, height);
     placeCursor();
     if (!content?.rows.length || !globalThis.omnimouseProbe) return;
