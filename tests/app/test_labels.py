@@ -28,7 +28,7 @@ from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.live.models.finetune import FinetuneRequest
 from omnimouse_model.progress import STARTING
 from omnimouse_widgets.qt.style.controls import MenuBox
-from omnimouse_widgets.views.context.view import IN_WINDOW, OTHER, ContextView
+from omnimouse_widgets.views.context.view import IN_WINDOW, OTHER, OTHER_RECORDING, ContextView
 from omnimouse_widgets.views.repeats import RepeatsView
 from tests.app.windows import SIZE, wait_for_rest
 
@@ -253,7 +253,8 @@ LONG_MARK = "r = 0.43 in this window, of all 1,000 targets"
 
 
 @pytest.mark.parametrize(
-    "problem", [OTHER, IN_WINDOW, "no target has a score in this window", LONG_MARK]
+    "problem",
+    [OTHER, OTHER_RECORDING, IN_WINDOW, "no target has a score in this window", LONG_MARK],
 )
 def test_the_reason_for_no_mark_is_whole_in_a_small_window(dock, monkeypatch, problem):
     bring_up_in_small_window(dock, "Context")

@@ -28,6 +28,7 @@ from omnimouse_widgets.views.context.view import (
     IN_WINDOW,
     NOT_LIVE,
     OTHER,
+    OTHER_RECORDING,
     ContextView,
     mark_signs,
     refused_text,
@@ -388,6 +389,26 @@ def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
     assert not len(items["star neurons"].x)
     assert len(items["line neurons"].x)
     assert view.mark == f"This mask: r = {score.estimate.value:.2f} over {score.n_windows} windows"
+
+
+def test_a_mask_without_a_score_has_no_place_among_curves_of_others(view, controller):
+    paint_task(controller)
+    plan = replace(view.form.read().plan(controller.state), neurons=(0, 8), max_windows=1)
+    controller.sweeps.start(replace(plan, centred=False), "of the targets")
+    view.set_live(False)
+    controller.editor.paint(range(8), VISIBLE)
+    assert not np.isfinite(current_point(controller.state, controller.results).score)
+    assert view.mark == f"This mask: {OTHER}"
+    assert not len(record.record(view)["line neurons"].x)
+    # A saved sweep of another mouse.
+    entry = controller.sweeps.entries[0]
+    rows = tuple(replace(row, session="mouse") for row in entry.sweep.rows)
+    sweep = replace(entry.sweep, rows=rows, sessions=("mouse",))
+    controller.sweeps.entries = (replace(entry, sweep=sweep),)
+    assert view.mark == f"This mask: {OTHER_RECORDING}"
+    items = record.record(view)
+    assert not len(items["line neurons"].x)
+    assert not any("visible" in sign[2] for sign in items["sweeps"].signs)
 
 
 def test_a_stopped_sweep_says_what_it_has(view, controller):

@@ -104,6 +104,7 @@ def test_a_model_of_spike_counts_cannot_be_fitted_to_traces(controller):
     assert "has response traces, not spike times" in record(view)["start"].refusal
     controller.model.choose("mtm")
     assert not record(view)["start"].refusal
+    assert not record(view)["settings"].apply, "Enter in a field starts no training"
 
 
 def test_a_run_stopped_before_its_first_step_does_not_speak_of_saved_weights(controller, tmp_path):

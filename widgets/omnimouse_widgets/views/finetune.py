@@ -237,7 +237,8 @@ class FinetuneView(OfController):
         return [
             record.Text("ended", self._ended),
             self._head(None if saved is None else saved.path),
-            record.Settings("settings", self.form, "start"),
+            # A training may take hours: Enter takes a value, and only the button begins it.
+            record.Settings("settings", self.form),
             record.Text("message", self._offer_text()),
             record.Text("unused", self._unused, "warning"),
             *(self._problem() if finetuning.request is None else ()),  # else `ended` has it

@@ -81,6 +81,9 @@ POINTS: Final = (
 )
 NO_SAVED: Final = "No saved sweeps. Start one under Sweep…"
 OTHER: Final = "the curves are of other neurons"
+OTHER_RECORDING: Final = "the curves are of another recording"
+ELSEWHERE: Final = (OTHER, OTHER_RECORDING)
+"""Among such curves, a mask has no place."""
 IN_WINDOW: Final = "one window is scored: switch Live on"
 SELECTED_LINE: Final = MAX_COMPARED + 1
 """Line style of the selected neurons beside all held-out ones, which have 0."""
@@ -454,17 +457,21 @@ class ContextView(OfController):
         mark, mask, session = (
             current_point(self._state, self._results), self._state.mask, self._state.session
         )  # fmt: skip
-        if mark is None or mask is None or session is None or not np.isfinite(mark.score):
+        if mark is None or mask is None or session is None:
             return mark
         drawn = self.drawn()
         live = live_sweeps(self._state, self._results) if self.is_live else {}
         if not drawn or (live and mark.is_comparable):
             return mark
         others = [each.sweep for each in drawn if each.name not in live and each.sweep.rows]
-        problem = "" if any(is_of_mask(sweep, session, mask) for sweep in others) else OTHER
-        if not problem and mark.n_windows == 1:
+        has_score, problem = bool(np.isfinite(mark.score)), ""
+        if not any(is_of_mask(sweep, session, mask) for sweep in others):
+            is_here = not others or any(session.id in sweep.sessions for sweep in others)
+            problem = OTHER if is_here else OTHER_RECORDING
+        elif has_score and mark.n_windows == 1:
             problem = IN_WINDOW
-        if live and problem:
+        # A mask without a score has its own reason beside curves of its question.
+        if (live and problem) or (not has_score and not (problem and others)):
             return mark
         score = float("nan") if problem else mark.score
         return replace(mark, score=score, problem=problem, is_comparable=not problem)
@@ -476,8 +483,8 @@ class ContextView(OfController):
             line = record.Overlay(f"line {axis}", axis, palette.CURSOR, dash="dotted")
             star = record.Overlay(f"star {axis}", axis, palette.CURSOR, symbol="star")
             limits = plots.get(axis)
-            # Among curves of other neurons, the mask has no place.
-            if mark is not None and limits is not None and mark.problem != OTHER:
+            # Among curves of other neurons or recordings, the mask has no place.
+            if mark is not None and limits is not None and mark.problem not in ELSEWHERE:
                 place = place_on(axis, getattr(mark.context, axis))
                 line = replace(line, x=np.full(2, place), y=np.array(limits[2:]))
                 is_known = bool(np.isfinite(mark.score)) and mark.is_comparable
@@ -811,7 +818,7 @@ def mark_signs(
     mark: CurrentPoint | None, plots: Sequence[record.Curves]
 ) -> list[tuple[str, str, str]]:
     """Return what dotted line and star in the plots are: "★┊ this mask: 64 visible"."""
-    if mark is None or mark.problem == OTHER:
+    if mark is None or mark.problem in ELSEWHERE:
         return []
     star = "★" * (bool(np.isfinite(mark.score)) and mark.is_comparable)
     text = f"this mask: {mark.context.neurons:z,.0f} visible"
