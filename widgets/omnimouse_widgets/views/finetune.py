@@ -69,6 +69,9 @@ LESS_IS_BETTER: Final = " (less is better)"
 LOSS_RISES: Final = (
     "The loss can rise meanwhile: each step draws another task, and some are harder."
 )
+OTHER_OPTIONS: Final = (
+    "with {}. With its own settings, it can be resumed; Start over trains in a new folder."
+)
 GO_ON: Final = " To train on, choose {} as the model again, and Resume."
 ENDING: Final = "◌ Stopping: the step in progress is finished, scored if it is due, and saved…"
 MASK_SCORE: Final = "Mask on screen"
@@ -198,8 +201,13 @@ class FinetuneView(OfController):
         """
         finetuning = self._finetuning
         if not self._shows_run:
-            settings = self.form.read()
-            finetuning.start(**{one.name: getattr(settings, one.name) for one in fields(settings)})
+            settings, session = self.form.read(), self._state.session
+            asked = {one.name: getattr(settings, one.name) for one in fields(settings)}
+            if self._differing(self._saved) and session is not None:
+                train = asked.get("train", "embeddings")
+                model = finetuning.model
+                asked["out"] = finetuning.folder_for(model, session, train, is_fresh=True)
+            finetuning.start(**asked)
         elif finetuning.is_stale:
             finetuning.start_over()
         else:
@@ -230,6 +238,8 @@ class FinetuneView(OfController):
             # A stopped run is continued in its own folder: starting again would lose its
             # steps. With more steps than before, a finished run can continue.
             start = "Resume" if is_longer else ""
+            if start and self._differing(saved):
+                start = "Start over"
             if saved.is_finished:
                 use = USE_MODEL
             else:
@@ -273,9 +283,11 @@ class FinetuneView(OfController):
             gain = gain_text(saved.start_score, saved.best_score, over)
             # A family that writes no card does not say how many.
             steps = f" of {saved.step} steps" if saved.step else ""
-            return (
-                f"A finished run{steps} exists: {gain}.{weights_text(saved.best_step, saved.step)}"
-            )
+            told = weights_text(saved.best_step, saved.step)
+            # Only a run of more steps could be resumed.
+            other = self._differing(saved) if saved.step < (self.value("steps") or 0) else ""
+            told += f" It ran {OTHER_OPTIONS.format(other)}" if other else ""
+            return f"A finished run{steps} exists: {gain}.{told}"
         # The family of the model may have neither option.
         n_steps, part = self.value("steps"), PARTS.get(self.value("train"), "")
         # The time is that of a whole run, not of what is left of one.
@@ -287,7 +299,21 @@ class FinetuneView(OfController):
         plan = "" if n_steps is None else " · ".join(filter(None, (done, time)))
         if saved is None:
             return plan
-        return f"A run stopped at step {saved.step} and can be resumed. {plan}".strip()
+        stopped = f"A run stopped at step {saved.step}"
+        if other := self._differing(saved):
+            return f"{stopped}, {OTHER_OPTIONS.format(other)} {plan}".strip()
+        return f"{stopped} and can be resumed. {plan}".strip()
+
+    def _differing(self, saved: FinetunedModel | None) -> str:
+        """Return the options of a saved run that the form has otherwise: "Batch 4, not 8"."""
+        if saved is None or self.form.refusal:
+            return ""
+        asked = self.form.read()
+        return ", ".join(
+            f"{one.label} {saved.options[one.name]}, not {getattr(asked, one.name)}"
+            for one in self.form.fields()
+            if saved.options.get(one.name, getattr(asked, one.name)) != getattr(asked, one.name)
+        )
 
     def _run(self) -> Sequence[record.Item | record.Row]:
         finetuning = self._finetuning

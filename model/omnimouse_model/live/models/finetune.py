@@ -109,6 +109,8 @@ class FinetunedModel:
         end.
     is_fit
         Whether it is a model that was trained on this recording alone.
+    options
+        Options of its family, by name, with which alone it can be resumed.
     """
 
     path: Path
@@ -126,6 +128,7 @@ class FinetunedModel:
     n_steps: int = 0
     scored: tuple[int, int] = (0, 0)
     step_s: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def text(self) -> str:
@@ -167,7 +170,8 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
     try:
         # A folder of a newer version is skipped with a warning, not shown with wrong
         # options.
-        about = decode(_About, read_json(path / ABOUT), path / ABOUT, is_open=True)
+        saved = read_json(path / ABOUT)
+        about = decode(_About, saved, path / ABOUT, is_open=True)
         result: _Result | None = None
         rows: list[dict[str, float]] = []
         # The weights, written after their card, exist only for a finished fine-tuning;
@@ -187,6 +191,8 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
             about.train,
             is_fit=about.is_fit,
             n_steps=about.steps,
+            # A run can be resumed with other numbers of steps.
+            options={name: value for name, value in saved.items() if name != "steps"},
         )
         if about.is_fit and rows:
             seconds = rows[-1].get("seconds")
@@ -619,9 +625,16 @@ class Finetuning(HasBackgroundTask):
         """Whether a stopped fine-tuning has start values, and so makes a model."""
         return self.can_resume and self.start_score is not None
 
-    def folder_for(self, model: str, session: Session, train: TrainedPart = "embeddings") -> Path:
-        """Return the folder of the fine-tuning of a model to a recording."""
-        return folder_for(self.folder, model, session, train)
+    def folder_for(
+        self,
+        model: str,
+        session: Session,
+        train: TrainedPart = "embeddings",
+        *,
+        is_fresh: bool = False,
+    ) -> Path:
+        """Return the folder of the fine-tuning of a model to a recording; see `folder_for`."""
+        return folder_for(self.folder, model, session, train, is_fresh=is_fresh)
 
     def estimate(self, steps: int = STEPS) -> str:
         """Return the estimated duration as text, "" if not known.

@@ -271,6 +271,29 @@ def test_the_current_weights_are_those_of_a_step_of_the_run(
     assert record(view)["message"].text.startswith("✓ Finished after a stop at step 3 of 10")
 
 
+def test_a_run_with_other_options_than_the_form_is_started_over_in_a_new_folder(
+    controller, finetuning, script, mouse_folder
+):
+    view = FinetuneView.of(controller)
+    run_and_stop(finetuning, script)
+    finetuning.clear()
+    controller.model.choose(mouse_folder / "base.safetensors")
+    assert controller.requests.wait(PATIENCE_S)
+    path, batch = finetuning.saved_result().path, view.form.read().batch
+    about = json.loads((path / "finetune.json").read_text())
+    (path / "finetune.json").write_text(json.dumps(about | {"batch": batch + 1}))
+    told = f"A run stopped at step 3, with Batch {batch + 1}, not {batch}. With its own settings"
+    assert record(view)["message"].text.startswith(told)
+    assert record(view)["start"].label == "Start over"
+    view.form.set("batch", batch + 1)
+    assert record(view)["start"].label == "Resume"
+    view.form.set("batch", batch)
+    press(view, "start")
+    assert finetuning.request.path != path
+    finetuning.stop()
+    assert finetuning.wait(PATIENCE_S)
+
+
 def test_the_time_of_a_whole_run_is_not_told_when_it_goes_on(finetuning, script):
     run_and_stop(finetuning, script)
     finetuning.resume()
