@@ -136,6 +136,16 @@ QUIET = CallbackJob()
 """Job that shows nothing and never stops."""
 
 
+def name_steps(job: Job, step: str) -> Job:
+    """Return a job whose reports have one description, whatever the work calls its steps."""
+    return CallbackJob(
+        lambda done, total, _: job.progress(done, total, step),
+        job.cancelled,
+        job.message,
+        job.device,
+    )
+
+
 def part_of(job: Job, first: int | float, last: int | float) -> Job:
     """Return a job for a part of the work: from one share (0 to 1) of it to another."""
 

@@ -112,20 +112,20 @@ def _choices(predictor: "Predictor", session: "Session", tier: str) -> list[Row]
 def _spike_blocks(rows: Sequence[Row]) -> list[str]:
     """Return tables of bits per spike and of decoded labels, and refusals."""
     blocks = []
-    bits = [row for row in rows if row["name"] == "score"]
+    bits = [_bits_cells(row) for row in rows if row["name"] == "score"]
     if bits:
-        blocks.append(
+        title = (
             "bits per spike over the mean rate of each neuron: mean over neurons with "
             "spikes, and of all neurons together; 95 % over trials"
         )
-        blocks.append(terminal.table([_bits_cells(row) for row in bits]))
-    decoded = [row for row in rows if row["name"] == "decoded_label"]
+        blocks += [title, terminal.table(bits)]
+    decoded = [_label_cells(row) for row in rows if row["name"] == "decoded_label"]
     if decoded:
-        blocks.append(
+        title = (
             "decoded labels of trials: share of correct ones, 95 % over trials; chance "
             "is the share of the most frequent label"
         )
-        blocks.append(terminal.table([_label_cells(row) for row in decoded]))
+        blocks += [title, terminal.table(decoded)]
     refused = [row for row in rows if row.get("refusal")]
     blocks += [
         f"- {row['session']}, {row.get('column', row['strategy'])}: {row['refusal']}"

@@ -89,6 +89,12 @@ def folder_option(*names: str, help: str, **settings: Any) -> Option:
     return click.option(*names, type=OutputPath(file_okay=False), help=help, **settings)
 
 
+def places_option(name: str, variable: str, help: str) -> Option:
+    """Return an option for sessions, or folders of them, that exist."""
+    kind = click.Path(path_type=Path, exists=True)
+    return click.option(name, variable, multiple=True, type=kind, help=help)
+
+
 def threads_option(default: int | None = None, help: str = "CPU threads.") -> Option:
     """Return `--threads`, which sets the threads of torch; all cores by default."""
 

@@ -28,19 +28,11 @@ _ORDERS = ("ranked", "random", "reverse")
 
 @click.command("rank")
 @click.argument("config", required=False)
-@click.option(
-    "--sessions",
-    "places",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True),
-    help="Session or folder of sessions to pretrain on. May be repeated.",
+@inputs.places_option(
+    "--sessions", "places", "Session or folder of sessions to pretrain on. May be repeated."
 )
-@click.option(
-    "--heldout",
-    "heldout_places",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True),
-    help="Held-out session or folder of them. May be repeated.",
+@inputs.places_option(
+    "--heldout", "heldout_places", "Held-out session or folder of them. May be repeated."
 )
 @inputs.file_option(
     "--results",

@@ -32,12 +32,10 @@ run_option = inputs.folder_option(
 @click.command("train")
 @click.argument("config")
 @run_option
-@click.option(
+@inputs.places_option(
     "--sessions",
     "places",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True),
-    help="Session or folder of sessions, instead of the config's. May be repeated.",
+    "Session or folder of sessions, instead of the config's. May be repeated.",
 )
 @click.option(
     "--mice",

@@ -41,7 +41,7 @@ from omnimouse_model.masks.neuron_table import P_VALUES, TUNED, tuned_by
 from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.metrics.tuning import N_SHUFFLES, SIGNIFICANCE_LEVEL, selectivity_index
-from omnimouse_model.progress import QUIET, CallbackJob, Job, part_of, shows_progress
+from omnimouse_model.progress import QUIET, Job, name_steps, part_of, shows_progress
 from omnimouse_model.simulate.demo import opened
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.storage.write import cache_dir, explained, remove_oldest
@@ -395,13 +395,7 @@ def recorded_tuning(
     }
     missing = np.array([n for n in dict.fromkeys(asked.tolist()) if n not in known], np.int64)
     step = f"fields and tuning of {count(len(missing), 'neuron')}"
-    named = CallbackJob(
-        lambda done, total, _: job.progress(done, total, step),
-        job.cancelled,
-        job.message,
-        job.device,
-    )
-    for pair in fields_and_tuning(session, missing, named, path):
+    for pair in fields_and_tuning(session, missing, name_steps(job, step), path):
         known |= {field.neuron: (field, tuning) for field, tuning in zip(*pair, strict=True)}
     rows = [
         {"neuron": neuron, "unit_id": session.units.names[neuron]}

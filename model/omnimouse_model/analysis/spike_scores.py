@@ -34,7 +34,7 @@ from omnimouse_model.metrics.information import LikelihoodSums, nlb_scores
 from omnimouse_model.metrics.named import accuracy, accuracy_interval
 from omnimouse_model.metrics.time_blocks import Estimate, jackknife, time_blocks
 from omnimouse_model.predict.predictor import HeldOutPredictor, Predictor, of_family
-from omnimouse_model.progress import CallbackJob, Job, shown_job
+from omnimouse_model.progress import Job, name_steps, shown_job
 from omnimouse_model.storage.arrays.hdf5 import Hdf5, hdf5_to_write
 from omnimouse_model.storage.byte_source import BlockFile
 
@@ -150,15 +150,10 @@ def score_held_out(
     scores = []
     with shown_job(job) as shown:
         for condition in conditions:
-
-            def report(done: int | float, of: int | float, _: str, name: str = condition) -> None:
-                # The default binds the name of this condition, not that of a later one.
-                shown.progress(done, of, name)
-
-            named = CallbackJob(report, shown.cancelled)
             about = (condition, held_out.predictor_id, session.id, tier, len(counts))
             try:
-                rates, spikes = held_out.held_out_rates(condition, session, counts, named)
+                of_condition = name_steps(shown, condition)
+                rates, spikes = held_out.held_out_rates(condition, session, counts, of_condition)
             except UnsupportedRequestError as error:
                 nothing = jackknife(float("nan"), [])
                 silent = np.full(session.n_neurons, np.nan)

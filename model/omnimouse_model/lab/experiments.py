@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Float32, Int64
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.display import data_frame
 from omnimouse_model.inference.dask_map import TaskPredictor
 from omnimouse_model.inference.registry import Source, resolve_predictor
 from omnimouse_model.lab.responses import (
@@ -453,9 +454,7 @@ class ExperimentResult:
 
     def to_dataframe(self) -> "DataFrame":
         """Return a table with a row per neuron, its provenance in `attrs`."""
-        from pandas import DataFrame
-
-        table = DataFrame(
+        table = data_frame(
             {"neuron": self.neurons, "unit_id": self.unit_ids, **self.findings.columns}
         )
         table.attrs |= {

@@ -17,6 +17,7 @@ from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.recording import grid_stretches
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.display import data_frame
 from omnimouse_model.lab.experiments import ExperimentResult
 from omnimouse_model.lab.recorded_trials import Where
 from omnimouse_model.lab.responses import require_video
@@ -289,9 +290,7 @@ class RecordedComparison:
 
     def to_dataframe(self) -> "DataFrame":
         """Return a table with a row per neuron, its provenance in `attrs`."""
-        from pandas import DataFrame
-
-        table = DataFrame({"neuron": self.neurons, **self.columns})
+        table = data_frame({"neuron": self.neurons, **self.columns})
         table.attrs |= dict(self.about)
         return table
 

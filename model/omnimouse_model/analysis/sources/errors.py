@@ -128,10 +128,6 @@ class Errors:
             )
         )
 
-    def taken(self, columns: np.ndarray) -> "Errors":
-        """Return the sums of some columns, in their order."""
-        return Errors(*(getattr(self, name)[..., columns] for name in _ARRAYS))
-
     def add(self, block: int, response: np.ndarray, mean: np.ndarray, found: np.ndarray) -> None:
         """Add the cells of one window in place.
 

@@ -42,7 +42,7 @@ from omnimouse_model.inference.registry import resolve_predictor
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
 from omnimouse_model.predict.predictor import Predictor, fits_of
-from omnimouse_model.progress import QUIET, CallbackJob, Job, shows_progress
+from omnimouse_model.progress import QUIET, CallbackJob, Job, name_steps, shows_progress
 
 
 # -- cells (planned rows) of a sweep, and their evaluation in one pass ----------------
@@ -464,10 +464,9 @@ def _score(piece: tuple[TaskPredictor, SweepPlan, list[Cell]], job: Job) -> list
     """Compute the rows of cells of one session, here or on a worker."""
     predictor, plan, cells = piece
     step = f"{cells[0].session.id}: {cells[0].condition.name}"
-    named = CallbackJob(lambda done, total, _: job.progress(done, total, step), job.cancelled)
     with predictor.loaded(cells[0].session) as (loaded, session):
         own = [replace(cell, session=session) for cell in cells]
-        return score_cells(loaded, own, plan, named)
+        return score_cells(loaded, own, plan, name_steps(job, step))
 
 
 def _definition(

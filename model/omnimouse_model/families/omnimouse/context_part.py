@@ -56,7 +56,7 @@ from omnimouse_model.predict.predictor import (
     Subset,
     predict_subsets_of,
 )
-from omnimouse_model.progress import QUIET, CallbackJob, Cancelled, Job, advance, never, part_of
+from omnimouse_model.progress import QUIET, Cancelled, Job, advance, name_steps, never, part_of
 
 MAX_CACHED_BYTES = 64 * 2**20
 """Limit of the cached rates of the transformer, one array per window and inputs."""
@@ -344,7 +344,7 @@ def fit_context(
         `job.cancelled()` returned True.
     """
     spec = transformer.needs.spec
-    named = CallbackJob(lambda done, total, _: job.progress(done, total, STEP), job.cancelled)
+    named = name_steps(job, STEP)
     read_s, *sets_s = context_seconds(session, spec, window_s)
     ends = np.cumsum([read_s, *sets_s]) / (read_s + sum(sets_s))
     series = train_series(session, spec, job=part_of(named, 0.0, ends[0]))

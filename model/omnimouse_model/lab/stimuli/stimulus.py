@@ -216,11 +216,7 @@ def still_images(
     >>> shown.n_videos, shown.frames_of(2).shape
     (3, (36, 36, 64))
     """
-    images = np.asarray(images)
-    if images.ndim != 3 or images.dtype != np.uint8 or not len(images):
-        raise ValueError(
-            f"images is {images.shape} {images.dtype}; uint8 (image, height, width) expected."
-        )
+    images = _grey_levels("image", images)
     before, shown, after = (round(s * rate_hz) for s in (blank_s, image_s, 0.2))
 
     def frames_of(video: int) -> np.ndarray:
@@ -238,6 +234,16 @@ def still_images(
         frames_of,
         one_event_each(np.arange(len(images)), blank_s, blank_s + image_s),
     )
+
+
+def _grey_levels(name: str, values: np.ndarray) -> np.ndarray:
+    """Return several images or frames as they are; raise `ValueError` for anything else."""
+    values = np.asarray(values)
+    if values.ndim != 3 or values.dtype != np.uint8 or not len(values):
+        raise ValueError(
+            f"{name}s is {values.shape} {values.dtype}; uint8 ({name}, height, width) expected."
+        )
+    return values
 
 
 def images_in(folder: str | Path) -> UInt8[np.ndarray, "image height width"]:
@@ -277,11 +283,7 @@ def movie(frames: np.ndarray, size: tuple[int, int], rate_hz: float = 30.0) -> S
 
     `frames` are uint8 (frame, height, width) grey levels.
     """
-    frames = np.asarray(frames)
-    if frames.ndim != 3 or frames.dtype != np.uint8 or not len(frames):
-        raise ValueError(
-            f"frames is {frames.shape} {frames.dtype}; uint8 (frame, height, width) expected."
-        )
+    frames = _grey_levels("frame", frames)
 
     def frames_of(video: int) -> np.ndarray:
         del video  # there is one
