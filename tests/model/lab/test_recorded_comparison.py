@@ -16,10 +16,7 @@ from omnimouse_model.storage.arrays.rows import MemoryRows
 from tests.model.lab.recorded.known_neurons import (
     OFFSET_S,
     RATE_HZ,
-    TRIAL_S,
-    directions_shown,
     grating_session,
-    tuned,
 )
 from tests.predictors import EchoPredictor
 from tests.toy_predictors import FRAMES
@@ -52,18 +49,6 @@ def mean_over(session, trial, lag_s=0.0, offset_s=0.0):
     times = np.arange(session.responses.n_samples) / RATE_HZ + offset_s
     of_trial = (times >= begin - 1e-6) & (times <= end + 1e-6)
     return session.responses.data[of_trial].mean(axis=0) / session.response_scale
-
-
-def test_the_response_is_the_mean_from_onset_to_end():
-    session = grating_session(PREFERRED)
-    shown = direction_trials(session)
-    found = recorded_responses(session, shown.trials, NEURONS)
-    expected = tuned(directions_shown(), PREFERRED) / session.response_scale
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-    # The end is that of the last frame.
-    first = shown.trials[0]
-    duration = session.trials.t_off[first] - session.trials.t_on[first]
-    assert duration == pytest.approx(TRIAL_S)
 
 
 @pytest.mark.parametrize("lag_s", [0.0, 0.1, 0.25])
@@ -111,16 +96,6 @@ def test_no_window_touches_a_pause_of_the_recording(noisy):
     in_pause = (on > began) & (off < ended)
     assert in_pause.any()
     assert np.isnan(found.recorded[in_pause]).all()
-
-
-def test_a_delay_of_the_responses_is_taken_into_account():
-    session = grating_session(PREFERRED, lag_s=0.2)
-    trials = direction_trials(session).trials
-    expected = tuned(directions_shown(), PREFERRED) / session.response_scale
-    with_lag = recorded_responses(session, trials, NEURONS, lag_s=0.2)
-    np.testing.assert_allclose(with_lag, expected, rtol=1e-6)
-    without = recorded_responses(session, trials, NEURONS)
-    assert not np.allclose(without, expected, rtol=0.05)
 
 
 def test_only_windows_with_trials_are_predicted(noisy):

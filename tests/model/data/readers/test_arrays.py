@@ -489,16 +489,6 @@ def test_times_in_another_unit_are_recognised_by_the_responses(unit, per_second)
     assert session.trials.tier[readable].tolist() == ["train", "test", "train"]
 
 
-def test_no_trial_vanishes_without_a_note():
-    stop = np.array([15.0, np.nan, 24.0])
-    session = open_session(session_arrays(trial_stop=stop, video=None))
-    assert session.trials.t_off.tolist() == pytest.approx([13.0, 23.0, 39.97], abs=0.1)
-    assert len([n for n in session.warnings if n.code == "trial_stops"]) == 2
-    zero = open_session(session_arrays(trial_start=np.zeros(3), video=None))
-    assert len(zero.trials) == 0
-    assert "all 3 trials start at 0 s" in warning_of(zero, "trials_left_out")
-
-
 def test_time_without_any_response_is_a_pause():
     values = traces(1800, 6)
     values[600:900] = np.nan

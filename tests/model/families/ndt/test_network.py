@@ -10,7 +10,6 @@ from safetensors.torch import load_file, save_file
 
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.families.ndt.network import Dropout, Ndt, NdtConfig, poisson_loss
-from omnimouse_model.families.ndt.training import one_cycle
 from tests import FIXTURES
 from tests.conformance import ndt as conformance
 from tests.conformance.public_ndt import from_public, own_to_public
@@ -113,24 +112,6 @@ def test_padding_changes_nothing():
         torch.testing.assert_close(one, other, rtol=0, atol=0)
         short = net(counts[:, :6], "a", scheme)
         torch.testing.assert_close(one, short, rtol=1e-5, atol=1e-5)
-
-
-def test_sessions_of_one_size_share_no_weights_and_a_step_moves_one_alone():
-    net = net_of().train()
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    counts = trials()
-    optimiser, schedule = one_cycle(net.parameters(), 10)
-    for _ in range(2):
-        optimiser.zero_grad()
-        scored = torch.ones_like(counts, dtype=torch.bool)
-        loss = poisson_loss(net(counts, "a", "neuron"), counts, scored)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    moved = {n for n, v in net.state_dict().items() if not torch.equal(v, before[n])}
-    assert "stitchers.a.weight" in moved
-    assert "readouts.a.bias" in moved
-    assert not {name for name in moved if ".b." in name}
 
 
 def test_public_names_come_back(tmp_path):

@@ -46,12 +46,6 @@ def test_a_video_that_is_ten_times_too_fast_is_named():
     assert "stimulus 6 s (0 to 6 s)" in message
 
 
-def test_a_stream_of_another_clock_does_not_take_the_recording_away():
-    message = opened(**running(60, 1.7e9))["left_out_stream"]
-    assert "running" in message
-    assert "1700000000" in message
-
-
 def test_a_stream_without_a_complete_sample_does_not_take_the_windows_away():
     values = np.full(1200, np.nan)
     found = opened(pupil_size=np.arange(1200.0), pupil_x=values, pupil_rate_hz=20.0)

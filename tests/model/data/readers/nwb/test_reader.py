@@ -137,13 +137,6 @@ def test_voxels_and_missing_masks(path):
     assert np.isnan(session.units.xyz_um).all()
 
 
-def test_deconvolved_comes_first(path):
-    write_nwb(path, Plane(series=("RoiResponseSeries", "Neuropil", "Deconvolved")))
-    data = values_of(path, f"{OPHYS}/Fluorescence/Deconvolved0/data")
-    np.testing.assert_array_equal(open_session(path).responses.data, data)
-    check_session(path, {"n_neurons": 5}, series="neuropil")
-
-
 def test_planes_that_begin_apart_lie_side_by_side(path):
     write_nwb(path, Plane(start=2.0), Plane(start=2.23, n=3, location="VISl"))
     session = check_session(path, {"responses.start": 2.23})
@@ -313,21 +306,6 @@ def test_trials_divide_a_film(path):
     assert trials.tier[trials.readable].tolist() == ["train", "test", "train"]
     assert session.tiers()["test"] == pytest.approx(0.1, abs=0.001)
     assert len(session.window_starts("test"))
-
-
-def test_stills_of_a_template_series(path):
-    write_nwb(path)
-    images = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((36, 64), np.uint8)
-    add_series(path, "stimulus/templates/set", images, "ImageSeries", rate_hz=1.0)
-    order = np.array([2, 0, 3, 1, 2], np.uint32)
-    name = "stimulus/presentation/shown"
-    add_series(path, name, order, "IndexSeries", start=4.0, rate_hz=0.5)
-    with h5py.File(path, "a") as file:
-        file[f"{name}/indexed_timeseries"] = h5py.SoftLink("/stimulus/templates/set")
-    session = open_session(path)
-    frames, _ = session.stimulus.sample(4.5 + 2.0 * np.arange(5))
-    assert frames[:, 0, 0].tolist() == order.tolist()
-    assert session.trials.stim_id[:2].tolist() == ["shown/2", "shown/0"]
 
 
 def show_images(path: Path, images: dict[str, np.ndarray], order: np.ndarray) -> None:

@@ -289,7 +289,7 @@ def test_images_are_shown_until_the_next_one_and_trials_without_are_counted(path
     images = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones((8, 10, 4), np.uint8)
     show(path, images, [2, 0, 1])
     add_table(path, "trials", [3.5, 25.0], [5.0, 27.0])
-    notes = {"image_ends": "until the next one", "trials_without_frames": "1 of 2 trials"}
+    notes = {"image_ends": "until the next one", "trials_without_frames": ("1 of 2 trials", "25 s")}
     session = check_session(path, {}, notes)
     shown, _ = session.stimulus.sample(np.array([4.5, 7.2, 7.8]))
     assert shown.shape[1:] == (8, 10, 3)
@@ -308,8 +308,10 @@ def test_images_are_numbered_as_their_collection_orders_them(path):
         shown = typed_group(file, "stimulus/presentation/flashes", "IndexSeries")
         shown["data"], shown["timestamps"] = order, 4.0 + 2 * np.arange(5)
         shown["indexed_images"] = h5py.SoftLink(folder.name)
-    frames, _ = open_session(path).stimulus.sample(4.5 + 2.0 * np.arange(5))
+    session = open_session(path)
+    frames, _ = session.stimulus.sample(4.5 + 2.0 * np.arange(5))
     assert frames[:, 0, 0].tolist() == [10.0 * (3 - k) for k in order]
+    assert session.trials.stim_id[:2].tolist() == ["flashes/3", "flashes/1"]
 
 
 # -- spiking recordings --------------------------------------------------------------

@@ -84,44 +84,33 @@ def test_neuroconv_stores_images_and_masks_as_width_and_height(path, name):
 
 
 @pytest.mark.parametrize(
-    ("has_image", "is_suite2p", "is_mirrored"),
+    ("low", "has_image", "is_suite2p", "is_mirrored"),
     [
-        pytest.param(False, False, False, marks=pytest.mark.slow),
-        (False, True, True),
-        (True, False, True),
+        pytest.param("x", False, False, False, marks=pytest.mark.slow),
+        ("x", False, True, True),
+        ("x", True, False, True),
+        # The image refutes the program.
+        pytest.param("y", True, True, False, marks=pytest.mark.slow),
     ],
 )
 def test_pixels_are_row_and_column_if_image_or_program_say_so(
-    path, has_image, is_suite2p, is_mirrored
+    path, low, has_image, is_suite2p, is_mirrored
 ):
     written(path, "pixel_mask")
     with h5py.File(path, "a") as file:
         pixels = file[f"{TABLE}/pixel_mask"][()]
-        pixels["x"] %= 20
+        pixels[low] %= 20
         file[f"{TABLE}/pixel_mask"][...] = pixels
         if is_suite2p:
             file[TABLE].attrs["description"] = "suite2p output"
     if has_image:
-        add_mean_image(path, (20, 60))  # x is below 20, y is not
+        add_mean_image(path, (20, 60))  # one of both is below 20
     session = open_session(path)
     places = np.concatenate([session.units.roi.pixels(k)[0] for k in range(5)])
     y, x = ("x", "y") if is_mirrored else ("y", "x")
     np.testing.assert_array_equal(places, np.stack([pixels[y], pixels[x]], axis=1))
-    assert bool(orientation(session)) == is_mirrored
-
-
-@pytest.mark.slow
-def test_an_image_refutes_the_program(path):
-    written(path, "pixel_mask")
-    with h5py.File(path, "a") as file:
-        pixels = file[f"{TABLE}/pixel_mask"][()]
-        pixels["y"] %= 20
-        file[f"{TABLE}/pixel_mask"][...] = pixels
-        file[TABLE].attrs["description"] = "suite2p output"
-    add_mean_image(path, (20, 60))
-    session = open_session(path)
-    assert "column and row" in orientation(session)
-    assert session.units.xy_px[:, 1].max() < 20
+    assert bool(orientation(session)) == (has_image or is_suite2p)
+    assert ("column and row" in orientation(session)) == (low == "y")
 
 
 @pytest.mark.slow
