@@ -131,7 +131,9 @@ def test_a_long_command_shows_the_time_left(capsys):
         progress(1, 10, "windows")
         now_s = 7.0
         progress(2, 10, "windows")
-    assert capsys.readouterr().err == " 20 %  windows, 56 s left\n"
+        now_s = 7.5
+        progress(3, 10, "soon after")
+    assert capsys.readouterr() == ("", " 20 %  windows, 56 s left\n")
 
 
 def test_the_page_has_the_numbers_of_the_library(analysis, saved_facts, tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from omnimouse_app.cli.terminal import Progress
 from omnimouse_model.analysis.evaluate import CHANNELS, evaluate, evaluate_all
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import BehaviorSpec, WindowSpec
@@ -485,17 +484,6 @@ def test_the_table_can_be_markdown_without_baselines(folder):
     assert lines[0].startswith("| condition |")
     assert lines[2].startswith(f"| {FORECAST} | {N_NEURONS} |")
     assert "ridge" not in done.stdout
-
-
-def test_progress_goes_to_standard_error(capsys):
-    now = [0.0]
-    progress = Progress(clock=lambda: now[0])
-    for now[0], done, text in ((7.0, 1, "first"), (7.5, 2, "soon after")):
-        progress(done, 4, text)
-    progress.finish()
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.splitlines() == [" 25 %  first"]
 
 
 def test_centred_scores_are_about_the_means_of_the_train_tier(session):

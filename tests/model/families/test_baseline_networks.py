@@ -10,7 +10,6 @@ from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.families.dwiseneuro.network import (
     DwiseConfig,
     DwiseNetwork,
-    Sliding,
     cut_mix,
 )
 from omnimouse_model.families.latent_zig import network as density
@@ -124,18 +123,6 @@ def test_published_network_has_the_published_sizes() -> None:
         net = DwiseNetwork(DwiseConfig(), {str(n): n for n in neurons})
     parts = [sum(p.numel() for p in m.parameters()) for m in (net.core, net.cortex, net)]
     assert parts == [3_673_404, 5_402_624, 170_656_070]
-
-
-@pytest.mark.parametrize("blend", ["ones", "linear"])
-def test_windows_of_a_constant_average_to_it(blend: str) -> None:
-    sliding = Sliding(16, 2, blend)
-    n_windows = len(sliding.windows(41))
-    assert n_windows == 11
-    mean, weight = sliding.average(torch.full((n_windows, 3, 16), 2.5), 41)
-    assert torch.allclose(mean[:, weight > 0], torch.tensor(2.5))
-    assert mean[:, weight == 0].isnan().all()
-    # No window fits.
-    assert sliding.average(torch.empty(0, 3, 16), 30)[0].isnan().all()
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (5, 16), (11, 2)])

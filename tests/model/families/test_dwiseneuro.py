@@ -167,7 +167,10 @@ def test_windows_left_out_have_no_weight_and_every_later_frame_has_some(blend, h
     used[0] = False
     mean, weight = sliding.average(rates, 30, used)
     assert torch.allclose(mean[:, weight > 0], torch.tensor(2.5))
+    assert mean[:, weight == 0].isnan().all()
     assert (weight[-6:] > 0).all()
+    # No window fits.
+    assert sliding.average(rates[:0], 6)[0].isnan().all()
 
 
 # -- parts, sessions and units ---------------------------------------------------------

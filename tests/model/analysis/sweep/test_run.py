@@ -25,7 +25,7 @@ from omnimouse_model.analysis.sweep.table import (
 from omnimouse_model.errors import MaskError, ResultsFileError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.tier_windows import scored_starts
-from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.masks import TARGET
 from omnimouse_model.masks.mask import Mask
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.predictor import Encoded
@@ -188,19 +188,6 @@ def test_a_row_is_an_ordinary_evaluation(session):
     assert (row.score, row.ci_low, row.ci_high) == interval
     assert row.n_windows == len(scored_starts(session))
     assert row.n_neurons == len(draw.targets) == 45
-
-
-def test_every_point_of_a_draw_asks_the_same_cells(session):
-    predictor = ContextPredictor()
-    context_sweep(predictor, session, **(ASK | {"max_windows": 1}), seeds=2)
-    targets = [mask.target for mask in predictor.asked]
-    assert len(targets) == 2 * 2 * 5
-    first, second = targets[:10], targets[10:]
-    assert all((target == first[0]).all() for target in first)
-    assert all((target == second[0]).all() for target in second)
-    assert (first[0] != second[0]).any()
-    for mask in predictor.asked:
-        assert not (mask.cells[25:, mask.target.any(axis=0)] == VISIBLE).any()
 
 
 def test_what_cannot_be_computed_is_a_row_that_says_why(session):

@@ -11,7 +11,6 @@ from omnimouse_model.families.ndt.predictor import (
     predict_regions,
     predicted_rates,
 )
-from tests.held_out_bits import bits_of
 
 REGIONS = ["CA1", "CA1", "LP", "LP", "LP"]
 
@@ -75,15 +74,3 @@ def test_windows_see_what_was_before_them_and_nothing_later(net, spikes):
     np.testing.assert_allclose(visible[:, 20:30], rates[:, 10:20], rtol=1e-5)
     with pytest.raises(ValueError, match="bin 135"):
         forward_windows(net, "a", spikes)
-
-
-def test_neurons_without_spikes_are_excluded(spikes):
-    counts = spikes.numpy().astype(float)
-    counts[..., 3] = 0
-    mean = np.broadcast_to(counts.mean(axis=(0, 1)), counts.shape)
-    bits = bits_of(mean, counts)
-    assert bits.n_excluded == 1
-    assert np.isnan(bits.per_neuron[3])
-    assert bits.mean == pytest.approx(0, abs=1e-12)
-    better = np.where(counts > 0, 1.5, 0.1)
-    assert bits_of(better, counts).mean > 0.3
