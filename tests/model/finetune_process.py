@@ -13,17 +13,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import torch
-
 import omnimouse_model as om
 from omnimouse_model.analysis.finetune_process import Arguments, ReportRows, spawn_finetune
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation import shard
 from omnimouse_model.families.omnimouse import transfer as start
-from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
 from omnimouse_model.progress import QUIET, STARTING, TRAINING, Job
 from omnimouse_model.training.metrics_log import FILE, log_rows
-from tests.model.small_net import SMALL, save_checkpoint
+from tests.model.small_net import save_checkpoint, small_net
 from tests.small_sessions import write_session
 
 STEPS = 5
@@ -31,16 +28,6 @@ KNOWN, NEW = "a-1-1", "b-1-1"
 """Sessions of `write_mouse_folder`."""
 PATIENCE_S = 300.0
 Stopped = Callable[[], bool]
-
-
-def small_net(sessions: dict[str, int]) -> OmniMouse:
-    """A net of random weights, large enough for every path to show."""
-    net = OmniMouse(SMALL, sessions, {key: key.split("-")[0] for key in sessions})
-    initialise(net, torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.mul_(1.5).add_(0.01)
-    return net.eval()
 
 
 def write_mouse_folder(root: Path) -> Path:

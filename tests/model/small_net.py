@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from omnimouse_model.families.omnimouse.checkpoint import OmniMouseCheckpoint
 from omnimouse_model.families.omnimouse.config import HieraConfig, OmniMouseConfig
-from omnimouse_model.families.omnimouse.network import OmniMouse
+from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
 
 SMALL = OmniMouseConfig(
     d_model=32,
@@ -27,6 +29,16 @@ SMALL = OmniMouseConfig(
         windows="spatial",
     ),
 )
+
+
+def small_net(sessions: dict[str, int], config: OmniMouseConfig = SMALL) -> OmniMouse:
+    """A net of random weights, large enough for every path to show."""
+    net = OmniMouse(config, sessions, {key: key.split("-")[0] for key in sessions})
+    initialise(net, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(1.5).add_(0.01)
+    return net.eval()
 
 
 def save_checkpoint(path: Path, net: OmniMouse, card: Any = None, context: Any = None) -> Path:

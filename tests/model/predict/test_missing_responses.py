@@ -13,13 +13,12 @@ from omnimouse_model.data.spike_trains import Observed
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.families.classical.predictor import RULES
 from omnimouse_model.families.omnimouse.batches import Phase, make_batch
-from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.parts.linear_gaussian.fit import fit, train_series
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.masks import HIDDEN, VISIBLE, Mask
 from omnimouse_model.training.sessions import training_session
-from tests.model.small_net import SMALL
+from tests.model.small_net import SMALL, small_net
 
 N = 12
 RATE_HZ = 30.0
@@ -56,12 +55,8 @@ def window(session):
 
 
 def _transformer(session) -> TransformerPredictor:
-    net = OmniMouse(replace(SMALL, behavior_channels=0), {session.id: N}, {session.id: "m"})
-    initialise(net, torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        for parameter in net.parameters():  # large enough for every path to show
-            parameter.mul_(1.5).add_(0.01)
-    return TransformerPredictor(net.eval(), "small")
+    net = small_net({session.id: N}, replace(SMALL, behavior_channels=0))
+    return TransformerPredictor(net, "small")
 
 
 @pytest.fixture(scope="module", params=[*READERS, "linear-gaussian", "transformer"])

@@ -18,7 +18,6 @@ from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.families.omnimouse.config import OmniMouseConfig
 from omnimouse_model.families.omnimouse.context_part import load_checkpoint_predictor
-from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.omnimouse.tokens import batch_from_windows, layout_from_mask
 from omnimouse_model.masks import TARGET, VISIBLE, Mask, input_cells, scored_cells
@@ -27,7 +26,7 @@ from omnimouse_model.predict.devices import resolve_device
 from omnimouse_model.predict.predictor import Prediction
 from tests.model.other_windows import window_with
 from tests.model.random_masks import masks
-from tests.model.small_net import SMALL, save_checkpoint
+from tests.model.small_net import SMALL, save_checkpoint, small_net
 from tests.small_sessions import write_session
 
 COARSE = replace(SMALL.hiera, patch_stride=(2, 8, 8), mask_unit_size=(1, 4, 4))
@@ -48,13 +47,7 @@ def session(tmp_path_factory):
 
 
 def predictor_for(session: Session, config: OmniMouseConfig) -> TransformerPredictor:
-    counts = {session.id: session.n_neurons}
-    net = OmniMouse(config, counts, {session.id: "mouse"})
-    initialise(net, torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        for parameter in net.parameters():  # large enough for every path to show
-            parameter.mul_(1.5).add_(0.01)
-    return TransformerPredictor(net.eval(), "small")
+    return TransformerPredictor(small_net({session.id: session.n_neurons}, config), "small")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omnimouse_model.analysis.stimulus_edits import BehaviorSet
 from omnimouse_model.data.open import open_session
 from omnimouse_model.families.omnimouse import token_sums
-from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
+from omnimouse_model.families.omnimouse.network import OmniMouse
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.omnimouse.token_sums import NeuronBlocks
 from omnimouse_model.families.omnimouse.tokens import (
@@ -22,7 +22,7 @@ from omnimouse_model.families.omnimouse.tokens import (
 )
 from omnimouse_model.masks import Mask
 from tests.model.random_masks import masks
-from tests.model.small_net import SMALL
+from tests.model.small_net import SMALL, small_net
 from tests.small_sessions import write_session
 
 N = 40
@@ -51,12 +51,7 @@ def small_blocks(monkeypatch):
 
 @cache
 def net_of(session_id, config) -> OmniMouse:
-    net = OmniMouse(config, {session_id: N}, {session_id: "mouse"})
-    initialise(net, torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.mul_(1.5).add_(0.01)
-    return net.eval()
+    return small_net({session_id: N}, config)
 
 
 def predictor_for(session, config, **options) -> TransformerPredictor:
