@@ -1,17 +1,11 @@
 import os
-import subprocess
 
 import pytest
 
 from tests.push_size import main
+from tests.test_release import git
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
-
-
-def git(folder, *arguments):
-    names = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-    command = ["git", "-C", folder, *names, *arguments]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
 def test_the_size_is_that_of_new_versions_also_of_removed_files(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """The small architecture of the tests; knows no test, so that processes start fast."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,21 @@ def small_net(sessions: dict[str, int], config: OmniMouseConfig = SMALL) -> Omni
         for parameter in net.parameters():
             parameter.mul_(1.5).add_(0.01)
     return net.eval()
+
+
+def small_plan(recordings: Path, task: str, steps: int) -> dict[str, Any]:
+    """The fields of a scaling study of the small architecture."""
+    group = {"lr": 1.0e-3, "weight_decay": 0.1}
+    phase = {"name": "only", "steps": steps, "batch": 2, "tasks": {task: 1}}
+    training = {"sampling": "balanced", "animals": "core", "phases": [phase]}
+    training |= {"core": group, "session": group, "save_every": 2, "precision": "fp32"}
+    return {
+        "models": {"tiny": json.loads(json.dumps(asdict(SMALL)))},
+        "sessions": [str(recordings)],
+        "steps_of": "each session",
+        "max_windows": 2,
+        "training": training,
+    }
 
 
 def save_checkpoint(path: Path, net: OmniMouse, card: Any = None, context: Any = None) -> Path:

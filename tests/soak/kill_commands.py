@@ -18,7 +18,7 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from omnimouse_model.inference.families import config_path
 from tests.hub_server import Hub, Repository, hub_endpoint
 from tests.model.finetune_process import KNOWN, NEW, few_windows, small_net
 from tests.model.official_shards import ANIMALS, SESSIONS, write_shards
-from tests.model.small_net import SMALL, save_checkpoint
+from tests.model.small_net import save_checkpoint, small_plan
 from tests.small_sessions import write_session
 
 IMPORTED = (
@@ -166,20 +166,8 @@ def write_inputs(folder: Path) -> None:
 
 
 def _plan(mice: Path) -> dict[str, Any]:
-    group = {"lr": 1.0e-3, "weight_decay": 0.1}
-    phase = {"name": "only", "steps": 3, "batch": 2, "tasks": {_TASK: 1}}
-    training = {"sampling": "balanced", "animals": "core", "phases": [phase]}
-    training |= {"core": group, "session": group, "save_every": 2, "precision": "fp32"}
-    return {
-        "models": {"tiny": json.loads(json.dumps(asdict(SMALL)))},
-        "collections": [1, 2],
-        "sessions": [str(mice)],
-        "evaluated": [KNOWN],
-        "strategies": [_TASK, "test/video_behavior"],
-        "steps_of": "each session",
-        "max_windows": 2,
-        "training": training,
-    }
+    asked = {"evaluated": [KNOWN], "strategies": [_TASK, "test/video_behavior"]}
+    return small_plan(mice, _TASK, 3) | {"collections": [1, 2]} | asked
 
 
 @contextmanager

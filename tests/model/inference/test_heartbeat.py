@@ -67,7 +67,7 @@ def wait_until(condition, look=lambda: None):
     while not condition():
         assert monotonic() < end_s
         look()
-        pause.wait(0.05)
+        pause.wait(0.01)
 
 
 @pytest.mark.slow

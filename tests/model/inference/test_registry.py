@@ -1,8 +1,5 @@
 """Models of the hub, chosen live: fetched, stopped, gone on with, or told why not."""
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
@@ -19,6 +16,7 @@ from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.predict.predictor import Needs
 from tests.hub_server import Hub, Pause, Repository, hub_endpoint
 from tests.model.experanto_folder import write_folder
+from tests.model.inference.test_heartbeat import wait_until
 from tests.model.official_shards import SMALL, write_shards
 from tests.predictors import EchoPredictor, open_controller, tiny_transformer
 
@@ -61,13 +59,6 @@ def controller():
     made.model.choose(EchoPredictor())
     yield made
     made.close()
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + TIMEOUT
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from multiprocessing import active_children
 from multiprocessing.context import SpawnContext
 from pathlib import Path
@@ -27,6 +26,7 @@ from omnimouse_model.predict.devices import full_memory_text
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.progress import stop_if
 from omnimouse_model.storage import processes
+from tests.model.inference.test_heartbeat import wait_until
 from tests.predictors import (
     CrashingPredictor,
     EchoPredictor,
@@ -64,13 +64,6 @@ def worker_of():
     yield make
     for worker in made:
         worker.close()
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + TIMEOUT
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def is_running(process: int) -> bool:

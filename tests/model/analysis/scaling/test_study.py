@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from omnimouse_model.analysis.scaling_study import models_folder, plan_path, rea
 from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.training.metrics_log import FILE, log_rows
-from tests.model.small_net import SMALL
+from tests.model.small_net import small_plan
 from tests.small_sessions import write_session
 
 pytestmark = pytest.mark.slow
@@ -35,20 +35,8 @@ def recordings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fields(recordings):
-    group = {"lr": 1.0e-3, "weight_decay": 0.1}
-    phase = {"name": "only", "steps": STEPS, "batch": 2, "tasks": {TASK: 1}}
-    training = {"sampling": "balanced", "animals": "core", "phases": [phase]}
-    training |= {"core": group, "session": group, "save_every": 2, "precision": "fp32"}
-    return {
-        "models": {"tiny": json.loads(json.dumps(asdict(SMALL)))},
-        "collections": [1, 3],
-        "sessions": [str(recordings)],
-        "evaluated": ["m2-1-1"],
-        "strategies": [TASK],
-        "steps_of": "each session",
-        "max_windows": 2,
-        "training": training,
-    }
+    asked = {"collections": [1, 3], "evaluated": ["m2-1-1"], "strategies": [TASK]}
+    return small_plan(recordings, TASK, STEPS) | asked
 
 
 @pytest.fixture(scope="module")
