@@ -37,8 +37,8 @@ def demo(tmp_path_factory):
     """Small mice in place of the generated ones, and a small model of the demo."""
     from omnimouse_model.families import omnimouse
     from omnimouse_model.simulate import demo
-    from tests.model.finetune_process import few_windows, small_net
-    from tests.model.small_net import save_checkpoint
+    from tests.model.finetune_process import few_windows
+    from tests.model.small_net import save_checkpoint, small_net
     from tests.small_sessions import rough_calibration
 
     root = tmp_path_factory.mktemp("examples")

@@ -12,8 +12,7 @@ import omnimouse_model as om
 from omnimouse_model.families import omnimouse
 from omnimouse_model.families.omnimouse import transfer as start
 from omnimouse_model.simulate import demo
-from tests.model.finetune_process import small_net
-from tests.model.small_net import save_checkpoint
+from tests.model.small_net import save_checkpoint, small_net
 
 NOT_RUN = {
     "fetch_checkpoint": "uses a network",

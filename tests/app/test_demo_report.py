@@ -10,8 +10,7 @@ import pytest
 from omnimouse_app.tour.report import open_the_demo, scrub, write_report
 from omnimouse_app.window.screen import scratch_settings
 from omnimouse_model.data.open import open_session
-from tests.model.finetune_process import small_net
-from tests.model.small_net import save_checkpoint
+from tests.model.small_net import save_checkpoint, small_net
 
 
 def check_report(out, n_checks, n_pictures):

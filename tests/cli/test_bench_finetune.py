@@ -8,8 +8,8 @@ from omnimouse_model.inference import registry
 from omnimouse_model.predict.predictor import Predictor
 from tests.bench import finetune as bench_finetune
 from tests.cli.runner import rows_of_command
-from tests.model.finetune_process import few_windows, small_net
-from tests.model.small_net import save_checkpoint
+from tests.model.finetune_process import few_windows
+from tests.model.small_net import save_checkpoint, small_net
 from tests.small_sessions import simulate_mouse
 
 pytestmark = pytest.mark.slow

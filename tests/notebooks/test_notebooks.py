@@ -127,8 +127,7 @@ def small_model(tmp_path_factory):
     """Code that replaces the demo's net by a small one for the same mouse."""
     from omnimouse_model.families.omnimouse import DEMO
     from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
-    from tests.model.finetune_process import small_net
-    from tests.model.small_net import save_checkpoint
+    from tests.model.small_net import save_checkpoint, small_net
 
     path = tmp_path_factory.mktemp("model") / "small.safetensors"
     save_checkpoint(path, small_net(read_checkpoint(DEMO).sessions))

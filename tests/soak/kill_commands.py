@@ -33,9 +33,9 @@ from omnimouse_model.families.omnimouse.config import SIZES
 from omnimouse_model.families.omnimouse.network import OmniMouse, initialise
 from omnimouse_model.inference.families import config_path
 from tests.hub_server import Hub, Repository, hub_endpoint
-from tests.model.finetune_process import KNOWN, NEW, few_windows, small_net
+from tests.model.finetune_process import KNOWN, NEW, few_windows
 from tests.model.official_shards import ANIMALS, SESSIONS, write_shards
-from tests.model.small_net import save_checkpoint, small_plan
+from tests.model.small_net import save_checkpoint, small_net, small_plan
 from tests.small_sessions import write_session
 
 IMPORTED = (

@@ -24,10 +24,10 @@ from omnimouse_model.families.omnimouse.context_part import (
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.progress import CallbackJob
-from tests.model.finetune_process import KNOWN, NEW, small_net
+from tests.model.finetune_process import KNOWN, NEW
 from tests.model.other_windows import window_with_withheld
 from tests.model.random_masks import masks
-from tests.model.small_net import save_checkpoint
+from tests.model.small_net import save_checkpoint, small_net
 from tests.small_sessions import write_session
 
 pytestmark = pytest.mark.slow
