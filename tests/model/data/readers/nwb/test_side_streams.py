@@ -288,7 +288,7 @@ def test_images_that_do_not_exist_cost_the_presentation(path, order, words):
 def test_images_are_shown_until_the_next_one_and_trials_without_are_counted(path):
     images = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones((8, 10, 4), np.uint8)
     show(path, images, [2, 0, 1])
-    add_table(path, "trials", [3.5, 25.0], [5.0, 27.0])
+    add_table(path, "trials", [4.0, 25.0], [5.0, 27.0])
     notes = {"image_ends": "until the next one", "trials_without_frames": ("1 of 2 trials", "25 s")}
     session = check_session(path, {}, notes)
     shown, _ = session.stimulus.sample(np.array([4.5, 7.2, 7.8]))
