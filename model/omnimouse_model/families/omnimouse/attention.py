@@ -606,25 +606,25 @@ class CrossAttention(_Heads):
         k, v = projected.chunk(2, dim=-1)
         return self._turn(self._split(k), phases), self._split(v).to(score_type(v))
 
+    def projected(
+        self, x: Float[Tensor, "batch row dim"]
+    ) -> Float[Tensor, "batch head row head_dim"]:
+        """Normalised queries of x before their rotation."""
+        return self._turn(self._split(self.wq(x)), None)
+
     def forward(
         self,
-        x: Float[Tensor, "batch row dim"],
+        projected: Float[Tensor, "batch head row head_dim"],
         phases: Phases,
         keys: tuple[Tensor, Tensor],
         plan: AttentionPlan | None,
         rows: Tensor | None = None,
     ) -> Float[Tensor, "batch query dim"]:
-        """Attend to computed keys under the plan; query i is x[rows[i]]."""
-        return self._mix(self.queries(x, phases, rows), *keys, plan)
-
-    def queries(
-        self, x: Float[Tensor, "batch row dim"], phases: Phases, rows: Tensor | None = None
-    ) -> Float[Tensor, "batch head query head_dim"]:
-        """Rotated queries; query i is x[rows[i]]."""
+        """Attend to computed keys under the plan; query i is projected[rows[i]], rotated."""
         # Normalised before the rows are taken, rotated after: queries of one neuron
         # differ in their phases only.
-        q = self._turn(self._split(self.wq(x)), None)
-        return rotate(q if rows is None else q[:, :, rows], phases)
+        q = rotate(projected if rows is None else projected[:, :, rows], phases)
+        return self._mix(q, *keys, plan)
 
     def sums(
         self,
@@ -732,18 +732,24 @@ class CrossBlock(nn.Module):
         keys: tuple[Tensor, Tensor],
         plan: AttentionPlan | None,
         rows: Tensor | None = None,
+        projected: Tensor | None = None,
     ) -> Float[Tensor, "batch query dim"]:
         """Attention to the context, then feed-forward.
 
         With `rows`, query i is x[rows[i]] at its own phase: a neuron with six queries
-        is normalised and projected once.
+        is normalised and projected once. `projected` is that of x, computed before.
         """
-        mixed = self.attention(self.attn_pre_norm(x), phases, keys, plan, rows)
+        queries = self.projected(x) if projected is None else projected
+        mixed = self.attention(queries, phases, keys, plan, rows)
         return self.joined(x if rows is None else x[:, rows], mixed)
+
+    def projected(self, x: Tensor) -> Float[Tensor, "batch head row head_dim"]:
+        """Queries of x before their rotation."""
+        return self.attention.projected(self.attn_pre_norm(x))
 
     def queries(self, x: Tensor, phases: Phases) -> Float[Tensor, "batch head query head_dim"]:
         """Rotated queries of x, which `forward` compares with the keys."""
-        return self.attention.queries(self.attn_pre_norm(x), phases)
+        return rotate(self.projected(x), phases)
 
     def joined(self, x: Tensor, mixed: Tensor) -> Float[Tensor, "batch query dim"]:
         """Add attention, then feed-forward, to x."""

@@ -428,7 +428,8 @@ class TrunkContext:
     """The encoded context that queries attend.
 
     `encoded` are in the order of the batch; `meta` is of all. `neuron_vectors` are those
-    of the neurons that response queries name.
+    of the neurons that response queries name; `neuron_queries` are their queries before
+    rotation, computed before where queries are decoded in parts.
     """
 
     encoded: tuple[EncodedLatents, ...]
@@ -438,6 +439,7 @@ class TrunkContext:
     keys: tuple[tuple[Tensor, Tensor], ...]
     intervals: Intervals
     sample_phases: Phases
+    neuron_queries: Tensor | None = None
 
 
 def join_batch(parts: list[Tensor], encoded: Sequence[EncodedLatents]) -> Tensor:
@@ -811,7 +813,9 @@ class OmniMouse(nn.Module):
         plan = AttentionPlan.between(queries, context.intervals, ideal=self.config.ideal_times)
         # The vectors that were added to the tokens of the same neurons.
         vectors = context.neuron_vectors
-        hidden = self.decoders()[0](vectors, phases, context.keys[0], plan, layout.query_neurons)
+        hidden = self.decoders()[0](
+            vectors, phases, context.keys[0], plan, layout.query_neurons, context.neuron_queries
+        )
         logits = self.response_readout_proj(hidden)
         biases = self.session(windows.session)._neuron_biases[windows.neuron_ids]
         # (batch, query, 5) + (batch, query, 1)

@@ -460,7 +460,9 @@ class TransformerPredictor(Predictor):
         responses = state.windows.responses[:, :, ids[0]]
         windows = replace(state.windows, neuron_ids=ids, responses=responses)
         vectors = self.net.neuron_vectors(windows, state.context.meta)
-        context = replace(state.context, neuron_vectors=vectors)
+        # Each part has the same neurons at other times.
+        queries = self.net.decoders()[0].projected(vectors)
+        context = replace(state.context, neuron_vectors=vectors, neuron_queries=queries)
         most = self._settings.queries_per_step
         rates = []
         for part in [layout] if most is None else query_parts(layout, most):

@@ -372,6 +372,22 @@ def test_an_answer_is_copied_from_the_device_once(window, ours):
     assert ours.counters["fetches"] == 2
 
 
+def test_neurons_are_projected_once_for_queries_in_parts(window, ours):
+    mask = Mask.nothing(12).ask(slice(0, 12), slice(30, 60))
+    encoded, rows = ours.encode(window, mask), []
+    projection = ours.net.decoders()[0].attention.wq
+    hook = projection.register_forward_hook(lambda _, x, __: rows.append(x[0].shape[1]))
+    whole, limit = ours.decode(encoded), ours._settings
+    ours._settings = replace(limit, queries_per_step=5)
+    try:
+        parts = ours.decode(encoded)
+    finally:
+        ours._settings = limit
+        hook.remove()
+    assert rows == [12, 12]
+    assert_same(parts, whole, 2e-5)
+
+
 def test_a_mask_is_made_to_tokens_once(window, ours):
     encoded = ours.encode(window, FORECAST)
     built = 12 * 4  # 25 samples: tokens from 0, 5, 10 and 15
