@@ -22,6 +22,8 @@ BURST_S = 0.1
 FIRST_S = 20.0
 """Work of which less than a tenth is done has an estimate only after this time: first pieces
 also fill caches, and a short sweep has few."""
+GUESSED = 0.1
+"""Part of the work up to which its time left is a first guess."""
 NEAR = 0.25
 """Work from which a near pace is taken, as a part of what is left; a far one is of as much."""
 LEAST_REPORTS = 8
@@ -210,11 +212,18 @@ class TimeLeft:
     ----------
     clock
         Seconds of work; without those in which it waited for something else.
+
+    Attributes
+    ----------
+    is_guess
+        Whether less than a tenth is done of what was left at first: a machine on which other
+        work begins or ends can still make the estimate much too high or too low.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._begun_s = clock, clock()
         self._first = 0.0
+        self.is_guess = True
         # Shares and seconds of the reports from which the pace is taken.
         self._told: deque[tuple[float, float]] = deque()
 
@@ -237,6 +246,7 @@ class TimeLeft:
             self._first = self._first if self._told else share
         self._told.append((share, now_s))
         done = share - self._first
+        self.is_guess = done < GUESSED * (1 - self._first)
         is_early = share < 0.1 and now_s - self._begun_s < FIRST_S
         # Nearer to the end, a part of the rest is no longer a number of its own.
         if done <= 0.02 or is_early or share > 1 - 1e-9:

@@ -183,6 +183,18 @@ def test_after_a_tenth_the_time_left_is_right_within_a_factor_of_two(seed):
     assert ((factors >= 0.5) & (factors <= 2.0)).all()
 
 
+@pytest.mark.parametrize("first", [0.0, 0.6])
+def test_an_estimate_is_a_guess_until_a_tenth_of_what_was_left_is_done(first):
+    time_left = TimeLeft()
+    guesses = []
+    for percent in range(21):
+        time_left.seconds(first + (1 - first) * percent / 100)
+        guesses.append(time_left.is_guess)
+    # Of new work, the first share that is finished begins the measure.
+    n_first = 10 + (first == 0)
+    assert guesses == [True] * n_first + [False] * (21 - n_first)
+
+
 def test_a_part_of_a_job_reports_its_share_of_the_whole():
     calls, texts = [], []
     whole = CallbackJob(lambda *call: calls.append(call), lambda: True, texts.append, "cpu")

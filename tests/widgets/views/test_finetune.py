@@ -11,7 +11,7 @@ from omnimouse_model.live.models.finetune import (
     Finetuning,
     seconds_of_step,
 )
-from omnimouse_model.progress import RESUMING
+from omnimouse_model.progress import RESUMING, TRAINING, TimeLeft
 from omnimouse_model.training.config import TransferOptions
 from omnimouse_widgets.jupyter.jobs import FineTune
 from omnimouse_widgets.views.finetune import (
@@ -72,6 +72,34 @@ def test_a_run_that_finishes_with_saved_weights_says_that_it_makes_no_step(
     ):
         finetuning.stage = stage
         assert record(view)["message"].text == f"◌ {finishing}{told}…"
+
+
+def test_before_a_tenth_is_done_the_time_left_is_called_a_first_guess(
+    controller, tmp_path, monkeypatch
+):
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    name, session = controller.state.predictor_name, controller.state.session
+    finetuning.request = FinetuneRequest(name, session, tmp_path, steps=100)
+    monkeypatch.setattr(Finetuning, "is_busy", True)
+    monkeypatch.setattr("omnimouse_model.progress.FIRST_S", 0.0)
+    finetuning._time_left = TimeLeft(iter(range(1000)).__next__)
+    told = []
+    for step in range(1, 21):
+        finetuning._take_progress(finetuning.request, step, 100, TRAINING)
+        told.append(record(view)["message"].text)
+    assert told[7] == "◌ step 8 of 100… · about 2 min left, a first guess"
+    assert told[19] == "◌ step 20 of 100… · about 80 s left"
+
+
+def test_the_bar_of_a_result_after_a_stop_is_of_that_alone(controller, tmp_path):
+    finetuning = controller.finetuning
+    name, session = controller.state.predictor_name, controller.state.session
+    request = FinetuneRequest(name, session, tmp_path, steps=3, is_reached=True)
+    finetuning.request, shares = request, []
+    for done in (0.0, 0.6, 0.7, 0.9, 1.0):
+        finetuning._take_progress(request, done, 1.0, "fitting the context part")
+        shares.append(finetuning.share)
+    assert shares == pytest.approx([0.0, 0.0, 0.25, 0.75, 1.0])
 
 
 def test_small_differences_are_drawn_small():

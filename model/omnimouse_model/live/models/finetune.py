@@ -310,6 +310,8 @@ BUSY: Final = "other work on this processor can make it ten times as long or mor
 BY_STEPS: Final = " at the pace of the last steps"
 BEGINNING: Final = "starting its process"
 FINISHING: Final = "finishing with the weights of"
+FIRST_GUESS: Final = ", a first guess"
+"""Of a time left before a tenth of the work is done: other work changes the pace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -604,7 +606,8 @@ class Finetuning(HasBackgroundTask):
             finishing = f"{FINISHING} {step_name(best)}, without a further step"
             stage = finishing if of_steps else f"{finishing}: {stage}"
         if self._left_s is not None:
-            return f"{stage} · about {duration_text(self._left_s)} left"
+            guess = FIRST_GUESS if self._time_left.is_guess else ""
+            return f"{stage} · about {duration_text(self._left_s)} left{guess}"
         return f"{stage} · in all {expected}" if expected else stage
 
     @property
@@ -837,6 +840,7 @@ class Finetuning(HasBackgroundTask):
         self._last_rows: deque[Mapping[str, float]] = deque(maxlen=LAST_STEPS + 1)
         self._left_s: float | None = None
         self._time_left = TimeLeft()
+        self._begin_share = 0.0
         self.is_finished = False
 
     def _begin(self, request: FinetuneRequest) -> None:
@@ -887,6 +891,10 @@ class Finetuning(HasBackgroundTask):
         if stage in ("", TRAINING):
             self.step, self.n_steps = int(done), int(total)
         self.stage, share = step_text(done, total, stage), done / total if total else 0.0
+        # The bar of a run that only writes its result is of that alone, not of its steps, too.
+        if self.request.is_reached and share < 1:
+            self._begin_share = self._begin_share or share
+            share = max(share - self._begin_share, 0.0) / (1 - self._begin_share)
         self._task.share, self._left_s = share, self._time_left.seconds(share)
         self.changed.emit()
 
