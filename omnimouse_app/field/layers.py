@@ -18,6 +18,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from omnimouse_app.field import layer_kinds
 from omnimouse_app.field.brush import Brush
 from omnimouse_app.field.points_3d import SpaceView
+from omnimouse_app.field.scale_bar import show_scale
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.neurons.colour_by import Colouring
@@ -163,6 +164,7 @@ class FieldLayers(QObject, OfController):
         self.space.leave()
         if session is None:
             self.field = None
+            self._show_scale()
             self._replace_layers({})
             return
         self.field = field = layout.field_of(session)
@@ -177,7 +179,16 @@ class FieldLayers(QObject, OfController):
         self.layer_made.emit(self.neurons)
         self._show_areas()
         self.show_whole_field()
+        self._show_scale()
         self.draw()
+
+    def _show_scale(self) -> None:
+        """Show the scale of the field; the axes of the 3-D view have their own."""
+        field, session = self.field, self._session
+        if field is None or session is None or self.space.is_shown:
+            show_scale(self._viewer, None)
+        else:
+            show_scale(self._viewer, layout.um_per_pixel(session, field))
 
     def _parts(self, session: Session, field: layout.Field) -> dict[str, MakeLayer]:
         """Return what makes each layer of a field, or fills it again, the lowest first."""
@@ -330,11 +341,13 @@ class FieldLayers(QObject, OfController):
             if self.space.axes is not None:
                 self.space.axes.metadata[TOKEN] = "axes"
             self.layer_made.emit(layer)
+            self._show_scale()
             self.draw()
         else:
             self.space.leave()
             self._show_areas()
             self.keep_fitted()
+            self._show_scale()
 
     def _add_for_display(self, layer: Any, role: str) -> None:
         """Add a layer for display only; the neuron layer stays active."""

@@ -48,6 +48,29 @@ def test_a_tile_holds_the_neurons_of_its_plane_and_no_others(dock, layers, plane
     assert "µm" in words[0]
 
 
+def test_the_scale_bar_is_in_micrometres_of_the_cortex_at_any_zoom(dock, canvas, layers, plane):
+    scale = dock.viewer.canvas.overlays.scale_bar
+    neurons = np.flatnonzero(plane == plane[0])[:2]
+    micrometres = dock.controller.state.session.units.xyz_um[neurons, :2]
+    centres = layers.field.centres[neurons]
+    for number, closer in ((None, 1), (1, 1), (None, 7)):
+        dock.controller.planes.show(number)
+        dock.viewer.scene.camera.zoom *= closer
+        settle()
+        bar = dock.viewer.window._qt_viewer.canvas._viewer_overlay_to_visual[scale][0]
+        length, unit = bar.node.text.text.split(" ")
+        shown = bar.node.line.pos
+        on_screen = np.linalg.norm(np.diff(canvas.places(centres), axis=0))
+        expected = np.linalg.norm(np.diff(micrometres, axis=0)) / on_screen
+        assert scale.visible
+        assert unit == "µm"
+        assert float(length) / np.ptp(shown[:, 0]) == pytest.approx(expected, rel=0.03)
+    dock.controller.planes.show_in_space(True)
+    assert not scale.visible
+    dock.controller.planes.show_in_space(False)
+    assert scale.visible
+
+
 def test_brush_lasso_and_click_stay_in_the_plane(dock, canvas, hand, layers, plane):
     controller = dock.controller
     controller.editor.apply_preset("nothing")

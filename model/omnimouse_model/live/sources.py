@@ -416,6 +416,12 @@ class Sources(HasBackgroundTask):
         values[found.neurons[is_known]] = found.largest()[is_known]
         return values, tuple(map(source_label, found.names))
 
+    @property
+    def n_asked(self) -> int:
+        """Neurons of which the sources were asked and are known."""
+        found = cast("SourceScores | None", self.found.get("sources"))
+        return 0 if found is None else len(found.neurons)
+
     def informants_of(self, n_neurons: int) -> np.ndarray:
         """Return what each neuron adds to the targets of the latest search, (P,)."""
         found = cast("Informants | None", self.found.get("informants"))

@@ -116,7 +116,7 @@ def test_the_legend_counts_the_neurons_that_are_not_tuned(controller, painter, m
     assert painter._legend["outlines"] == [(VISIBLE, "#56b4e9"), (HIDDEN, "#9aa0a8")]
     ring = palette.UNKNOWN_RING
     assert painter._legend["unmarked"] == [
-        ("unknown: 38", "transparent", ring),
+        ("unknown (empty): 38", "transparent", ring),
         ("not orientation tuned: 1", palette.UNSCORED, ring),
     ]
 

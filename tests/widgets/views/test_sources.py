@@ -231,6 +231,9 @@ def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, con
     scale = controller.colouring.scale
     assert controller.state.colour_by == "source"
     assert scale.categories == ("behaviour", "own past", "same area", "other areas")
+    n_known = int(np.isfinite(scale.values).sum())
+    unpredictable = "" if n_known else ", 1 not predictable"
+    assert controller.colouring.unknown_text == f"empty: 39 not asked{unpredictable}"
     run(view, controller, question="informants")
     press(view, "colour")
     scale = controller.colouring.scale
@@ -260,6 +263,7 @@ def test_a_neuron_of_which_nothing_is_predictable_has_no_colour(view, controller
     is_open = total.low <= 0
     assert (is_open & (total.value > 0)).any()
     np.testing.assert_array_equal(np.isfinite(controller.colouring.scale.values), ~is_open)
+    assert controller.colouring.unknown_text == f"empty: {is_open.sum()} not predictable"
     controller.selection.select(np.flatnonzero(is_open)[:2].tolist())
     run(view, controller, targets="selected")
     assert controller.colouring.message == UNPREDICTABLE

@@ -123,12 +123,12 @@ REPEATS_TIP: Final = (
     "Press a row to move the window there."
 )
 MEAN_TIP: Final = (
-    "Solid: mean over repeats, with its standard deviation; orange, dashed: the\n"
+    "Solid: mean over repeats; band: standard deviation of the repeats; orange, dashed: the\n"
     "prediction of this window. Vertical: in standard deviations of the neuron's response,\n"
     "or spikes per second."
 )
 MEAN_SIGNS: Final = (
-    ("━", palette.RECORDED, "mean over repeats, band: their spread"),
+    ("━", palette.RECORDED, "mean over repeats, band: s.d. of the repeats"),
     ("╍", palette.PREDICTED, "prediction of this window"),
 )
 NOW_TIP: Final = (

@@ -141,12 +141,18 @@ class Colouring(HasBackgroundTask):
 
     @property
     def unknown_text(self) -> str:
-        """Text of the legend such as "unknown: 12"; "" if all neurons have a value."""
+        """Text of the legend such as "unknown (empty): 12"; "" if all neurons have a value."""
         scale = self.scale_of(self._state.colour_by)
         if self._state.colour_by == "score" or scale is None:
             return ""
         n_unknown = int((~np.isfinite(scale.values)).sum())
-        return f"unknown: {n_unknown:,}" if n_unknown else ""
+        n_asked = self._sources.n_asked if self._state.colour_by == "source" else 0
+        if n_asked and n_unknown:
+            # Of those that were asked, nothing is predictable of the ones without a source.
+            n_others = len(scale.values) - n_asked
+            counts = {"not asked": n_others, "not predictable": n_unknown - n_others}
+            return "empty: " + ", ".join(f"{n:,} {name}" for name, n in counts.items() if n)
+        return f"unknown (empty): {n_unknown:,}" if n_unknown else ""
 
     @property
     def untuned_text(self) -> str:

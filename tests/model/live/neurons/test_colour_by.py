@@ -248,13 +248,13 @@ def test_a_neuron_that_is_not_tuned_has_no_colour_of_tuning(controller, monkeypa
     controller.state.colour_by = "osi"
     assert np.flatnonzero(np.isfinite(colouring.scale.values)).tolist() == [0, 3]
     assert np.isfinite(colouring.scale_of("osi").values).sum() == 4  # in the panel Scores
-    assert colouring.unknown_text == "unknown: 46"
+    assert colouring.unknown_text == "unknown (empty): 46"
     assert colouring.untuned_text == "not orientation tuned: 2"
     assert np.flatnonzero(colouring.is_untuned).tolist() == [1, 2]
     assert "tuned" not in colouring.message
     monkeypatch.setattr(NeuronInfo, "computed", [some[0], some[3]])
     colouring._n_info = 999
-    assert (colouring.unknown_text, colouring.untuned_text) == ("unknown: 48", "")
+    assert (colouring.unknown_text, colouring.untuned_text) == ("unknown (empty): 48", "")
     everyone = [some[0], *(replace(some[1], neuron=neuron) for neuron in range(1, N))]
     monkeypatch.setattr(NeuronInfo, "computed", everyone)
     colouring._n_info = 1000  # as when they are measured

@@ -378,6 +378,10 @@ def test_unknown_is_an_empty_ring_in_legend_help_and_field(controller, show, mon
         assert drawn == UNKNOWN_RING
         # Also a target that fails its test is seen on the image.
         assert (rim[0] == rim[1]).all() == (code == TARGET)
+    visible = np.full(n, VISIBLE)
+    # Visible ones have the outline of the legend, known or not.
+    rim = scale_colours(scale, visible, visible)[1]
+    assert (rim == rim[0]).all()
 
 
 @pytest.mark.parametrize("width", [180, 300, 500])

@@ -110,8 +110,9 @@ def scale_colours(
 
     The rims of neurons with a target sample have the colour of the core: a rim of
     another colour hides small cores when the whole field is in view. Without rims,
-    hidden neurons are faint instead. A neuron of unknown value is an empty ring, one of those
-    that fail the test of the quantity (`untuned`) a grey disk.
+    hidden neurons are faint instead. A neuron of unknown value is an empty ring, in the colour
+    of visible ones if it is one; one of those that fail the test of the quantity (`untuned`) is
+    a grey disk.
     """
     is_known = np.isfinite(scale.values)
     is_untuned = np.zeros(len(states), bool) if untuned is None else untuned
@@ -129,7 +130,9 @@ def scale_colours(
     if not has_rims:
         core[is_known & (states == HIDDEN), 3] = OLD_ALPHA
     rim = np.where((most == TARGET)[:, None], core, state_colours(states, most)[1])
-    rim[~is_known & (~is_untuned | (most == TARGET))] = UNKNOWN_RIM
+    # The rim of hidden neurons would not be seen on the grey image without a disk.
+    has_own = (most == VISIBLE) | (is_untuned & (most != TARGET))
+    rim[~is_known & ~has_own] = UNKNOWN_RIM
     return core, rim
 
 
