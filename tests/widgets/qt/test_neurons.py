@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QIcon
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
@@ -107,6 +108,18 @@ def test_a_title_sorts_and_unknown_values_stay_last(panel, controller, redraw):
         assert (np.diff(scores[np.isfinite(scores)]) >= 0).all()
 
 
+def test_the_colour_of_a_state_is_the_same_in_a_selected_row(panel, redraw):
+    redraw()
+    model = table_of(panel)
+    column = [one.name for one in model.item.columns].index(model.item.signed)
+    icon = model.data(model.index(0, column), Qt.ItemDataRole.DecorationRole)
+    plain, selected = (
+        icon.pixmap(10, mode).toImage().pixelColor(5, 5).name()
+        for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected)
+    )
+    assert plain == selected
+
+
 def type_filter(panel, words, redraw):
     panel.widgets["filter"].controls["text"].native.setText(words)
     redraw()
@@ -143,10 +156,10 @@ def test_the_count_says_of_how_many_neurons_the_tuning_is_known(
     count = panel.widgets["count"]
     for words in ("tuned", "!tuned"):
         type_filter(panel, words, redraw)
-        assert count.full_text == f"2 of 40 neurons · tuning known of 4 · {TUNED_TO}"
+        assert count.full_text == f"2 of 40 · tuning known of 4 · {TUNED_TO}"
         assert "Compute all" in count.toolTip()
     type_filter(panel, "tuned depth<-1", redraw)
-    none = f"0 of 40 neurons · tuning known of 4 · {TUNED_TO}: point here for all columns"
+    none = f"0 of 40 · tuning known of 4 · {TUNED_TO}: point here for all columns"
     assert count.full_text == none
     type_filter(panel, "depth>0", redraw)
     assert "tuning" not in count.full_text

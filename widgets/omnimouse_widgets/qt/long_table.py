@@ -190,7 +190,11 @@ class LongTableModel(QAbstractTableModel):
     def _icon(self, colour: str) -> QIcon:
         # Qt asks for icons at every repaint of a cell.
         if colour not in self._icons:
-            self._icons[colour] = swatch(colour)
+            icon = swatch(colour)
+            # Without one of its own, Qt would tint it in a selected row.
+            for size in icon.availableSizes():
+                icon.addPixmap(icon.pixmap(size), QIcon.Mode.Selected)
+            self._icons[colour] = icon
         return self._icons[colour]
 
 

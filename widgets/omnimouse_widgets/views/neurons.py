@@ -78,7 +78,7 @@ SCORE_HERE: Final = "score here"
 """Title of the score while it is of the window on screen."""
 OLDER: Final = "◐"
 """Sign beside the title while the scores belong to an older request."""
-TUNED_TO: Final = "tuned: orientation or direction"
+TUNED_TO: Final = "by OSI or DSI"
 """What `tuned` is of in the filter: colours are of one of the two alone."""
 UNKNOWN_TUNING: Final = (
     "A neuron of unknown tuning passes neither tuned nor !tuned, and no comparison. Compute all, "
@@ -501,7 +501,7 @@ class NeuronsView(OfController):
         if session is not None:
             tip = columns_text(self.columns)
             if (n_known := n_with_tuning(self.filter, self.columns)) is not None:
-                text += f" · tuning known of {n_known:,}"
+                text = f"{n:,} of {total:,} · tuning known of {n_known:,}"
                 tip = f"{UNKNOWN_TUNING}\n{tip}"
             if is_by_tuning(self.filter, self.columns):
                 text += f" · {TUNED_TO}"

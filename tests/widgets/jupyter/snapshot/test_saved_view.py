@@ -177,7 +177,9 @@ def test_its_words_are_those_of_the_screen(controller, field, monkeypatch):
     assert bar.endswith("s.d.")
     saved_view.draw_snapshot(controller, field)
     assert (bar, palette.PREDICTED) in drawn
-    assert {("unknown (empty): 38", drawing.TEXT), ("not orientation tuned: 1", drawing.TEXT)} <= {*drawn}
+    assert {("unknown (empty): 38", drawing.TEXT), ("not orientation tuned: 1", drawing.TEXT)} <= {
+        *drawn
+    }
 
 
 def test_it_is_replaced_once_after_changes(state_keeper, screen, controller):
