@@ -140,6 +140,17 @@ def test_a_score_is_drawn_against_that_of_the_baseline_over_the_same_windows(vie
     assert "over the same windows follow" in record.record(view)["scatter"].text
 
 
+def test_a_predictor_is_not_drawn_against_itself(view, controller):
+    view.set_against("baseline")
+    view.set_predictor("baseline")
+    assert (view.predictor, view.against) == ("baseline", "model")
+    assert controller.state.compared == ("baseline", "model")
+    view.set_predictor("model")
+    view.set_against("mean")
+    view.set_predictor("baseline")
+    assert controller.state.compared == ("baseline", "model")
+
+
 @pytest.fixture
 def pinned(view, controller):
     """A and B are pinned, with and without behaviour; B is drawn against A."""

@@ -399,12 +399,16 @@ class ScoresView(OfController):
 
     def set_predictor(self, name: str) -> None:
         """Choose the predictor of the scores."""
+        if name == self.against:
+            self.against = self.predictor
         self._compare(cast(Compared, name))
 
     def _compare(self, first: Compared) -> None:
         is_of_pair = self.against in PREDICTORS
-        second = cast(Compared, self.against) if is_of_pair else self._state.compared[1]
-        self._colouring.compare(first, second)
+        before, second = self._state.compared
+        second = cast(Compared, self.against) if is_of_pair else second
+        # Beside itself, a score says nothing: the two are exchanged.
+        self._colouring.compare(first, before if second == first else second)
         self.changed.emit()
 
     def set_filter(self, text: str) -> None:

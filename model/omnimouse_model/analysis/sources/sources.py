@@ -62,7 +62,7 @@ MAX_ALL: Final = 6
 """Sources of which all subsets are asked; of more, those of sampled orders."""
 PERMUTATIONS: Final = 24
 """Sampled orders of more than 6 sources; every second is the reverse of the one before."""
-UNSURE: Final = "its intervals may be too narrow or too wide"
+UNSURE: Final = "may be too narrow or too wide"
 Kind = Literal["alone", "unique", "share"]
 KINDS: Final[tuple[Kind, ...]] = ("alone", "unique", "share")
 
@@ -242,8 +242,9 @@ class SourceScores(Found):
         n_events = int(self.errors.is_one_event.sum())
         if not n_events or self.errors.count.any(axis=1).sum() < MIN_BLOCKS:
             return ""
-        of_all = f" of {count(n_events, 'target')}" if len(self.neurons) > 1 else ""
-        return f"one block of time has most of the variance{of_all}: {UNSURE}"
+        of_whom = count(n_events, "target") if len(self.neurons) > 1 else "the target"
+        whose = "their intervals" if n_events > 1 else "its intervals"
+        return f"one block of time has most of the variance of {of_whom}: {whose} {UNSURE}"
 
     def largest(self) -> np.ndarray:
         """Return the number of the source with the largest share of each target, (n,)."""

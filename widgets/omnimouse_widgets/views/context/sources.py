@@ -55,7 +55,7 @@ PAGES: Final[dict[Page, tuple[str, str]]] = {
         "Means over the neurons of each value",
     ),
     "values": ("Values", "The numbers of the figure with their intervals"),
-    "table": ("Table", "All numbers with their intervals"),
+    "table": ("Table", "All numbers; of informants, their rank and what each adds"),
 }
 OF_ONE: Final[dict[Page, type[Found]]] = {"means": SourceScores, "values": Informants}
 """Pages of the result of one question alone."""
@@ -552,7 +552,10 @@ def summary(found: Finding, *, has_means: bool = False, is_table: bool = False) 
         everyone = f"all neurons: {estimate_text(found.everyone())}"
         return f"{found.targets_text}, {windows}\n{everyone}"
     past = "past only" if found.plan.is_lagged else "past and present"
-    targets = count(len(found.target_labels), "target")
+    labels = zip(*np.unique(found.target_labels, return_counts=True), strict=True)
+    each = ", ".join(f"{label} {n:,}" for label, n in labels)
+    others = "; others in each draw" if found.n_draws > 1 else ""
+    targets = count(len(found.target_labels), "target") + (each and f" ({each}{others})")
     visible = f"{targets}, {found.plan.n_visible:,} visible neurons of each area, {past}"
     draws = count(found.n_draws, "draw")
     if found.is_complete:
