@@ -58,6 +58,7 @@ def command(
         raise click.ClickException(
             "There is no display; `omnimouse demo --headless OUT` needs none."
         )
+    _say_that_it_starts()
     # Imported late: napari takes seconds, and a wrong session is refused before.
     from omnimouse_app.window.launch import launch
 
@@ -137,9 +138,15 @@ def demo(
         raise click.ClickException(
             "There is no display: use `omnimouse demo --headless demo_report`."
         )
+    _say_that_it_starts()
     from omnimouse_app.window.launch import launch
 
     launch("demo", model, device=device, block=True)
+
+
+def _say_that_it_starts() -> None:
+    # On a busy machine, the imports take half a minute.
+    echo("Opening the window; it says what is loaded …", err=True)
 
 
 def _demo_session() -> Path | str:

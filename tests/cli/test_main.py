@@ -372,8 +372,9 @@ def opened_places(monkeypatch):
 def test_what_the_files_do_not_say_is_asked_in_the_window(tmp_path, opened_places):
     path = tmp_path / "without_rate.npz"
     np.savez(path, responses=np.ones((400, 5), np.float32))
-    run_command("app", path)
+    done = run_command("app", path)
     assert opened_places == [path]
+    assert "Opening the window" in done.stderr  # its imports take seconds
 
 
 def test_what_is_no_session_is_refused_before_the_window(tmp_path, opened_places):

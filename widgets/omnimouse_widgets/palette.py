@@ -169,8 +169,9 @@ def cycle_table() -> np.ndarray:
 def scale_table(*, is_cyclic: bool, is_signed: bool = False) -> np.ndarray:
     """Return uint8 (256, 3): the colours of numbers, of angles, or of differences."""
     if is_signed:
-        # Grey, not dark, in the middle: neurons without a difference stay visible.
-        return _diverging((150, 152, 158))
+        # Grey, not dark, in the middle: neurons without a difference stay visible. The ends
+        # are no colours of states, which the rims have beside them.
+        return _diverging("#9B7BFF", (150, 152, 158), "#5FD35F")
     return cycle_table() if is_cyclic else viridis_table()
 
 
@@ -183,10 +184,10 @@ def area_table(n: int) -> np.ndarray:
 def residual_table() -> np.ndarray:
     """Return uint8 (256, 3): blue (too low) over dark grey to orange (too high)."""
     # Blue and orange are distinguishable with any colour vision, unlike red and green.
-    return _diverging((40, 42, 48))
+    return _diverging(VISIBLE, (40, 42, 48), TARGET)
 
 
-def _diverging(middle: tuple[int, int, int]) -> np.ndarray:
-    stops = np.array([rgb(VISIBLE), middle, rgb(TARGET)], float)
+def _diverging(low: str, middle: tuple[int, int, int], high: str) -> np.ndarray:
+    stops = np.array([rgb(low), middle, rgb(high)], float)
     columns = [np.interp(np.arange(256), (0, 127.5, 255), stops[:, k]) for k in range(3)]
     return np.stack(columns, axis=1).round().astype(np.uint8)

@@ -150,6 +150,9 @@ def test_what_cannot_run_is_told_and_tables_are_saved(view, controller, tmp_path
     first, second = picture.description.split("\n")[:2]
     assert first.endswith(f", session: {session.id}")
     assert second == f"model: {result.predictor_id}"
+    found = record(view)["found"]
+    assert found.text.endswith(f". {result.predictor_id.partition('@')[0]}")
+    assert found.tip == second
     with pytest.raises(ValueError, match="by name"):
         press(view, "python")
 

@@ -113,8 +113,8 @@ def estimates(monkeypatch, tuning):
 
 def test_numbers_are_the_librarys(view, controller, recording, tuning):
     items = select(view, controller, 4)
-    assert items["heading"].text.startswith("unit 104 ")
-    assert items["heading"].text.endswith("index 4")
+    assert items["heading"].text == "unit 104"
+    assert items["heading"].tip.endswith("index 4")
     assert f"r = {controller.results.scores[4]:.2f}" in items["now"].text
     clips = repeated_clips(recording)
     assert [len(clip.trials) for clip in clips] == [5, 3]
@@ -223,7 +223,7 @@ def test_the_focus_steps_and_the_numbers_are_copied_and_saved(view, controller, 
     assert controller.neuron_info.focus == 7
     assert press(view, "previous") is None
     follow(view, True)
-    assert record(view)["heading"].text.startswith("unit 104 ")
+    assert record(view)["heading"].text.startswith("unit 104")
     copied = press(view, "copy").text
     assert "receptive field: row 14" in copied
     assert "om.recorded_tuning(session, [4])" in press(view, "python").text
@@ -283,11 +283,18 @@ def test_what_the_model_has_learned_is_told_and_its_nearest_neurons_are_selected
     assert items["field_text"].text == controller.neuron_info.current.field.problem
     assert items["model"].text in press(view, "copy").text
     assert items["field"].circle[:2] == (16.0, 9.0)
+    assert "Circle" in items["model"].tip
+    assert text.field_plot(sized_field(4), places[4]).title.startswith("of the recording")
     weak = replace(sized_field(4), problem="too weak")
     assert text.field_plot(weak, places[4]).title.startswith("none found")
     assert text.field_plot(weak).text == "none found"
     press(view, "nearest")
     assert controller.state.selection[-1] == 4
+    # Without a place of the model, the field of the recording is none of its part.
+    controller.results.learned = replace(controller.results.learned, positions=None)
+    items = record(view)
+    assert not {"field", "lag"} & set(items)
+    assert "Circle" not in items["model"].tip
     assert {2, 3, 5, 6} <= set(controller.state.selection)
     controller.results.learned = None
     items = record(view)

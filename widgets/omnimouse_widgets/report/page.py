@@ -98,7 +98,8 @@ def experiments(data: ReportData) -> Iterator[Markup]:
         yield tag("p", OF_MODEL, class_="quiet")
     for experiment in data.experiments:
         yield tag("h3", experiment.label)
-        yield tag("p", result_text(experiment.result, experiment.columns))
+        found = result_text(experiment.result, experiment.columns)
+        yield tag("p", f"{found} {experiment.result.predictor_id}")
         result = experiment.result
         if isinstance(result, ExperimentResult):
             yield from _neurons(data, result, experiment)

@@ -157,7 +157,7 @@ class LaboratoryView(OfController):
         line = "" if decoding is None else CONFUSION.format(label=decoding.label)
         return [
             record.Text("neuron", line or neuron_text(self._laboratory, session, neuron)),
-            record.Text("found", summary(self._laboratory), "quiet"),
+            record.Text("found", summary(self._laboratory), "quiet", tip=self._model_id()),
             record.Row("actions", self._actions()),
         ]
 
@@ -201,6 +201,10 @@ class LaboratoryView(OfController):
             return None
         self._edits.put_video(picture)
         return record.ShowPanel("What if")
+
+    def _model_id(self) -> str:
+        result = self._laboratory.results.get(self._laboratory.chosen)
+        return "" if result is None else f"model: {result.predictor_id}"
 
     def _exports(self) -> Sequence[record.Action]:
         laboratory, chosen = self._laboratory, self._laboratory.chosen
@@ -255,7 +259,11 @@ def run_text(laboratory: Laboratory) -> str:
 def summary(laboratory: Laboratory) -> str:
     """Return what the chosen experiment found of the population, "" before it ran."""
     result = laboratory.results.get(laboratory.chosen)
-    return "" if result is None else result_text(result, laboratory.columns(result))
+    if result is None:
+        return ""
+    # The hash of its weights is in the tooltip, and in what is saved.
+    model = result.predictor_id.partition("@")[0]
+    return f"{result_text(result, laboratory.columns(result))} {model}"
 
 
 def result_text(result: LabResult, columns: Mapping[str, np.ndarray]) -> str:
@@ -276,7 +284,7 @@ def result_text(result: LabResult, columns: Mapping[str, np.ndarray]) -> str:
         if len(errors):
             error = f"{np.median(errors):z.3f} screen widths ({len(errors):,} neurons)"
             parts.append(f"median difference of the place {error}")
-    return f"{'; '.join(parts)}. {result.predictor_id}"
+    return f"{'; '.join(parts)}."
 
 
 def neuron_text(laboratory: Laboratory, session: Session | None, neuron: int | None) -> str:

@@ -136,9 +136,11 @@ NOW_TIP: Final = (
     "responses (1: calibrated); position in the selection"
 )
 MODEL_TIP: Final = (
-    "What the model has learned of this neuron: the place of the frame that\n"
-    "it reads (circle in the field), and the neurons whose weights have the\n"
+    "What the model has learned of this neuron: the neurons whose weights have the\n"
     "smallest angle to its own (0: same, 0.5: unrelated)"
+)
+PLACE_TIP: Final = (
+    "Circle: the place of the frame that it reads, on the receptive field of the recording"
 )
 FRAME: Final = (36, 64)
 """Height and width in pixels of the frames from which fields are computed."""
@@ -240,7 +242,7 @@ class NeuronView(OfController):
         elif neuron is None or not is_known:
             now = NO_NEURON
         else:
-            title, tip = (heading(session, neuron, has_place=one) for one in (False, True))
+            title, tip = (heading(session, neuron, is_full=one) for one in (False, True))
             selection = self._state.selection
             now = state_text(self._state, self._results, neuron)
             if len(selection) > 1 and neuron in selection:
@@ -394,7 +396,7 @@ class NeuronView(OfController):
 
     # -- field, tuning, model ---------------------------------------------------------
     def _field(self) -> Sequence[Item | Row]:
-        """Return the receptive field, or beside it what the model has learned."""
+        """Return the receptive field, or what the model has learned."""
         info, neuron = self._facts.current, self._facts.focus
         part = self.part
         if neuron is None or part not in ("field", "model"):
@@ -404,20 +406,23 @@ class NeuronView(OfController):
         place = None
         if learned is not None and learned.positions is not None:
             place = learned.positions[neuron]
-        plots = Row("plots", (field_plot(field, place), lag_plot(field)))
         if part == "field":
+            plots = Row("plots", (field_plot(field, place), lag_plot(field)))
             return [Text("field_text", "" if field is None else field_text(field)), plots]
         assert learned is not None
-        model: list[Item] = [Text("model", learned_text(learned, neuron, NEAREST), tip=MODEL_TIP)]
+        tips = (MODEL_TIP, PLACE_TIP) if place is not None else (MODEL_TIP,)
+        words = learned_text(learned, neuron, NEAREST)
+        model: list[Item] = [Text("model", words, tip="\n".join(tips))]
         if learned.barcodes is not None:
             help_text = "Select this neuron, and those with the most similar fingerprints"
             nearest = partial(self._select_nearest, learned, neuron)
             model.append(Action("nearest", "Select nearest", help_text, nearest))
-        # Without video there is no field, beside which the place of a model would be.
+        row = Row("model_row", tuple(model), wide="model")
+        # The field is of the recording: here for the place of a model on it alone.
+        if place is None or "field" not in self._offered:
+            return [row]
         reason = "" if field is None else field.problem
-        is_offered = "field" in self._offered
-        with_field = (Text("field_text", reason), plots) if is_offered else ()
-        return [Row("model_row", tuple(model), wide="model"), *with_field]
+        return [row, Text("field_text", reason), Row("plots", (field_plot(field, place),))]
 
     def _tuning(self) -> Sequence[Item | Row]:
         info = self._facts.current
@@ -548,6 +553,8 @@ def field_plot(field: ReceptiveField | None, place: np.ndarray | None = None) ->
         title = f"{missing} · {PLACE}"
     else:
         pixels = _map_pixels(field)
+        if place is not None:
+            title = f"of the recording · {PLACE}"
     row, column = field.centre_yx
     circle = None
     if place is not None:
@@ -741,11 +748,11 @@ def mean_plot(
 
 
 # -- text ------------------------------------------------------------------------------
-def heading(session: Session, neuron: int, *, has_place: bool = True) -> str:
+def heading(session: Session, neuron: int, *, is_full: bool = True) -> str:
     """Return a heading such as `unit 413 · V1 · plane 2 · depth 210 µm · index 412`.
 
     *Unit* is the recording's id, *index* the place that code uses; it is left out if it
-    is the same. With x and y (`has_place`), it is too long for a panel.
+    is the same. With x, y and index (`is_full`), it is too long for a panel.
     """
     units = session.units
     parts = [f"unit {units.names[neuron]}"]
@@ -756,10 +763,10 @@ def heading(session: Session, neuron: int, *, has_place: bool = True) -> str:
     x, y, depth = (float(value) for value in units.xyz_um[neuron])
     if np.isfinite(depth):
         parts.append(f"depth {depth:z.0f} µm")
-    if has_place and np.isfinite([x, y]).all():
+    if is_full and np.isfinite([x, y]).all():
         parts.append(f"x {x:z.0f}, y {y:z.0f} µm")
     # Scripts need the index; without ids of the recording it is the same number.
-    if units.names[neuron] != neuron:
+    if is_full and units.names[neuron] != neuron:
         parts.append(f"index {neuron}")
     return " · ".join(parts)
 

@@ -196,7 +196,8 @@ def no_score_text(state: LiveState, results: Results) -> str:
     """Return `SCORING`, or the reason why there is no score over a tier."""
     needs, session, mask = results.needs, state.session, state.mask
     if session is None or mask is None:
-        return "no recording is open"
+        # It may be about to be opened.
+        return "no recording yet"
     if results.error or results.is_cancelled:
         return "no prediction" if results.error else "stopped"
     if not has_scored_targets(mask):
