@@ -262,11 +262,13 @@ def duration(seconds: float) -> str:
 
 
 def _validation(facts: dict[str, float]) -> str:
+    from omnimouse_model.training.metrics_log import OVER
+
     # A row of the log has the score of each condition beside these fields.
     others = (
         *("validation", "loss", "step", "seconds", "lr", "session_lr", "waited_s"),
         *("response_loss", "behavior_loss", "windows", "tokens"),
-        *("windows_per_s", "tokens_per_s", "scored_windows", "scored_neurons"),
+        *("windows_per_s", "tokens_per_s", *OVER),
     )
     scores = {name: value for name, value in facts.items() if name not in others}
     text = "  ".join(f"{name} {value:z.3f}" for name, value in scores.items())

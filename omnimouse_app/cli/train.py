@@ -348,10 +348,10 @@ def _scores(
 ) -> "list[dict[str, Any]]":
     """Return one row per scored condition, the mean first."""
     from omnimouse_model.training.loop import SUMMARY
-    from omnimouse_model.training.metrics_log import SCORED_NEURONS, SCORED_WINDOWS
+    from omnimouse_model.training.metrics_log import OVER
 
     # The log also has times and counts; only conditions have a score before and after.
-    others = ("step", "seconds", SCORED_WINDOWS, SCORED_NEURONS, SUMMARY)
+    others = ("step", "seconds", SUMMARY, *OVER)
     names = [SUMMARY, *(c for c in before if c not in others)]
     return [
         # The card holds the unit, and as "before" the mean alone.

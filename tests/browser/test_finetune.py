@@ -49,7 +49,9 @@ def test_it_is_there_with_something_to_learn_and_worked_by_keyboard_to_its_end(
     steps.press("Tab")
     tab.page.get_by_text("a whole number, found “many”").wait_for()
     steps.fill("1500")
-    steps.press("Enter")
+    steps.press("Enter")  # takes the value, and starts no training
+    tab.page.get_by_text("a whole number, found “many”").wait_for(state="hidden")
+    part.get_by_role("button", name="Start", exact=True).press("Enter")
     part.get_by_role("button", name="Stop").wait_for()
     part.get_by_text("of 1500").wait_for()
     tab.page.wait_for_function(DRAWN)

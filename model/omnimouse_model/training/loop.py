@@ -22,6 +22,7 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -29,6 +30,7 @@ from torch.utils.data import DataLoader
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, StoppedError
 from omnimouse_model.evaluation.results import BehaviorScore, Score
+from omnimouse_model.metrics.time_blocks import CORRELATION_LIMITS, jackknife, jackknife_gain
 from omnimouse_model.predict.checkpoint_file import (
     FINISHED,
     TRAINED,
@@ -55,6 +57,8 @@ from omnimouse_model.training.config import RunSettings, TransferOptions, run_re
 from omnimouse_model.training.distributed import Team, current_team, local_device
 from omnimouse_model.training.metrics_log import (
     FILE,
+    GAIN_ENDS,
+    SCORE_ENDS,
     SCORED_NEURONS,
     SCORED_WINDOWS,
     MetricsLog,
@@ -84,12 +88,15 @@ class LoopState:
         Best validation score so far, and its step.
     skipped
         Number of steps in a row whose loss was not finite.
+    start
+        Score of the start values, with its parts (`TrainingRun.without`); None if not known.
     """
 
     step: int = 0
     seconds: float = 0.0
     best: tuple[float, int] = (float("-inf"), 0)
     skipped: int = 0
+    start: Sequence[Any] | None = None
 
     def count(self, is_skipped: bool, last: str = "") -> None:
         """Count a training step; `last` names its last batch, for the message of the error.
@@ -134,6 +141,9 @@ class TrainingRun(ABC):
         A model that gives start values, which are validated as step 0; None for new ones.
     state
         Where the run is.
+    without
+        Latest score of a validation without each block of its windows, and without each
+        train window, from which its interval follows; empty if not known.
     """
 
     title: ClassVar[str]
@@ -149,6 +159,7 @@ class TrainingRun(ABC):
     team: Team = ALONE
     origin: Any = None
     state: LoopState = field(default_factory=LoopState, init=False)
+    without: tuple[np.ndarray, ...] = field(default=(), init=False)
     net: Any = field(init=False)
     optimiser: Any = field(init=False)
 
@@ -486,6 +497,7 @@ def _run(training: TrainingRun, job: Job) -> bool:
     else:
         training.load(saved)
         run.step, run.seconds, run.best = saved["step"], saved["seconds"], tuple(saved["best"])
+        run.start = saved.get("start")  # older runs have none
     # -1 for a new run removes all rows of an earlier run without a save.
     log = MetricsLog(out, -1 if saved is None else run.step) if team.is_main else None
     saved_s = time.monotonic()
@@ -546,7 +558,7 @@ def _run(training: TrainingRun, job: Job) -> bool:
 def _save(training: TrainingRun) -> None:
     """Save the state of the run, and the weights that it has reached."""
     run = training.state
-    state = {"step": run.step, "seconds": run.seconds, "best": run.best}
+    state = {"step": run.step, "seconds": run.seconds, "best": run.best, "start": run.start}
     state |= training.identity | training.saved
     write_state(training.out, run.step, state, training.team, training.write_result)
 
@@ -574,10 +586,34 @@ def scored_over(scores: Iterable[Score | BehaviorScore]) -> dict[str, float]:
     return {name: float(sum(of.values())) for name, of in counts.items() if of}
 
 
+def mean_without(scores: Sequence[Score]) -> tuple[np.ndarray, ...]:
+    """Return `TrainingRun.without` of the mean of scores over the same windows."""
+    parts = [(one.left_out, one.train_left_out) for one in scores]
+    if len({tuple(map(np.size, one)) for one in parts}) != 1:
+        return ()
+    return tuple(np.mean(each, axis=0) for each in zip(*parts, strict=True))
+
+
+def intervals_of(training: TrainingRun, score: float) -> dict[str, float]:
+    """Return the intervals of a score of correlations, and of its gain over the start."""
+    run, parts, found = training.state, training.without, {}
+    if not parts:
+        return {}
+    one = jackknife(score, *parts, limits=CORRELATION_LIMITS)
+    found = dict(zip(SCORE_ENDS, (one.low, one.high), strict=True))
+    if not run.step:
+        run.start = [score, *(part.tolist() for part in parts)]
+    elif run.start is not None:
+        gain = jackknife_gain((score, *parts), run.start, limits=CORRELATION_LIMITS)
+        found |= zip(GAIN_ENDS, (gain.low, gain.high), strict=True)
+    return {name: value for name, value in found.items() if isfinite(value)}
+
+
 def _validate(training: TrainingRun, row: dict[str, float]) -> bool:
     """Add validation scores to `row`; return True if they are the best so far."""
     row |= training.scores()
     run, score = training.state, row.get(SUMMARY, float("-inf"))
+    row |= intervals_of(training, score)
     if not score > run.best[0]:
         return False
     run.best = (score, run.step)

@@ -14,6 +14,12 @@ FILE = "metrics.jsonl"
 EVENTS = "tensorboard"
 SCORED_WINDOWS, SCORED_NEURONS = "scored_windows", "scored_neurons"
 """Keys of the windows (or trials) and neurons over which scores are; of a decoder, no neurons."""
+SCORE_ENDS = ("validation_low", "validation_high")
+GAIN_ENDS = ("gain_low", "gain_high")
+"""Keys of the ends of the 95 % intervals, for these neurons in further windows, of a score and of
+its difference from that of the start values in the same windows."""
+OVER = (SCORED_WINDOWS, SCORED_NEURONS, *SCORE_ENDS, *GAIN_ENDS)
+"""Keys of a row that tell of its scores, and are none."""
 
 
 class MetricsLog:

@@ -4,11 +4,14 @@ import os
 import sys
 import threading
 from contextlib import closing
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from omnimouse_model.training.loop import drawn_ahead
+from omnimouse_model.training.loop import LoopState, drawn_ahead, intervals_of
+from omnimouse_model.training.metrics_log import GAIN_ENDS, SCORE_ENDS
 
 
 def test_the_next_step_is_drawn_while_this_one_is_computed():
@@ -53,3 +56,20 @@ def test_processes_draw_the_same_steps_in_order_and_pass_errors_on():
             next(ahead)
     assert [int(values[0]) for _, values in drawn] == [2, 3, 4]
     assert len({process for process, _ in drawn} - {os.getpid()}) == 2
+
+
+def test_a_validation_has_the_interval_of_its_score_and_of_its_gain_in_the_same_windows():
+    rng = np.random.default_rng(0)
+    # Windows are harder or easier for both; the gain is nearly the same in all of them.
+    start = 0.3 + rng.normal(0, 0.02, 10)
+    gain = 0.02 + rng.normal(0, 0.001, 10)
+    run = SimpleNamespace(state=LoopState(), without=(start, np.zeros(0)))
+    (low, high) = intervals_of(run, 0.3).values()
+    assert low < 0.3 < high
+    run.state.step, run.without = 30, (start + gain, np.zeros(0))
+    found = intervals_of(run, 0.32)
+    assert list(found) == [*SCORE_ENDS, *GAIN_ENDS]
+    assert 0.0 < found["gain_low"] < 0.02 < found["gain_high"]
+    assert found["gain_high"] - found["gain_low"] < 0.2 * (high - low)
+    run.without = (start[:7] + 0.02, np.zeros(0))  # too few blocks of time
+    assert not intervals_of(run, 0.32)

@@ -11,7 +11,7 @@ from omnimouse_model.live.models.finetune import (
     Finetuning,
     seconds_of_step,
 )
-from omnimouse_model.progress import RESUMING, TRAINING, TimeLeft
+from omnimouse_model.progress import RESUMING, SAVING, TRAINING, TimeLeft
 from omnimouse_model.training.config import TransferOptions
 from omnimouse_widgets.jupyter.jobs import FineTune
 from omnimouse_widgets.views.finetune import (
@@ -27,7 +27,7 @@ from omnimouse_widgets.views.finetune import (
     span_of,
     weights_text,
 )
-from omnimouse_widgets.views.record import record
+from omnimouse_widgets.views.record import Curves, record
 
 
 def test_a_run_whose_steps_were_all_worse_says_so_at_its_end():
@@ -47,7 +47,7 @@ def test_the_step_whose_weights_a_result_has_is_named():
 
 def test_a_held_out_score_says_over_how_many_windows_neurons_and_tasks_it_is():
     over = over_text((16, 400), ("forecast", "decoding"))
-    assert over == "the mean of 2 tasks over 16 windows of 400 neurons that no step trains on"
+    assert over == "the mean of 2 tasks over 16 windows that no step trains on, for 400 neurons"
     assert gain_text(0.25, 0.3, over) == f"held-out score 0.250 → 0.300, {over}"
     assert so_far_text(0.25, 0.2, 0, over).endswith(f"no step is better so far. It is {over}.")
     of_decoder = over_text((1, 0), ())
@@ -79,7 +79,9 @@ def test_before_a_tenth_is_done_the_time_left_is_called_a_first_guess(
 ):
     finetuning, view = controller.finetuning, FinetuneView.of(controller)
     name, session = controller.state.predictor_name, controller.state.session
-    finetuning.request = FinetuneRequest(name, session, tmp_path, steps=100)
+    expected = "roughly 2 min on this processor if nothing else runs"
+    request = FinetuneRequest(name, session, tmp_path, steps=100, expected=expected)
+    finetuning.request = request
     monkeypatch.setattr(Finetuning, "is_busy", True)
     monkeypatch.setattr("omnimouse_model.progress.FIRST_S", 0.0)
     finetuning._time_left = TimeLeft(iter(range(1000)).__next__)
@@ -89,6 +91,9 @@ def test_before_a_tenth_is_done_the_time_left_is_called_a_first_guess(
         told.append(record(view)["message"].text)
     assert told[7] == "◌ step 8 of 100… · about 2 min left, a first guess"
     assert told[19] == "◌ step 20 of 100… · about 80 s left"
+    # At its end, what was expected before the start is not told again.
+    finetuning._take_progress(finetuning.request, 1.0, 1.0, SAVING)
+    assert record(view)["message"].text == f"◌ {SAVING}…"
 
 
 def test_the_bar_of_a_result_after_a_stop_is_of_that_alone(controller, tmp_path):
@@ -100,6 +105,40 @@ def test_the_bar_of_a_result_after_a_stop_is_of_that_alone(controller, tmp_path)
         finetuning._take_progress(request, done, 1.0, "fitting the context part")
         shares.append(finetuning.share)
     assert shares == pytest.approx([0.0, 0.0, 0.25, 0.75, 1.0])
+
+
+def test_held_out_scores_have_intervals_and_say_with_what_they_compare(
+    controller, tmp_path, monkeypatch
+):
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    request = FinetuneRequest("demo", controller.state.session, tmp_path, steps=90)
+    finetuning.request = request
+    row = {"step": 0.0, "validation": 0.25, "validation_low": 0.21, "validation_high": 0.29}
+    finetuning._take_rows(request, [row])
+    told = record(view)["score"].text
+    assert told.startswith("Held-out score: 0.250 [0.210, 0.290] at the start; no step is scored")
+    row |= {"step": 30.0, "validation": 0.27, "gain_low": 0.012, "gain_high": 0.028}
+    row |= {"validation_low": 0.23, "validation_high": 0.31}
+    finetuning._take_rows(request, [row])
+    told = record(view)["score"].text
+    best = "0.270 [0.230, 0.310] at step 30, the best so far: +0.0200 [+0.0120, +0.0280]."
+    assert best in told
+    assert "the score over the test part is beside that of another model" in told
+    finetuning.is_finished = True
+    assert "0.250 → 0.270 (+0.0200 [+0.0120, +0.0280])" in record(view)["message"].text
+
+
+def test_the_plots_of_a_run_have_their_places_from_its_start(controller, tmp_path, monkeypatch):
+    finetuning, view = controller.finetuning, FinetuneView.of(controller)
+    name, session = controller.state.predictor_name, controller.state.session
+    finetuning.request = FinetuneRequest(name, session, tmp_path, steps=3)
+    monkeypatch.setattr(Finetuning, "is_busy", True)
+    drawn = []
+    for scores in ([], [(0, 0.25)], [(0, 0.25), (1, 0.3)]):
+        finetuning.validations = scores
+        found = record(view)
+        drawn.append([isinstance(found[name], Curves) for name in ("loss", "scores")])
+    assert drawn == [[False, False], [True, False], [True, True]]
 
 
 def test_small_differences_are_drawn_small():
@@ -160,21 +199,22 @@ def test_a_run_tells_what_its_score_is_and_where_its_weights_are(controller, tmp
     assert folder.text == f"Weights in the folder {tmp_path}"
     assert record(view)["copy_path"].run().text == str(tmp_path)
     # Also of a stopped run, which can be resumed.
-    told = "Held-out score: 0.250 at the start; 0.300 at step 3, the best so far."
-    assert record(view)["score"].text == told
+    told = "Held-out score: 0.250 at the start; 0.300 at step 3, the best so far. Only steps of"
+    assert record(view)["score"].text.startswith(told)
+    assert "were fitted to these windows" in record(view)["message"].tip
     finetuning.is_finished, finetuning.step = True, 3
     finetuning.scored = 16, 400
     told = (
-        "held-out score 0.250 → 0.300, over 16 windows of 400 neurons that no step trains on. Its "
-        "weights are those of step 3 of 3, which scored best. The score of the mask on screen is "
-        "over the"
+        "held-out score 0.250 → 0.300, over 16 windows that no step trains on, for 400 neurons. "
+        "Its weights are those of step 3 of 3, which scored best. The score of the mask on screen "
+        "is over the"
     )
     assert told in record(view)["message"].text
     told = record(view)["message"].tip
     assert "some of the train part" in told
     assert "mean correlation" in told
     assert "spike" not in told
-    assert record(view)["score"].text.startswith("Preliminary: the same held-out windows chose")
+    assert record(view)["score"].text.startswith("This gain is a little too high: the same")
     finetuning.validations = [(0, 0.25), (3, 0.25)]
     assert "no step beat the start" in record(view)["message"].text
     assert "score" not in record(view)

@@ -1,14 +1,15 @@
 """Panel *Fine-tuning*: settings, progress, curves and actions of a fine-tuning."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import nan
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 
 from omnimouse_model.data.recording import cached
-from omnimouse_model.display import count
+from omnimouse_model.display import count, difference_text, interval_text
 from omnimouse_model.evaluation.tier_score import scored_tier
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.models.finetune import (
@@ -51,9 +52,10 @@ TIPS: Final = {
     "use": "Select the fine-tuned model",
     "finish": "Finish with the weights that scored best so far, and select the model",
     "loss": (
-        "Loss of each step, and its mean over the last 20 steps. Each step draws other windows "
-        "and, where the model has several, another task; some are harder. So the loss can rise "
-        "although the model gets better, which the held-out score shows."
+        "Loss of each step, and its mean over the last 20 steps, or as many as there are. Each "
+        "step draws other windows and, where the model has several, another task; some are "
+        "harder. So the loss can rise although the model gets better, which the held-out score "
+        "shows."
     ),
     "held-out score": (
         "Score on held-out windows, which no step trains on: always the same windows and tasks, "
@@ -66,6 +68,9 @@ FINISH: Final = "Use best weights takes those of {}, which scored best, and make
 FINISH_AFTER: Final = ", but first {}, as at the end of a whole run: {}"
 FINISH_UNKNOWN: Final = "minutes, and longer on a busy machine"
 LESS_IS_BETTER: Final = " (less is better)"
+LOSS_TITLE: Final = f"loss{LESS_IS_BETTER}"
+LOSS_COMES: Final = "from the first step on"
+SCORES_COME: Final = ("scores", "held-out score", "from the first scored step on")
 LOSS_RISES: Final = (
     "The loss can rise meanwhile: each step draws another task, and some are harder."
 )
@@ -73,13 +78,26 @@ OTHER_OPTIONS: Final = (
     "with {}. With its own settings, it can be resumed; Start over trains in a new folder."
 )
 GO_ON: Final = " To train on, choose {} as the model again, and Resume."
+COMPARED: Final = (
+    "Only steps of this run have it: compare them with the start. At the end, the score over "
+    "the test part is beside that of {}."
+)
+NOT_THE_BASELINE: Final = (
+    "Other models have no score there: those on screen, such as {}, were fitted to these windows."
+)
 ENDING: Final = "◌ Stopping: the step in progress is finished, scored if it is due, and saved…"
+INTERVALS: Final = (
+    "Intervals are of 95 %, for these neurons in further windows; that of a difference is of "
+    "the same windows at both steps."
+)
 MASK_SCORE: Final = "Mask on screen"
-PRELIMINARY: Final = "Preliminary: the same held-out windows chose the step."
+PRELIMINARY: Final = "This gain is a little too high: the same held-out windows chose the step."
 GAIN_ELSEWHERE: Final = (
     " What the model gains shows in the score over the test part, beside that of other models."
 )
 PARTS: Final = {"embeddings": " train the embeddings", "all": " train all weights"}
+Ends = tuple[float, float]
+UNKNOWN: Final = (nan, nan)
 MIN_SPAN: Final = 0.02
 """Minimum range of the vertical axis; smaller differences are noise."""
 MOST_POINTS: Final = 1000
@@ -319,8 +337,13 @@ class FinetuneView(OfController):
         finetuning = self._finetuning
         request = finetuning.request
         assert request is not None
-        tasks = finetuning.scored_tasks(request.model)
-        held_out = held_out_text(tasks, *finetuning.scored_part(request))
+        tasks, baseline = finetuning.scored_tasks(request.model), self._baseline_name
+        part, metric = finetuning.scored_part(request)
+        held_out = held_out_text(tasks, part, metric)
+        if part.startswith("some of the train part"):
+            held_out += f" {NOT_THE_BASELINE.format(baseline)}"
+        if finetuning.intervals:
+            held_out += f" {INTERVALS}"
         start = use = ""
         if finetuning.can_resume and not finetuning.is_ending:
             # A folder that holds another run cannot be continued.
@@ -352,12 +375,17 @@ class FinetuneView(OfController):
             # Before the score of the mask on screen, whose windows chose nothing.
             text = PRELIMINARY if finetuning.is_chosen else PRELIMINARY + GAIN_ELSEWHERE
             items.insert(2, record.Text("score", text, "quiet", held_out))
-        if finetuning.validations:
+        # While it runs, both plots have their places from the start: the page does not jump.
+        if finetuning.validations or finetuning.is_busy:
             items.append(record.Row("curves", self._curves()))
         if finetuning.validations and not finetuning.is_finished:
             over = over_text(finetuning.scored, tasks)
             last = finetuning.validations[-1][0]
-            so_far = so_far_text(begin, best, finetuning.best_step, over, last)
+            step, ends = finetuning.best_step, (finetuning.intervals, self._gain_ends)
+            so_far = so_far_text(begin, best, step, over, last, *ends)
+            # A fit begins at random: its score is compared with nothing of its own.
+            if begin is not None:
+                so_far += f" {COMPARED.format(baseline)}"
             so_far += f" {LOSS_RISES}" if tasks and finetuning.losses else ""
             items.append(record.Text("score", so_far, "quiet", held_out))
         if finetuning.replaced:
@@ -400,7 +428,8 @@ class FinetuneView(OfController):
             chosen = ", and the model is selected" if finetuning.is_chosen else ""
             assert finetuning.request is not None
             over = over_text(finetuning.scored, finetuning.scored_tasks(finetuning.request.model))
-            score = gain_text(finetuning.start_score, finetuning.best_score, over)
+            scores = finetuning.start_score, finetuning.best_score
+            score = gain_text(*scores, over, self._gain_ends)
             weights = weights_text(finetuning.best_step, finetuning.step)
             step, planned = finetuning.step, finetuning.request.planned
             at = f" after a stop at step {step} of {planned}" if step < planned else ""
@@ -423,11 +452,20 @@ class FinetuneView(OfController):
         return not self._finetuning.step and not self._finetuning.can_be_used
 
     @property
+    def _baseline_name(self) -> str:
+        return Path(self._state.baseline_name).name or "another model"
+
+    @property
+    def _gain_ends(self) -> Ends:
+        """Ends of the interval of the best held-out score's difference from the start."""
+        return self._finetuning.gains.get(self._finetuning.best_step or 0, UNKNOWN)
+
+    @property
     def _gain(self) -> str:
         """Score of the result with the mask on screen, and its gain over the baseline."""
         if not self._finetuning.is_chosen:
             return ""
-        state, name = self._state, Path(self._state.baseline_name).name
+        state, name = self._state, self._baseline_name
         scores = self._results.tier_score, state.metric, self._baseline.tier_score
         lines = tier_score_lines(*scores, name) or [no_score_text(state, self._results)]
         return f"{MASK_SCORE}: {' · '.join(lines)}"
@@ -486,8 +524,14 @@ class FinetuneView(OfController):
         )
         return tuple(action for action in actions if action.label)
 
-    def _curves(self) -> tuple[record.Curves, ...]:
+    def _curves(self) -> tuple[record.Plot, ...]:
         finetuning = self._finetuning
+        comes = [
+            record.Message(name, f"{title} over steps", text, title)
+            for name, title, text in (("loss", LOSS_TITLE, LOSS_COMES), SCORES_COME)
+        ]
+        if not finetuning.validations:
+            return tuple(comes)
         # A run can end early; the axis then ends at its last step. Its full length from
         # the start, so that curves do not shrink while they grow.
         planned = 0 if finetuning.is_finished else finetuning.n_steps
@@ -495,12 +539,15 @@ class FinetuneView(OfController):
         losses, scores = finetuning.losses, finetuning.validations
         # The loss of single steps is noisy: it is grey, behind its running mean.
         raw = _line(palette.AXIS, losses, label="each step")
-        mean = _line(LOSS_COLOUR, smoothed(losses), label=f"mean of {SMOOTHED}")
+        # At first, there are fewer.
+        mean = _line(LOSS_COLOUR, smoothed(losses), label=f"mean of ≤ {SMOOTHED}")
         loss = _plot("loss", "loss", (raw, mean), losses, last)
         line = _line(SCORE_COLOUR, scores, "o")
         held_out = _plot("scores", "held-out score", (line,), scores, last)
         # One score is no course: its number stands below.
-        return (loss, held_out) if len(scores) > 1 else (loss,)
+        if len(scores) > 1:
+            return loss, held_out
+        return (loss, comes[1]) if finetuning.is_busy else (loss,)
 
 
 def held_out_text(tasks: Sequence[str], part: str, metric: Metric) -> str:
@@ -549,16 +596,17 @@ def _plot(
 ) -> record.Curves:
     low, high = span_of([value for _, value in points])
     margin = 0.08 * (high - low)
-    ticks = tuple((float(step), f"{step}") for step in (0, last))
+    # The last number says what it is: a label below takes a fifth of a low plot.
+    ticks = ((0.0, "0"), (float(last), f"step {last}"))
     return record.Curves(
         name,
         f"{title} over steps",
         lines,
-        "step",
+        "",
         "",
         ticks,
         # Qt leaves out a number that is wider than its end of the axis.
-        limits=(-0.06 * last, 1.2 * last, low - margin, high + margin),
+        limits=(-0.06 * last, 1.25 * last, low - margin, high + margin),
         title=f"{title}{LESS_IS_BETTER if title == 'loss' else ''}",
         tip=TIPS[title],
     )
@@ -600,12 +648,15 @@ def over_text(scored: tuple[int, int], tasks: Sequence[str]) -> str:
     if not n_windows:
         return ""
     mean = f"the mean of {count(len(tasks), 'task')} " if tasks else ""
-    of = f" of {count(n_neurons, 'neuron')}" if n_neurons else ""
-    return f"{mean}over {count(n_windows, 'window')}{of} that no step trains on"
+    of = f", for {count(n_neurons, 'neuron')}" if n_neurons else ""
+    return f"{mean}over {count(n_windows, 'window')} that no step trains on{of}"
 
 
-def gain_text(start: float | None, best: float | None, over: str = "") -> str:
-    """Return e.g. "held-out score 0.238 → 0.262" of a whole run; or that no step was better."""
+def gain_text(start: float | None, best: float | None, over: str = "", gain: Ends = UNKNOWN) -> str:
+    """Return e.g. "held-out score 0.238 → 0.262" of a whole run; or that no step was better.
+
+    `gain` are the ends of the interval of the difference of the two.
+    """
     end = f", {over}" if over else ""
     if best is None:
         return "held-out score unknown"
@@ -613,21 +664,35 @@ def gain_text(start: float | None, best: float | None, over: str = "") -> str:
         return f"held-out score {best:z.3f}{end}"  # of a fit, which begins at random
     if not is_gain(start, best):
         return f"no step beat the start, whose held-out score is {start:z.3f}{end}"
-    return f"held-out score {start:z.3f} → {best:z.3f}{end}"
+    difference = f" ({difference_text(best - start, *gain)})" if gain[0] == gain[0] else ""
+    return f"held-out score {start:z.3f} → {best:z.3f}{difference}{end}"
 
 
 def so_far_text(
-    start: float | None, best: float | None, step: int | None, over: str = "", last: int = 1
+    start: float | None,
+    best: float | None,
+    step: int | None,
+    over: str = "",
+    last: int = 1,
+    intervals: Mapping[int, Ends] | None = None,
+    gain: Ends = UNKNOWN,
 ) -> str:
     """Return the held-out score of a run that is not at its end, and of which step it is.
 
-    `last` is the step that was scored last.
+    `last` is the step that was scored last; `intervals` are those of scores by their step, and
+    `gain` that of the difference of the best one from the start.
     """
+    known = intervals or {}
     # A fit begins at random, and is not scored there.
-    begin = "" if start is None else f"{start:z.3f} at the start; "
+    begin = (
+        "" if start is None else f"{interval_text(start, *known.get(0, UNKNOWN))} at the start; "
+    )
     found = "no step is better so far" if last else "no step is scored yet"
     if best is not None and (start is None or is_gain(start, best)):
-        found = f"{best:z.3f} at {step_name(step)}, the best so far"
+        found = f"{interval_text(best, *known.get(step or 0, UNKNOWN))} at {step_name(step)}, "
+        found += "the best so far"
+        if start is not None and gain[0] == gain[0]:
+            found += f": {difference_text(best - start, *gain)}"
     computed = "" if over.startswith("the mean") else "computed "
     return f"Held-out score: {begin}{found}." + (f" It is {computed}{over}." if over else "")
 

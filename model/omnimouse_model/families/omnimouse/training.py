@@ -81,7 +81,7 @@ from omnimouse_model.training.checkpoints import (
 )
 from omnimouse_model.training.config import NeuronTransferOptions, RunSettings, run_record
 from omnimouse_model.training.distributed import Team
-from omnimouse_model.training.loop import SUMMARY, TrainingRun, scored_over, seeded
+from omnimouse_model.training.loop import SUMMARY, TrainingRun, mean_without, scored_over, seeded
 from omnimouse_model.training.metrics_log import SCORED_NEURONS, SCORED_WINDOWS
 from omnimouse_model.training.sessions import TrainingSession, check_name, hold_out
 
@@ -427,6 +427,8 @@ class OmniMouseTraining(TrainingRun):
         found = evaluate_predictors([predictor], [session], conditions, starts=some, job=job)
         behavior = {decoded(one.strategy, one.channel): one.value for one in found.behavior}
         values = {one.strategy: one.value for one in found.scores} | behavior
+        if self.origin is not None:
+            self.without = mean_without([s for s in found.scores if np.isfinite(s.value)])
         return values | scored_over(found.scores)
 
     @property

@@ -48,6 +48,7 @@ from omnimouse_model.training.loop import (
     SUMMARY,
     TrainingRun,
     has_finite_gradients,
+    mean_without,
     scored_over,
     seeded,
 )
@@ -535,6 +536,7 @@ class TwinTraining(TrainingRun):
         for results in validation_results(predictor, one, condition, most):
             (score,) = results.scores
             if isfinite(score.value):
+                self.without = () if self.origin is None else mean_without([score])
                 scores = {"video_behavior": score.value, SUMMARY: score.value}
                 return scores | scored_over([score])
         return {}

@@ -65,6 +65,8 @@ from omnimouse_model.storage.write import config_dir
 from omnimouse_model.training.config import TransferOptions
 from omnimouse_model.training.metrics_log import (
     FILE,
+    GAIN_ENDS,
+    SCORE_ENDS,
     SCORED_NEURONS,
     SCORED_WINDOWS,
     log_rows,
@@ -402,6 +404,9 @@ class Finetuning(HasBackgroundTask):
         those before the interruption, if it was continued.
     scored
         Numbers of windows and neurons over which the held-out scores are; 0 if not known.
+    intervals, gains
+        Ends of the 95 % intervals of held-out scores by step, and of their differences from
+        that of the start, where they are known.
     is_finished
         Whether the result exists.
     """
@@ -599,7 +604,9 @@ class Finetuning(HasBackgroundTask):
         """
         if not self.is_busy:
             return ""
-        stage, expected = self.stage, "" if self.request is None else self.request.expected
+        stage, expected = self.stage, ""
+        if self.request is not None and not self._has_pace:
+            expected = self.request.expected
         if self.request is not None and self.request.is_reached:
             of_steps = stage == RESUMING or stage.startswith("step ")
             best = self.best_step
@@ -837,8 +844,11 @@ class Finetuning(HasBackgroundTask):
         self.losses: list[Point] = []
         self.validations: list[Point] = []
         self.scored = (0, 0)
+        self.intervals: dict[int, tuple[float, float]] = {}
+        self.gains: dict[int, tuple[float, float]] = {}
         self._last_rows: deque[Mapping[str, float]] = deque(maxlen=LAST_STEPS + 1)
         self._left_s: float | None = None
+        self._has_pace = False
         self._time_left = TimeLeft()
         self._begin_share = 0.0
         self.is_finished = False
@@ -846,10 +856,12 @@ class Finetuning(HasBackgroundTask):
     def _begin(self, request: FinetuneRequest) -> None:
         before = self.request
         known = self.step, self.losses, self.validations, self.scored, self._last_rows
+        ends = self.intervals, self.gains
         self._start_from(request)
         # Until its process sends them again, which may take a minute.
         if before is not None and before.path == request.path:
             self.step, self.losses, self.validations, self.scored, self._last_rows = known
+            self.intervals, self.gains = ends
         # Without a prediction until the end, the model leaves the screen. First: a run that
         # only writes its result, which is then chosen, may end at once.
         if self.is_of_screen and request.model == self._client.state.predictor_name:
@@ -868,6 +880,9 @@ class Finetuning(HasBackgroundTask):
             self._last_rows.append(row)
             if SCORED_WINDOWS in row:
                 self.scored = scored_of(row)
+            for ends, (low, high) in ((self.intervals, SCORE_ENDS), (self.gains, GAIN_ENDS)):
+                if low in row:
+                    ends[step] = row[low], row[high]
             for points, value in (
                 (self.losses, row.get("loss")),
                 (self.validations, row.get(SCORE)),
@@ -896,6 +911,7 @@ class Finetuning(HasBackgroundTask):
             self._begin_share = self._begin_share or share
             share = max(share - self._begin_share, 0.0) / (1 - self._begin_share)
         self._task.share, self._left_s = share, self._time_left.seconds(share)
+        self._has_pace |= self._left_s is not None
         self.changed.emit()
 
     def _take(self, request: FinetuneRequest) -> None:
