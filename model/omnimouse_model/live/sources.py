@@ -222,6 +222,8 @@ class Sources(HasBackgroundTask):
         job, session = self._jobs.get(self.question), self.state.session
         if job is None or session is None:
             return False
+        if self.problem:  # nothing can be asked with these settings
+            return True
         if job.path is None or not isinstance(self._source, str):
             asked = self._arguments(session)
             return job.source is not self._source or job.arguments != asked

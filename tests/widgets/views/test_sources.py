@@ -355,6 +355,20 @@ def test_a_matrix_of_other_settings_says_so(view, controller):
     assert record(view)["other"].text == OTHER_SETTINGS
 
 
+@pytest.mark.parametrize("question", ["sources", "informants"])
+def test_neurons_of_other_targets_say_so_but_not_others_that_are_selected(
+    view, controller, question
+):
+    controller.selection.select([0])
+    run(view, controller, question=question)
+    assert not record(view)["other"].text
+    controller.selection.select([1])
+    assert not record(view)["other"].text
+    for targets in ("area V1", "all"):  # informants of all neurons are refused
+        choose(view, "targets", targets)
+        assert record(view)["other"].text == OTHER_SETTINGS
+
+
 def test_a_stopped_question_goes_on_where_it_was(view, controller):
     sources = controller.sources
     choose(view, "targets", "area V1")

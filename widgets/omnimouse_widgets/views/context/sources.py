@@ -80,6 +80,10 @@ AREA_MASKS: Final = (
     "A draw is one choice of targets and of visible neurons. Masks: each area alone, each beside "
     "video and behaviour, and these without neurons."
 )
+RANKS: Final = (
+    "Rank: each is chosen beside those before it. Lost without it: share of variance that a "
+    "regression on all neurons loses without this one; others can replace it."
+)
 NOT_RUN: Final = "Press Run"
 NO_RESULT: Final = "Run it first: there is nothing to show or export"
 OTHER_SETTINGS: Final = "This result is of other settings than those above; its own stand below"
@@ -409,10 +413,14 @@ class SourcesView(OfController):
 
     def _found(self) -> Sequence[record.Item | record.Row]:
         found = self._sources.result
-        # Sources and informants name their targets, and stay while others are selected.
-        is_other = isinstance(found, AreaMatrix) and self._sources.is_of_other_settings
-        quantity = _quantity_text(found, self.kind) if isinstance(found, AreaMatrix) else ""
-        text = "" if found is None else summary(found, is_table=self._page_of(found) == "table")
+        # A result names the neurons of its time, and stays while others are selected.
+        is_selected = self._sources.targets == SELECTED and not isinstance(found, AreaMatrix)
+        is_other = found is not None and self._sources.is_of_other_settings and not is_selected
+        is_table = found is not None and self._page_of(found) == "table"
+        quantity = RANKS if isinstance(found, Informants) and is_table else ""
+        if isinstance(found, AreaMatrix):
+            quantity = _quantity_text(found, self.kind, is_table=is_table)
+        text = "" if found is None else summary(found, is_table=is_table)
         return [
             record.Text("quantity", quantity, "quiet"),
             record.Text("other", OTHER_SETTINGS if is_other else "", "warning"),
@@ -516,8 +524,14 @@ def found_table(found: Finding, select: Callable[[int], object] | None = None) -
 
 
 # -- texts ---------------------------------------------------------------------------
-def _quantity_text(found: AreaMatrix, kind: AreaKind) -> str:
+def _quantity_text(found: AreaMatrix, kind: AreaKind, *, is_table: bool = False) -> str:
     """Return what the values of a matrix are: "alone: share of the targets' variance"."""
+    if is_table:
+        return "; ".join(
+            f"{_kind_text(found, each)}: {AREA_UNITS[each]}"
+            for each in AREA_UNITS
+            if each == "alone" or found.plan.inputs
+        )
     kind = kind if found.plan.inputs else "alone"
     add = ", to which the gains add" if kind == "beyond" else ""
     quantity = "r²" if kind == "beyond" else "share"
@@ -538,7 +552,10 @@ def summary(found: Finding, *, has_means: bool = False, is_table: bool = False) 
     With `has_means`, there is a line for each source; `is_table`: below a table, which has no
     colours.
     """
-    windows = f"{found.n_windows} windows, {found.predictor}; in brackets: 95 % over time"
+    windows = f"{found.n_windows} windows, {found.predictor}"
+    # A matrix has stars in place of its intervals.
+    if is_table or not isinstance(found, AreaMatrix):
+        windows += "; in brackets: 95 % over time"
     if isinstance(found, SourceScores):
         parts = [f"{len(found.neurons):,} of {count(found.n_planned, 'neuron')}, {windows}"]
         parts.append(f"{TOTAL}: {estimate_text(found.mean_total())}")
@@ -849,7 +866,7 @@ def informant_table(found: Informants, select: Callable[[int], object] | None) -
         for rank, neuron in enumerate(found.order.tolist(), start=1)
     )
     neurons = found.order.tolist()
-    titles = ("rank", "unit", "area", "adds")
+    titles = ("rank", "unit", "area", "lost without it")
     pick = None if select is None else lambda row: select(int(neurons[row]))
     return record.Table("content", "Informants", titles, rows, pick)
 
