@@ -459,7 +459,8 @@ class ContextSweep(HasSummary):
         means, sems, weights, counts = np.array(parts).T
         weights = weights / weights.sum()
         value, least = float(weights @ means), int(counts.min())
-        if least < 2:
+        # Draws of the same cells are one, such as those of selected neurons without others.
+        if least < 2 or not (sems > ROUNDING).any():
             return Gain(value)
         half = student_quantile(least - 1) * float(np.sqrt(weights**2 @ sems**2))
         return Gain(value, value - half, value + half)

@@ -165,6 +165,13 @@ def test_the_gain_over_the_smallest_context_is_that_of_the_same_draws(sweep):
     assert "of gains over draws" in str(sweep).splitlines()[0]
 
 
+def test_a_gain_of_equal_draws_has_no_interval(sweep):
+    rows = tuple(replace(row, score=0.1 + row.context.neurons / 100) for row in sweep.rows)
+    _, _, gain = replace(sweep, rows=rows).gains(sweep.curves()[0])
+    assert gain.value == pytest.approx(0.32)
+    assert np.isnan(gain.ci_low)
+
+
 @pytest.mark.slow
 def test_a_grid_is_the_full_product(session):
     ask = ASK | {"behavior": [True, False]}

@@ -286,7 +286,7 @@ def point_rows(
                     score,
                     ends if np.isfinite(point.ci_low) else "–",
                     gain_text(gain, is_smallest=getattr(context, curve.axis) == least),
-                    f"{point.sem:z.3f}" if np.isfinite(point.sem) else "–",
+                    f"{point.sem:z.3f}" if point.sem > 0 else "–",  # 0: of equal draws
                     f"{n_draws}" if n_draws == n_asked else f"{n_draws} of {n_asked}",
                     curve.label,
                     targets[context],
