@@ -214,7 +214,7 @@ class Sources(HasBackgroundTask):
         if is_same and not is_measured:
             return f"Run goes on where it was: {text}"
         is_of_screen = not self.is_quick and self._pace_s(session) is None
-        return cost_text(text, seconds, is_measured=is_measured, is_most=is_of_screen)
+        return cost_text(text, seconds, is_measured=is_measured, is_guess=is_of_screen)
 
     @property
     def is_of_other_settings(self) -> bool:

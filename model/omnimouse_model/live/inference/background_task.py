@@ -312,24 +312,26 @@ BUSY: Final = ", longer while this processor is busy"
 BUSY_TIP: Final = "Other work on this processor makes a run longer."
 
 
-def expected_text(seconds: float, *, is_most: bool = False) -> str:
+def expected_text(seconds: float, *, is_guess: bool = False) -> str:
     """Return how long work takes, from a measured pace: "about 2 min"; more if others work.
 
-    With `is_most`, the pace is that of single predictions on screen: many at once share what
-    is read and encoded, and take less.
+    With `is_guess`, the pace is that of single predictions on screen: many at once share what
+    is read and encoded, and others may be read for the first time.
     """
     busy = BUSY if is_processor_busy() else ""
-    return f"{'at most ' * is_most}about {duration_text(seconds)}{busy}"
+    return f"about {duration_text(seconds)}{', a first guess' * is_guess}{busy}"
 
 
-def cost_text(size: str, seconds: float | None, *, is_measured: bool, is_most: bool = False) -> str:
+def cost_text(
+    size: str, seconds: float | None, *, is_measured: bool, is_guess: bool = False
+) -> str:
     """Return the size of a run, and the time that it takes or that its result is there."""
     if is_measured:
         return f"Measured: {size}"
     if seconds is None:
         return f"{size}; {NO_TIME}"
     # The time first: a narrow panel cuts the rest.
-    expected = expected_text(seconds, is_most=is_most).replace(BUSY, " (busy: longer)")
+    expected = expected_text(seconds, is_guess=is_guess).replace(BUSY, " (busy: longer)")
     return f"{expected[:1].upper()}{expected[1:]}: {size}"
 
 
@@ -379,9 +381,9 @@ class SweepEstimate:
         )
         if self.each_s is None:
             return f"{NO_TIME}, it is shown soon after the start: {size}"
-        of = "the last sweep" if self.is_of_sweep else "single ones on screen"
-        seconds, is_most = self.each_s * self.n_predictions, not self.is_of_sweep
-        return f"{expected_text(seconds, is_most=is_most)}: {size}, at the pace of {of}"
+        of = "the last sweep" if self.is_of_sweep else "predictions of the window on screen"
+        seconds, is_guess = self.each_s * self.n_predictions, not self.is_of_sweep
+        return f"{expected_text(seconds, is_guess=is_guess)}: {size}, at the pace of {of}"
 
 
 def estimate_of(
