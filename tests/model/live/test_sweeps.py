@@ -159,7 +159,7 @@ def test_the_time_of_a_sweep_is_estimated_from_an_equal_one(controller, session,
     assert not short.is_of_sweep, "a run of less than five seconds has no pace"
     monkeypatch.setattr(background_task, "is_processor_busy", lambda: False)
     assert ", a first guess" in short.text
-    assert short.text.endswith(", at the pace of single ones on screen")
+    assert short.text.endswith(", at the pace of predictions of the window on screen")
     monkeypatch.setattr(background_task, "is_processor_busy", lambda: True)
     assert ", longer while this processor is busy: " in short.text
     monkeypatch.setattr(live_sweeps, "LEAST_PACE", (0.0, 10))
