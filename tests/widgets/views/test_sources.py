@@ -144,11 +144,17 @@ def test_a_table_has_all_numbers_and_exports_write_them(view, controller, tmp_pa
     choose(view, "page", "table")
     table = record(view)["content"]
     assert isinstance(table, LongTable)
-    assert table.n_rows == 8
+    assert table.n_rows == 12
     rows = [
         dict(zip((one.name for one in table.columns), texts, strict=True))
-        for texts, _ in table.read(0, 8)
+        for texts, _ in table.read(0, 12)
     ]
+    found, means, rows = controller.sources.found["sources"], rows[:4], rows[4:]
+    past = found.mean_of("unique", found.names[1])
+    told = [means[1][name] for name in ("unit", "unique", "unique from", "unique to")]
+    assert told == ["mean of 2", *(f"{one:z.3f}" for one in (past.value, past.low, past.high))]
+    table.choose([0])
+    assert controller.state.selection == (3, 30), "a mean is no neuron"
     ends = float(rows[0]["unique from"]), float(rows[0]["unique to"])
     assert ends[0] <= float(rows[0]["unique"]) <= ends[1]
     assert [row["source"] for row in rows[:4]] == [
@@ -163,7 +169,8 @@ def test_a_table_has_all_numbers_and_exports_write_them(view, controller, tmp_pa
     controller.selection.select([3, 30])
     table.sort("share")
     least = record(view)["content"]
-    shares = [float(texts[6]) for texts, _ in least.read(0, 8)]
+    assert least.read(0, 1)[0][0][0] == "mean of 2"
+    shares = [float(texts[6]) for texts, _ in least.read(4, 12)]
     assert shares == sorted(shares)
     least.sort("share")
     assert record(view)["content"].is_descending

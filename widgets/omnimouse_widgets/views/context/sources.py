@@ -380,6 +380,7 @@ class SourcesView(OfController):
 
         def choose(rows: Sequence[int]) -> None:
             neurons = columns["index"][list(rows)]
+            neurons = neurons[neurons >= 0]
             if len(neurons):
                 self._selection.select(list(dict.fromkeys(neurons.tolist())))
 
@@ -719,7 +720,7 @@ def source_rows(
     """Return the columns of one row per neuron and source, and the order of the rows.
 
     Beside those of `SOURCE_COLUMNS`, "index" is that of the neuron, and "number" that of
-    the source.
+    the source. In any order, the means over several neurons come first; their index is -1.
     """
     n, n_neurons = len(found.names), len(found.neurons)
     kinds = {kind: [found.of(kind, name) for name in found.names] for kind in KINDS}
@@ -749,7 +750,29 @@ def source_rows(
         ranks = np.unique(key, return_inverse=True)[1]
         is_known = np.isfinite(key) if key.dtype.kind == "f" else np.ones(len(key), bool)
         order = np.argsort(np.where(is_known, -ranks, 1), kind="stable")
-    return columns, order
+    if n_neurons < 2:
+        return columns, order
+    means = mean_columns(found)
+    columns = {name: np.concatenate([means[name], values]) for name, values in columns.items()}
+    return columns, np.concatenate([np.arange(n), n + order])
+
+
+def mean_columns(found: SourceScores) -> dict[str, np.ndarray]:
+    """Return the columns of `source_rows` for the means over the neurons."""
+    names = found.names
+    of = {kind: [found.mean_of(kind, name) for name in names] for kind in KINDS}
+    n = len(names)
+    return {
+        "unit": np.full(n, f"mean of {len(found.neurons):,}"),
+        "area": np.full(n, ""),
+        "source": np.array([source_label(name) for name in names]),
+        **{kind: np.array([one.value for one in of[kind]]) for kind in KINDS},
+        LOW: np.array([one.low for one in of["unique"]]),
+        HIGH: np.array([one.high for one in of["unique"]]),
+        TOTAL: np.full(n, found.mean_total().value),
+        "index": np.full(n, -1),
+        "number": np.arange(n),
+    }
 
 
 def read_source_rows(
@@ -776,7 +799,7 @@ def read_source_rows(
 
 
 def source_table(found: SourceScores) -> record.Table:
-    """Return one row per neuron and source."""
+    """Return the means over the neurons, and one row per neuron and source."""
     names = tuple(title for title, _ in SOURCE_COLUMNS)
     columns, order = source_rows(found, TOTAL, is_descending=True)
     rows = read_source_rows(columns, names, source_colours(len(found.names)), order)
