@@ -799,9 +799,10 @@ def read_source_rows(
 
 
 def source_table(found: SourceScores) -> record.Table:
-    """Return the means over the neurons, and one row per neuron and source."""
+    """Return one row per neuron and source; the means stand above it, in `summary`."""
     names = tuple(title for title, _ in SOURCE_COLUMNS)
     columns, order = source_rows(found, TOTAL, is_descending=True)
+    order = order[columns["index"][order] >= 0]
     rows = read_source_rows(columns, names, source_colours(len(found.names)), order)
     return record.Table(
         "content", "Sources of each neuron", names, tuple(texts for texts, _ in rows)
