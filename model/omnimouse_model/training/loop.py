@@ -594,9 +594,11 @@ def mean_without(scores: Sequence[Score]) -> tuple[np.ndarray, ...]:
     return tuple(np.mean(each, axis=0) for each in zip(*parts, strict=True))
 
 
-def intervals_of(training: TrainingRun, score: float) -> dict[str, float]:
-    """Return the intervals of a score of correlations, and of its gain over the start."""
-    run, parts, found = training.state, training.without, {}
+def intervals_of(run: LoopState, score: float, parts: tuple[np.ndarray, ...]) -> dict[str, float]:
+    """Return the intervals of a score of correlations, and of its gain over the start.
+
+    `parts` are those of `TrainingRun.without`; that of step 0 is kept as the start.
+    """
     if not parts:
         return {}
     one = jackknife(score, *parts, limits=CORRELATION_LIMITS)
@@ -613,7 +615,7 @@ def _validate(training: TrainingRun, row: dict[str, float]) -> bool:
     """Add validation scores to `row`; return True if they are the best so far."""
     row |= training.scores()
     run, score = training.state, row.get(SUMMARY, float("-inf"))
-    row |= intervals_of(training, score)
+    row |= intervals_of(run, score, training.without)
     if not score > run.best[0]:
         return False
     run.best = (score, run.step)

@@ -4,7 +4,6 @@ import os
 import sys
 import threading
 from contextlib import closing
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -63,13 +62,12 @@ def test_a_validation_has_the_interval_of_its_score_and_of_its_gain_in_the_same_
     # Windows are harder or easier for both; the gain is nearly the same in all of them.
     start = 0.3 + rng.normal(0, 0.02, 10)
     gain = 0.02 + rng.normal(0, 0.001, 10)
-    run = SimpleNamespace(state=LoopState(), without=(start, np.zeros(0)))
-    (low, high) = intervals_of(run, 0.3).values()
+    run, none = LoopState(), np.zeros(0)
+    (low, high) = intervals_of(run, 0.3, (start, none)).values()
     assert low < 0.3 < high
-    run.state.step, run.without = 30, (start + gain, np.zeros(0))
-    found = intervals_of(run, 0.32)
+    run.step = 30
+    found = intervals_of(run, 0.32, (start + gain, none))
     assert list(found) == [*SCORE_ENDS, *GAIN_ENDS]
     assert 0.0 < found["gain_low"] < 0.02 < found["gain_high"]
     assert found["gain_high"] - found["gain_low"] < 0.2 * (high - low)
-    run.without = (start[:7] + 0.02, np.zeros(0))  # too few blocks of time
-    assert not intervals_of(run, 0.32)
+    assert not intervals_of(run, 0.32, (start[:7] + 0.02, none))  # too few blocks of time
