@@ -152,7 +152,7 @@ def test_a_table_has_all_numbers_and_exports_write_them(view, controller, tmp_pa
     found, means, rows = controller.sources.found["sources"], rows[:4], rows[4:]
     past = found.mean_of("unique", found.names[1])
     told = [means[1][name] for name in ("unit", "unique", "unique from", "unique to")]
-    assert told == ["mean of 2", *(f"{one:z.3f}" for one in (past.value, past.low, past.high))]
+    assert told == ["mean", *(f"{one:z.3f}" for one in (past.value, past.low, past.high))]
     table.choose([0])
     assert controller.state.selection == (3, 30), "a mean is no neuron"
     ends = float(rows[0]["unique from"]), float(rows[0]["unique to"])
@@ -169,7 +169,7 @@ def test_a_table_has_all_numbers_and_exports_write_them(view, controller, tmp_pa
     controller.selection.select([3, 30])
     table.sort("share")
     least = record(view)["content"]
-    assert least.read(0, 1)[0][0][0] == "mean of 2"
+    assert least.read(0, 1)[0][0][0] == "mean"
     shares = [float(texts[6]) for texts, _ in least.read(4, 12)]
     assert shares == sorted(shares)
     least.sort("share")

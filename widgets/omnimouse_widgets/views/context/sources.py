@@ -763,7 +763,7 @@ def mean_columns(found: SourceScores) -> dict[str, np.ndarray]:
     of = {kind: [found.mean_of(kind, name) for name in names] for kind in KINDS}
     n = len(names)
     return {
-        "unit": np.full(n, f"mean of {len(found.neurons):,}"),
+        "unit": np.full(n, "mean"),
         "area": np.full(n, ""),
         "source": np.array([source_label(name) for name in names]),
         **{kind: np.array([one.value for one in of[kind]]) for kind in KINDS},
