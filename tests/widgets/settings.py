@@ -14,6 +14,7 @@ class Recording:
     n_neurons: int = 40
     tiers: tuple[str, ...] = ("test", "oracle")
     has_video: bool = True
+    suffix: str = ""
     changed: SignalInstance = field(default_factory=SignalInstance)
 
     def become(self, **values: object) -> None:
@@ -41,7 +42,7 @@ class Settings:
     windows: int | None = setting("Windows", "At most", None, low=1, empty="all")
     tier: str = setting(
         "Tier", "Held-out windows", "test",
-        options=lambda r: [(tier, tier.upper(), "") for tier in r.tiers],
+        options=lambda r: [(tier, tier.upper() + r.suffix, "") for tier in r.tiers],
     )  # fmt: skip
     video: bool = setting(
         "Video", "Visible", True, refusal=lambda r: "" if r.has_video else "It has no video"

@@ -84,6 +84,14 @@ def test_the_recording_changes_choices_ranges_and_what_is_enabled(drawn, recordi
     assert "no video" in video.toolTip()
 
 
+def test_the_same_choices_of_another_recording_have_its_texts(drawn, recording, redraw):
+    recording.become(suffix=" (80)")
+    redraw()
+    tier = drawn.controls["tier"]
+    assert [tier.native.itemText(at) for at in range(2)] == ["TEST (80)", "ORACLE (80)"]
+    assert tier.value == "test"
+
+
 def test_wide_forms_have_two_columns_and_tab_goes_through_the_fields(drawn, redraw):
     controls = [control.native for control in drawn.controls.values()]
     redraw()

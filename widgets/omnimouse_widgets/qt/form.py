@@ -198,7 +198,9 @@ class SettingsForm(QWidget):
                     control.value = each.value
             if isinstance(native, QComboBox):
                 with QSignalBlocker(native):
-                    for at, (_, _, tip) in enumerate(each.options):
+                    for at, (_, text, tip) in enumerate(each.options):
+                        # Another recording has other numbers in the texts of the same choices.
+                        native.setItemText(at, text)
                         native.setItemData(at, tip, Qt.ItemDataRole.ToolTipRole)
             # A slider has its value in the tip: the label would change its width in a drag.
             tip = f"{each.help}: {each.value} {each.unit}" if each.stroke else each.help
