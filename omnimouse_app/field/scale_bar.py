@@ -4,12 +4,10 @@ import logging
 from types import MethodType
 from typing import Any
 
-import pint
-
 logger = logging.getLogger(__name__)
 
 _LENGTH_PX = 100.0
-"""Greatest length on screen; napari's own, 150, reaches into texts at the lower edge."""
+"""Greatest length on screen; napari's own is 150."""
 
 
 def show_scale(viewer: Any, um_per_pixel: float | None) -> None:
@@ -27,11 +25,12 @@ def show_scale(viewer: Any, um_per_pixel: float | None) -> None:
     overlay.colored, overlay.color = True, "white"
     overlay.box, overlay.box_color = True, "#0000008c"
     overlay.ticks, overlay.font_size = False, 8
+    overlay.position = "top_right"  # texts for a new user are at the lower edge
     overlay.visible = True
-    unit = pint.Quantity(um_per_pixel, "um")
 
     def in_micrometres(bar: Any) -> None:
-        bar._unit, bar._target_length = unit, _LENGTH_PX
+        # Of the class that napari uses for its units.
+        bar._unit, bar._target_length = type(bar._unit)(um_per_pixel, "um"), _LENGTH_PX
         bar._on_size_or_zoom_change(force=True)
 
     try:

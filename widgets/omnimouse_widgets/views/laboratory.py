@@ -262,7 +262,7 @@ def summary(laboratory: Laboratory) -> str:
     if result is None:
         return ""
     # The hash of its weights is in the tooltip, and in what is saved.
-    model = result.predictor_id.partition("@")[0]
+    model = result.predictor_id.partition("@")[0].partition(" (")[0]
     return f"{result_text(result, laboratory.columns(result))} {model}"
 
 
