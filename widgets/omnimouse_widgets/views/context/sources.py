@@ -527,16 +527,12 @@ def found_table(found: Finding, select: Callable[[int], object] | None = None) -
 # -- texts ---------------------------------------------------------------------------
 def _quantity_text(found: AreaMatrix, kind: AreaKind, *, is_table: bool = False) -> str:
     """Return what the values of a matrix are: "alone: share of the targets' variance"."""
-    if is_table:
-        return "; ".join(
-            f"{_kind_text(found, each)}: {AREA_UNITS[each]}"
-            for each in AREA_UNITS
-            if each == "alone" or found.plan.inputs
-        )
     kind = kind if found.plan.inputs else "alone"
     add = ", to which the gains add" if kind == "beyond" else ""
     quantity = "r²" if kind == "beyond" else "share"
-    last = f"; {BASE}: {quantity} of {found.inputs_text} alone{add}" if found.plan.inputs else ""
+    # A table names its rows in full.
+    has_base = found.plan.inputs and not is_table
+    last = f"; {BASE}: {quantity} of {found.inputs_text} alone{add}" if has_base else ""
     return f"{_kind_text(found, kind)}: {AREA_UNITS[kind]}{last}"
 
 
