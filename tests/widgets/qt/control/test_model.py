@@ -180,7 +180,8 @@ def begin_finetuning(panel, steps: int, qtbot) -> None:
     box.selectAll()
     QTest.keyClicks(box, str(steps))
     qtbot.waitUntil(start.isEnabled)
-    QTest.keyClick(box, Qt.Key.Key_Return)
+    QTest.keyClick(box, Qt.Key.Key_Return)  # only takes the value
+    press(start)
 
 
 @pytest.mark.slow
