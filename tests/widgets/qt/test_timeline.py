@@ -11,7 +11,6 @@ from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.timeline import VideoPlayer
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.stimulus import StimulusView
-from omnimouse_widgets.views.text.model import NO_VIDEO
 from omnimouse_widgets.views.time import TimeView, lanes_of, tier_at, tier_bars
 from omnimouse_widgets.views.trials import TrialsView
 from tests import SUITE2P
@@ -222,7 +221,7 @@ def test_large_video_of_another_rate_and_no_video(show, redraw, look_at, session
     np.testing.assert_array_equal(video.frame.image, state.window.frames_u8[48])
     look_at()
     redraw()
-    assert video.message.text == NO_VIDEO
+    assert video.message.text == "This recording has no video"
 
 
 @pytest.mark.parametrize("begin", np.arange(0.0, 10.0, 0.7))
