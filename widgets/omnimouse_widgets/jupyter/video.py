@@ -216,6 +216,7 @@ class VideoScrubber(Part):
             step=film.step,
             start_s=film.seconds(0),
             pauses=film.pauses,
+            has_stimulus=session.stimulus is not None,
             has_video=session.stimulus is not None and spec.video is not None,
             has_trials=bool(len(session.trials.t_on)),
             by_trial=spec.align == "trial",

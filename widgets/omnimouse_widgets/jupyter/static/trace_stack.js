@@ -72,12 +72,18 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
   function draw(context, width, height) {
     const since = performance.now();
     isDark = !parent.closest(IS_LIGHT);
-    cursor.style.background = isDark ? colours.cursor : colours.cursor_on_light;
     drawRows(context, width, height);
+    drawCursor(isDark ? colours.cursor : colours.cursor_on_light);
     placeCursor();
     if (!content?.rows.length || !globalThis.omnimouseProbe) return;
     const drawn = { name, request: content.request, rows: content.rows.length, ms: performance.now() - since };
     afterPaint(() => probe("drawn", drawn));
+  }
+  // The line leaves out the labels above the curves, whose letters it would cross.
+  function drawCursor(colour) {
+    const { row, isLow } = layout;
+    cursor.style.background = isLow ? colour
+      : `repeating-linear-gradient(transparent 0 ${LABEL}px, ${colour} ${LABEL}px ${row}px) 0 ${-(box.scrollTop % row)}px / 100% ${row}px`;
   }
   // The rows in view as a picture, in the colours of a dark page.
   function picture() {
@@ -92,9 +98,6 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
     measure(width);
     // Only the rows in view.
     const { row } = layout, scrolled = box.scrollTop, inner = height - AXIS_HEIGHT;
-    // The line of the cursor leaves out the labels above the curves, whose letters it would cross.
-    cursor.style.background = layout.isLow ? colours.cursor
-      : `repeating-linear-gradient(transparent 0 ${LABEL}px, ${colours.cursor} ${LABEL}px ${row}px) 0 ${-(scrolled % row)}px / 100% ${row}px`;
     const first = Math.max(Math.floor(scrolled / row), 0);
     const last = Math.min(Math.ceil((scrolled + inner) / row), content.rows.length);
     const rows = [];

@@ -350,7 +350,7 @@ function render({ model, el }) {
   function drawPicture(context, width, height) {
     context.clearRect(0, 0, width, height);
     if (!film.frames || !film.has_video) {
-      const reason = film.film === null ? texts.waiting : !film.frames ? texts.no_session : film.reads_video ? texts.has_no_video : texts.no_video;
+      const reason = film.film === null ? texts.waiting : !film.frames ? texts.no_session : film.has_stimulus ? texts.no_video : texts.has_no_video;
       drawNote(context, reason, width / 2, height / 2);
       return;
     }
