@@ -606,7 +606,8 @@ def intervals_of(run: LoopState, score: float, parts: tuple[np.ndarray, ...]) ->
     if not run.step:
         run.start = [score, *(part.tolist() for part in parts)]
     elif run.start is not None:
-        gain = jackknife_gain((score, *parts), run.start, limits=CORRELATION_LIMITS)
+        start = run.start[0], *map(np.array, run.start[1:])  # saved as lists
+        gain = jackknife_gain((score, *parts), start, limits=CORRELATION_LIMITS)
         found |= zip(GAIN_ENDS, (gain.low, gain.high), strict=True)
     return {name: value for name, value in found.items() if isfinite(value)}
 
