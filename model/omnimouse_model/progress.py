@@ -23,7 +23,7 @@ FIRST_S = 20.0
 """Work of which less than a tenth is done has an estimate only after this time: first pieces
 also fill caches, and a short sweep has few."""
 GUESSED = 0.1
-"""Part of the work up to which its time left is a first guess."""
+"""Share of the work, of 1, below which the time left is called a first guess."""
 NEAR = 0.25
 """Work from which a near pace is taken, as a part of what is left; a far one is of as much."""
 LEAST_REPORTS = 8

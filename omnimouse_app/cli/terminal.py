@@ -450,7 +450,7 @@ def file_row(name: str, path: Path) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Return a description of this machine for `--json`; its matmul speeds are not measured."""
+    """Return processor, cores and versions of this machine for `--json`; measures no speed."""
     import torch
 
     return {

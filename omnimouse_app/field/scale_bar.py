@@ -1,4 +1,4 @@
-"""The scale bar of the field: napari's own, in micrometres of the cortex."""
+"""Scale bar of the field in micrometres: napari's own, through the private names that it needs."""
 
 import logging
 from types import MethodType
@@ -11,7 +11,7 @@ _LENGTH_PX = 100.0
 
 
 def show_scale(viewer: Any, um_per_pixel: float | None) -> None:
-    """Show the scale bar of a field, at any zoom; hide it without one common scale.
+    """Show the scale bar of the field, or hide it if micrometres per pixel are not known.
 
     napari takes the unit from the layers, of which each would have to be scaled, and with it
     all positions on the field. A private name of napari 0.9 takes it here; without that,

@@ -133,7 +133,7 @@ def matmul_gflops(dtype: str, device: str, budget_s: float = 0.5) -> float:
 
 
 def _about(facts: Mapping[str, Any]) -> str:
-    """Return `machine` as one line."""
+    """Return the processor, cores and speeds of this machine as one line of text."""
     parts = [facts["gpu"] or f"{facts['cpu']}, {facts['cores']} cores"]
     parts.append(f"torch {facts['torch']}")
     for kind in ("fp32", "bf16"):

@@ -533,7 +533,7 @@ class Scores(HasSummary):
 
 
 def interval_row(value: float, low: float, high: float, name: str = "") -> dict[str, object]:
-    """Return a value and its interval as columns of a row of `--json`, which begin with a name."""
+    """Return a value and the ends of its interval by column of `--json`; `name` is their prefix."""
     names = (name, f"{name}_ci_low", f"{name}_ci_high") if name else ("value", "ci_low", "ci_high")
     return dict(zip(names, map(number_or_none, (value, low, high)), strict=True))
 

@@ -587,7 +587,7 @@ def scored_over(scores: Iterable[Score | BehaviorScore]) -> dict[str, float]:
 
 
 def mean_without(scores: Sequence[Score]) -> tuple[np.ndarray, ...]:
-    """Return `TrainingRun.without` of the mean of scores over the same windows."""
+    """Return the mean score without each block of windows, and without each train window."""
     parts = [(one.left_out, one.train_left_out) for one in scores]
     if len({tuple(map(np.size, one)) for one in parts}) != 1:
         return ()

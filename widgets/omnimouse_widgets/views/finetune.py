@@ -406,7 +406,7 @@ class FinetuneView(OfController):
         ]
 
     def _finish(self, use: str) -> record.Text:
-        """Return what *Use best weights* does; an empty text if it is not offered."""
+        """Return the text that explains the button *Use best weights*; "" without the button."""
         finetuning, text = self._finetuning, ""
         if use == USE_BEST:
             request = finetuning.request if self._shows_run else None

@@ -69,7 +69,7 @@ SHAPE_TIP: Final = (
 BASELINE_SIGN: Final = "┅"
 NO_SCORE: Final = "no score"
 _SHORT_REASONS: Final = {NO_TARGET: "no target", UNSCORED: "not scored", CONSTANT: "constant"}
-"""Why a neuron has no score, where pins or low rows leave no room for the sentence."""
+"""Short reason for a missing score, for rows with no room for the whole sentence."""
 STORED: Final = "by stored scores"
 """Said of the rank of a neuron until the scores on screen are complete."""
 LABEL: Final = "Responses of the selected neurons, recorded and predicted"

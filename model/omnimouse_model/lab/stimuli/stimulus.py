@@ -237,7 +237,7 @@ def still_images(
 
 
 def _grey_levels(name: str, values: np.ndarray) -> np.ndarray:
-    """Return several images or frames as they are; raise `ValueError` for anything else."""
+    """Return several images or frames unchanged; raise `ValueError` for anything else."""
     values = np.asarray(values)
     if values.ndim != 3 or values.dtype != np.uint8 or not len(values):
         raise ValueError(

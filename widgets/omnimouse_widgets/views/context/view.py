@@ -83,7 +83,7 @@ NO_SAVED: Final = "No saved sweeps. Start one under Sweep…"
 OTHER: Final = "the curves are of other neurons"
 OTHER_RECORDING: Final = "the curves are of another recording"
 ELSEWHERE: Final = (OTHER, OTHER_RECORDING)
-"""Among such curves, a mask has no place."""
+"""Reasons for which the score of a mask is not drawn beside curves."""
 IN_WINDOW: Final = "one window is scored: switch Live on"
 SELECTED_LINE: Final = MAX_COMPARED + 1
 """Line style of the selected neurons beside all held-out ones, which have 0."""

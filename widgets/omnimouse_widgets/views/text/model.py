@@ -187,7 +187,7 @@ SILENT = (
 
 
 def waiting_text(results: Results, name: str = "") -> str:
-    """Return for what a request waits that takes long; `name` is that of the model."""
+    """Return what a long request waits for, e.g. a fit; `name` is the model's name."""
     if results.needs is not None:
         return "predicting…"
     # Its file is small: what takes long is the fit, before the first share of it is known.
