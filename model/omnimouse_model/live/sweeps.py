@@ -469,9 +469,12 @@ class Sweeps:
         if job.work is self._runner.job and not job.work.is_stopped:
             self.progress = progress
             if progress.each_s is not None and job.pace_key is not None:
-                # As `TimeLeft` joins a far and a near pace: other programs begin and end.
-                before_s = self._pace_before or progress.each_s
-                self._paces[job.pace_key] = sqrt(before_s * progress.each_s)
+                each_s = progress.each_s
+                # As `TimeLeft` joins a far and a near pace: other programs begin and end. At
+                # its end, a run is measured: an older pace would make it wrong.
+                if progress.done < progress.total:
+                    each_s = sqrt((self._pace_before or each_s) * each_s)
+                self._paces[job.pace_key] = each_s
             self.changed.emit()
 
     def _take_part(self, job: SweepJob, sweep: ContextSweep) -> None:
