@@ -240,12 +240,16 @@ MirrorAxis = Literal["horizontal", "vertical"]
 ClipAt = Callable[[float], Read]
 
 
-def _check(edit: Any) -> None:
-    """Raise ValueError for numbers that no window can have."""
-    for name in ("value", "factor", "start_s"):
-        if not isfinite(getattr(edit, name, 0.0)):
-            raise ValueError(f"{type(edit).__name__} needs a finite {name}.")
-    check_positions(edit, None)
+class _Edit:
+    """Base of the edits: raises ValueError for numbers that no window can have."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for name in ("value", "factor", "start_s"):
+            if not isfinite(getattr(self, name, 0.0)):
+                raise ValueError(f"{type(self).__name__} needs a finite {name}.")
+        check_positions(self, None)
 
 
 def check_positions(edit: Any, count: int | None) -> None:
@@ -267,14 +271,11 @@ def channel_label(name: str) -> str:
 
 # -- edits of the video ---------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class OtherClip:
+class OtherClip(_Edit):
     """Replace the video by that of the window that begins nearest to `start_s`."""
 
     start_s: float
     span: Span | None = None
-
-    def __post_init__(self) -> None:
-        _check(self)
 
     def on_video(self, read: Read, clip_at: ClipAt) -> Read:
         """Read the frames of the other window."""
@@ -286,14 +287,11 @@ class OtherClip:
 
 
 @dataclass(frozen=True, slots=True)
-class Freeze:
+class Freeze(_Edit):
     """Show one frame (index `at` of the window) in the whole span."""
 
     at: int
     span: Span | None = None
-
-    def __post_init__(self) -> None:
-        _check(self)
 
     def on_video(self, read: Read, clip_at: ClipAt) -> Read:
         """Read frame `at` at every position."""
@@ -312,13 +310,10 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True)
-class Blank:
+class Blank(_Edit):
     """Show the mean gray of the screen, which is 0 in model units."""
 
     span: Span | None = None
-
-    def __post_init__(self) -> None:
-        _check(self)
 
     def on_video(self, read: Read, clip_at: ClipAt) -> Read:
         """Read gray frames, valid everywhere."""
@@ -336,14 +331,14 @@ class Blank:
 
 
 @dataclass(frozen=True, slots=True)
-class Mirror:
+class Mirror(_Edit):
     """Exchange left and right ("horizontal") or top and bottom ("vertical")."""
 
     axis: MirrorAxis = "horizontal"
     span: Span | None = None
 
     def __post_init__(self) -> None:
-        _check(self)
+        _Edit.__post_init__(self)
         if self.axis not in ("horizontal", "vertical"):
             raise ValueError(f"Mirror along 'horizontal' or 'vertical', not {self.axis!r}.")
 
@@ -359,14 +354,14 @@ class Mirror:
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class Contrast(_Edit):
     """Multiply the deviation from mean gray by `factor`, clipped to 0-255."""
 
     factor: float
     span: Span | None = None
 
     def __post_init__(self) -> None:
-        _check(self)
+        _Edit.__post_init__(self)
         if self.factor < 0:
             raise ValueError(f"A contrast factor is 0 or more, not {self.factor}.")
 
@@ -389,7 +384,7 @@ class Contrast:
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class Shift(_Edit):
     """Move the picture by pixels to the right and down, and by frames in time.
 
     Pixels from outside the picture are mean gray. Frames from before the window (or
@@ -400,9 +395,6 @@ class Shift:
     down: int = 0
     later: int = 0
     span: Span | None = None
-
-    def __post_init__(self) -> None:
-        _check(self)
 
     def on_video(self, read: Read, clip_at: ClipAt) -> Read:
         """Read frames `later` positions earlier, with the picture moved."""
@@ -427,7 +419,7 @@ class Shift:
 
 # -- edits of behaviour ---------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class BehaviorSet:
+class BehaviorSet(_Edit):
     """Hold a behaviour channel at a value, in units of the recording.
 
     Other channels do not change: the recorded change of pupil size remains if the
@@ -437,9 +429,6 @@ class BehaviorSet:
     channel: str
     value: float
     span: Span | None = None
-
-    def __post_init__(self) -> None:
-        _check(self)
 
     def on_behavior(self, read: Read, channels: Sequence[Channel]) -> Read:
         """Read the constant value in place of the channel."""
@@ -456,15 +445,12 @@ class BehaviorSet:
 
 
 @dataclass(frozen=True, slots=True)
-class BehaviorScale:
+class BehaviorScale(_Edit):
     """Multiply a behaviour channel by a factor, in units of the recording."""
 
     channel: str
     factor: float
     span: Span | None = None
-
-    def __post_init__(self) -> None:
-        _check(self)
 
     def on_behavior(self, read: Read, channels: Sequence[Channel]) -> Read:
         """Read the scaled channel; a factor of 1 is an exact identity."""
@@ -483,15 +469,12 @@ class BehaviorScale:
 
 
 @dataclass(frozen=True, slots=True)
-class BehaviorShift:
+class BehaviorShift(_Edit):
     """Delay a behaviour channel by samples of the spec, which are read as recorded."""
 
     channel: str
     later: int
     span: Span | None = None
-
-    def __post_init__(self) -> None:
-        _check(self)
 
     def on_behavior(self, read: Read, channels: Sequence[Channel]) -> Read:
         """Read the channel `later` samples earlier; other channels do not change."""
