@@ -166,13 +166,11 @@ def cycle_table() -> np.ndarray:
     return np.asarray((255 * encoded).round(), np.uint8)
 
 
-def scale_table(*, is_cyclic: bool, is_signed: bool = False) -> np.ndarray:
-    """Return uint8 (256, 3): the colours of numbers, of angles, or of differences."""
-    if is_signed:
-        # Grey, not dark, in the middle: neurons without a difference stay visible. The ends
-        # are no colours of states, which the rims have beside them.
-        return _diverging("#9B7BFF", (150, 152, 158), "#5FD35F")
-    return cycle_table() if is_cyclic else viridis_table()
+def difference_table() -> np.ndarray:
+    """Return uint8 (256, 3): violet (lower) over grey to green (higher)."""
+    # Grey, not dark, in the middle: neurons without a difference stay visible. The ends
+    # are no colours of states, which the rims have beside them.
+    return _diverging("#9B7BFF", (150, 152, 158), "#5FD35F")
 
 
 def area_table(n: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from omnimouse_widgets.views.field.colours import (
     core_and_rim,
     score_colours,
     state_colours,
+    table_of,
 )
 from omnimouse_widgets.views.field.text import ORDER, compute_action, counted, describe
 from omnimouse_widgets.views.text.controls import PAGE, PAINTER, TOOLS
@@ -223,10 +224,8 @@ class MaskPainter(Part):
             return
         if not content.get("add"):
             self._selection.select([layout.neuron_on_click(neurons, selection)])
-        elif (neuron := int(neurons[0])) in selection:
-            self._selection.select([n for n in selection if n != neuron])
         else:
-            self._selection.select([neuron], add=True)
+            self._selection.toggle(int(neurons[0]))
 
     def on_hover(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Send a description of the neuron at the pointer."""
@@ -443,9 +442,7 @@ class MaskPainter(Part):
         else:
             low, high = scale.ends
             legend |= {"low": low, "high": high, "middle": scale.middle}
-            quantity = scale.quantity
-            kinds = {"is_cyclic": quantity.period is not None, "is_signed": quantity.is_signed}
-            table = palette.scale_table(**kinds)
+            table = table_of(scale.quantity)
             # 17 stops follow the tables closely; the browser interpolates.
             stops = ", ".join(
                 _hex(table[at] / 255) for at in np.linspace(0, 255, 17).round().astype(int)

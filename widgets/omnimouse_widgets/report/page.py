@@ -432,8 +432,7 @@ def write_report(
 def write_page(data: ReportData, path: Path, report_progress: ReportProgress = no_report) -> Path:
     """Write the page to a file, atomically."""
     # Before the file is opened: an exception leaves no temporary file.
-    content = report_bytes(data, report_progress)
-    write_bytes(path, content)
+    write_bytes(path, report_bytes(data, report_progress))
     return path
 
 

@@ -35,6 +35,7 @@ from omnimouse_widgets.views.field.colours import (
     STATE_RIM,
     core_and_rim,
     flat_rows,
+    table_of,
 )
 from omnimouse_widgets.views.field.layout import Field, field_of
 from omnimouse_widgets.views.field.text import ORDER, UNIFORM, counted
@@ -249,10 +250,7 @@ def _draw_legend(sheet: drawing.Sheet, controller: Controller) -> None:
     if not scale.categories:
         low, high = scale.ends
         x = sheet.text(x, y, low, drawing.TEXT) + 6
-        quantity = scale.quantity
-        kinds = {"is_cyclic": quantity.period is not None, "is_signed": quantity.is_signed}
-        table = palette.scale_table(**kinds)
-        sheet.picture(table[None], x, y + 3, 120, 9)
+        sheet.picture(table_of(scale.quantity)[None], x, y + 3, 120, 9)
         x = sheet.text(x + 126, y, high, drawing.TEXT) + 20
         colouring = controller.colouring
         marks = (

@@ -20,6 +20,7 @@ from omnimouse_widgets.qt.style import controls, theme
 from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
+from omnimouse_widgets.views.field.colours import table_of
 from omnimouse_widgets.views.field.text import ORDER, compute_action
 from omnimouse_widgets.views.text.controls import AREAS, COLOUR_BY, PLANES
 
@@ -350,11 +351,7 @@ class ColourBar(QWidget):
         bar = QRectF(4, 2, self.width() - 8, 10)
         gradient = QLinearGradient(bar.topLeft(), bar.topRight())
         # Qt interpolates linearly between stops; 17 of them follow viridis closely.
-        kinds = {"is_cyclic": False}
-        if self._scale is not None:
-            quantity = self._scale.quantity
-            kinds = {"is_cyclic": quantity.period is not None, "is_signed": quantity.is_signed}
-        table = palette.scale_table(**kinds)
+        table = table_of(None if self._scale is None else self._scale.quantity)
         for at in np.linspace(0, 1, 17):
             gradient.setColorAt(at, QColor(*map(int, table[round(at * 255)])))
         painter.setOpacity(FADED if self._is_old else 1.0)

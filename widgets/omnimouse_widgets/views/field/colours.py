@@ -3,11 +3,13 @@
 Also the levels of the mean image below them.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.planes import Planes
-from omnimouse_model.live.neurons.quantities import Scale
+from omnimouse_model.live.neurons.quantities import Quantity, Scale
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
@@ -47,8 +49,6 @@ STATE_RIM = _by_code(
     mixed=_rgba(palette.MIXED, 1.0),
 )
 _VIRIDIS = palette.viridis_table().astype(np.float32) / 255
-_CYCLE = palette.cycle_table().astype(np.float32) / 255
-_SIGNED = palette.scale_table(is_cyclic=False, is_signed=True).astype(np.float32) / 255
 SELECTED_RIM = np.array(_rgba(palette.SELECTED, 1), np.float32)
 # In the score view, sky blue would be too similar to the blues of viridis. Visible
 # neurons are therefore dark disks in slate rings, so that neither they nor the mean
@@ -67,6 +67,15 @@ OLD_ALPHA = 0.45
 SCORED_RIM = np.array([1, 1, 1, 0.30], np.float32)
 """Faint white, so that the darkest scores stand out from a dark image."""
 UNSCORED_RIM = np.array(_rgba(palette.UNSCORED, 0.55), np.float32)
+
+
+@lru_cache(maxsize=16)  # every stroke asks
+def table_of(quantity: Quantity | None) -> np.ndarray:
+    """Return uint8 (256, 3): the colours of a quantity: of numbers, angles or differences."""
+    if quantity is not None and quantity.is_signed:
+        return palette.difference_table()
+    is_angle = quantity is not None and quantity.period is not None
+    return palette.cycle_table() if is_angle else palette.viridis_table()
 
 
 def state_colours(states: np.ndarray, most: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,8 +133,7 @@ def scale_colours(
     else:
         # `shares` is clipped to 0-1, so every step is a valid index.
         steps = (scale.shares[is_known] * 255).round().astype(np.intp)
-        table = _CYCLE if scale.quantity.period is not None else _VIRIDIS
-        core[is_known, :3] = (_SIGNED if scale.quantity.is_signed else table)[steps]
+        core[is_known, :3] = (table_of(scale.quantity).astype(np.float32) / 255)[steps]
     core[is_known, 3] = 1
     if not has_rims:
         core[is_known & (states == HIDDEN), 3] = OLD_ALPHA
