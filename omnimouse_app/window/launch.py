@@ -1,7 +1,10 @@
 """`launch()`: open napari with OmniMouse, from Python or from the command line."""
 
-from collections.abc import Mapping
+import ctypes
+import sys
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -16,6 +19,8 @@ from omnimouse_app.window.memory import leave_out_imports, paused_collection, sh
 from omnimouse_model.extras import install_command, named_extras
 
 if TYPE_CHECKING:
+    from qtpy.QtWidgets import QApplication, QWidget
+
     from omnimouse_app.window.docks import OmniMouseDock
     from omnimouse_model.live.controller import Controller
     from omnimouse_model.live.session_loader import OpenRequest
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from omnimouse_model.predict.predictor import Predictor
 
 SIZE = (1440, 900)
+STARTING = "Starting OmniMouse: loading napari …"
+"""Line on screen before the window: on a busy machine, the imports take half a minute."""
 
 
 def launch(
@@ -71,7 +78,8 @@ def launch(
         `.controller.results` have the displayed values.
     """
     require_napari()
-    with paused_collection(), named_extras():
+    is_new = viewer is None
+    with paused_collection(), named_extras(), _splash(is_shown=is_new and show) as is_first:
         # Imports are inside the functions, so that importing this module is fast.
         from omnimouse_model.data.session_index import holds_sessions
         from omnimouse_model.live.analysis_file import SUFFIX
@@ -79,10 +87,10 @@ def launch(
 
         # Names of samples have priority over paths.
         sample = SAMPLES.get(session) if isinstance(session, str) else None
-        if viewer is None:
+        if is_new:
             # Simulated in its own process while this one makes the window.
             _start(DEMO if _is_first_start(session) else sample)
-            dock = _in_new_viewer(model, device, scheduler, show)
+            dock = _in_new_viewer(model, device, scheduler, show=show, is_first=is_first)
         else:
             dock = _in_viewer(viewer, model, device, scheduler)
     controller = dock.controller
@@ -121,6 +129,58 @@ def require_napari() -> None:
         )
 
 
+@contextmanager
+def _splash(*, is_shown: bool) -> Iterator[bool]:
+    """Show one line while the window is made; yield whether Qt was not in use before."""
+    share_heap()  # before Qt and napari start threads
+    # It corrects the environment for Wayland, which Qt reads when it starts.
+    import napari
+    from qtpy.QtCore import Qt
+    from qtpy.QtWidgets import QApplication, QLabel
+
+    is_first = QApplication.instance() is None
+    if not is_shown:
+        yield is_first
+        return
+    # Kept in a variable, because Qt ends with its last reference; napari keeps its own.
+    application: Any = QApplication.instance() or _new_application(napari.__version__)
+    # No `QSplashScreen`, which waits for a second where there is no window manager.
+    window = QLabel(STARTING, None, Qt.WindowType.SplashScreen | Qt.WindowType.FramelessWindowHint)
+    window.setMargin(window.fontMetrics().height())
+    window.setFrameShape(QLabel.Shape.Box)
+    window.adjustSize()
+    if (screen := application.primaryScreen()) is not None:
+        window.move(screen.availableGeometry().center() - window.rect().center())
+    window.show()
+    _paint(window)
+    try:
+        yield is_first
+    finally:
+        window.close()
+
+
+def _new_application(napari_version: str) -> "QApplication":
+    """Return a Qt application as napari makes it, whose import takes seconds.
+
+    napari ends an application of this name with its last window.
+    """
+    from qtpy.QtWidgets import QApplication
+
+    name = "napari"
+    # macOS shows the name of the program in its menu.
+    program = name if sys.platform == "darwin" else sys.argv[0]
+    application = QApplication([program, *sys.argv[1:]])
+    application.setApplicationName(name)
+    application.setApplicationVersion(napari_version)
+    application.setOrganizationName(name)
+    application.setOrganizationDomain("napari.org")
+    if sys.platform == "win32":
+        # Otherwise the task bar shows the window as one of Python.
+        identity = f"napari.napari.viewer.{napari_version}"
+        ctypes.windll.shell32.SetCurrentProcessExplicitAppUserModelID(identity)
+    return application
+
+
 def _is_first_start(session: str | Path | None) -> bool:
     """Return whether no recording is named, and none was open before."""
     from omnimouse_model.live.state_store import read_last_session
@@ -143,17 +203,18 @@ def _in_new_viewer(
     model: "str | Path | Predictor | None",
     device: "Device",
     scheduler: str | None,
+    *,
     show: bool,
+    is_first: bool,
 ) -> "OmniMouseDock":
     """Return the widget of a new viewer; the model loads while the window is made."""
-    share_heap()  # before napari starts threads
     import napari
     from napari.qt import get_qapp
 
     from omnimouse_app.window import instrument  # noqa: F401  # imported for its effect
     from omnimouse_widgets.views.text.model import TITLE
 
-    leave_out_imports()
+    leave_out_imports(is_first=is_first)
     get_qapp()
     # The controller needs a Qt application to return its results to the window. It is
     # made before the window, so that the model loads in its own process meanwhile.
@@ -182,7 +243,7 @@ def _in_new_viewer(
             room = screen.availableSize()
             viewer.window.resize(min(SIZE[0], room.width()), min(SIZE[1], room.height()))
         if show:
-            _paint(dock)
+            _paint(dock.main_window)
     return dock
 
 
@@ -202,15 +263,15 @@ def _import_panels() -> None:
             resolve_name(f"omnimouse_widgets.{dock.panel}")
 
 
-def _paint(dock: "OmniMouseDock") -> None:
-    """Handle events until the window is painted, before a recording is opened.
+def _paint(window: "QWidget") -> None:
+    """Handle events until a window is painted, before other work.
 
-    Opening and painting would wait for each other: both hold Python's lock. A window
-    that another one covers is not painted; it is waited for one second.
+    Work of other threads and painting would wait for each other: both hold Python's lock.
+    A window that another one covers is not painted; it is waited for one second.
     """
     from qtpy.QtCore import QCoreApplication
 
-    handle, end_s = dock.main_window.windowHandle(), monotonic() + 1.0
+    handle, end_s = window.windowHandle(), monotonic() + 1.0
     while monotonic() < end_s:
         QCoreApplication.processEvents()
         if handle is None or handle.isExposed():

@@ -49,17 +49,16 @@ def paused_collection() -> Iterator[None]:
             gc.enable()
 
 
-def leave_out_imports() -> None:
+def leave_out_imports(*, is_first: bool) -> None:
     """Leave all objects out of the search for cyclic garbage; nearly all are of imports.
 
     A full search looks through 220,000 of them, which all remain: 0.2 s, at the start and
     between strokes. Only once, because later the widgets of another viewer are among them.
+    Garbage of a viewer that was closed before would remain: unless the viewer to come
+    `is_first`, it is searched for.
     """
     if gc.get_freeze_count():
         return
-    from qtpy.QtWidgets import QApplication
-
-    # Garbage of a viewer that was closed before would remain.
-    if QApplication.instance() is not None:
+    if not is_first:
         gc.collect()
     gc.freeze()

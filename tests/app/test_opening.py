@@ -8,7 +8,7 @@ import sys
 
 import napari
 import pytest
-from qtpy.QtWidgets import QTabBar
+from qtpy.QtWidgets import QApplication, QLabel, QTabBar
 
 from omnimouse_app.tour.hand import wait_for
 from omnimouse_app.window import launch as opening
@@ -140,6 +140,47 @@ def test_docks_are_restored_where_they_were(qapp, load_calls):
     assert found[0] == found[1]
     assert found[0][0] == Qt.DockWidgetArea.LeftDockWidgetArea
     assert found[0][1:] == ({"Time (OmniMouse)"}, True)
+
+
+def lines_on_screen():
+    labels = (each for each in QApplication.topLevelWidgets() if isinstance(each, QLabel))
+    return [label.text() for label in labels if label.isVisible()]
+
+
+def test_a_splash_is_on_screen_until_the_window_is_also_after_a_fault(qapp, monkeypatch):
+    seen = []
+
+    def fail(*_, **__):
+        seen.append(lines_on_screen())
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(opening, "_start", lambda _: None)
+    monkeypatch.setattr(opening, "_in_new_viewer", fail)
+    for show in (True, False):
+        with pytest.raises(ZeroDivisionError):
+            opening.launch("demo", show=show)
+    assert seen == [[opening.STARTING], []]
+    assert lines_on_screen() == []
+
+
+SPLASH = """
+import sys
+from omnimouse_app.window.launch import _splash
+with _splash(is_shown=True) as is_first:
+    from qtpy.QtWidgets import QApplication
+    application = QApplication.instance()
+    labels = [each.text() for each in application.topLevelWidgets() if each.isVisible()]
+    slow = {"torch", "vispy", "napari.viewer"} & sys.modules.keys()
+    print(is_first, len(labels), slow, application.applicationName())
+"""
+
+
+@pytest.mark.process
+def test_the_splash_is_on_screen_before_the_slow_imports():
+    done = subprocess.run(
+        [sys.executable, "-c", SPLASH], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "1", "set()", "napari"]
 
 
 HEAP = """

@@ -60,7 +60,7 @@ from omnimouse_app.window.memory import leave_out_imports, paused_collection
 with paused_collection():
     from napari.qt import get_qapp
     import omnimouse_app.window.instrument
-    leave_out_imports()
+    leave_out_imports(is_first=True)
 times["import_s"] = time.time() - started_s
 app = get_qapp()
 # The control panel: the window is complete.
