@@ -18,9 +18,11 @@ from psygnal import Signal
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.analysis.sweep.run import (
     CELLS_TOGETHER,
+    Cell,
     check_pool,
     context_sweep,
     planned_cells,
+    pool_sizes,
 )
 from omnimouse_model.analysis.sweep.table import (
     SUFFIX,
@@ -33,6 +35,7 @@ from omnimouse_model.data.hub.servers import check_connection
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers.build.notes import ReadOptions
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation.shard import BATCH, TRAIN_WINDOWS
 from omnimouse_model.live.inference.background_task import (
@@ -91,10 +94,11 @@ class SweepProgress:
 class SweepJob:
     """One run of a sweep; if `session` is None, it is opened from `about`.
 
-    `pace_key` is None if the run is not of the session and predictor on screen.
+    `sweep` has the rows that are there already. `pace_key` is None if the run is not of the
+    session and predictor on screen.
     """
 
-    plan: SweepPlan
+    sweep: ContextSweep
     path: Path
     about: Mapping[str, Any]
     source: str | Predictor
@@ -122,7 +126,8 @@ def run_sweep(
         The predictor is an object that only the live engine may stop.
     """
     work = job.work
-    work.report = _timed(work, on_progress, job.plan.n_points)
+    _, n_points = job.sweep.point_counts()
+    work.report = _timed(work, on_progress, n_points)
     device = str(job.about.get("device", "auto"))
     with background_predictor(job.source, device, load, lambda: work.is_stopped) as predictor:
         session = job.session
@@ -135,7 +140,7 @@ def run_sweep(
         sweep = context_sweep(
             predictor,
             session,
-            **{name: getattr(job.plan, name) for name in PLAN_FIELDS},
+            **{name: getattr(job.sweep.plan, name) for name in PLAN_FIELDS},
             results=job.path,
             about=job.about,
             job=work,
@@ -299,10 +304,10 @@ class Sweeps:
         pace = self._paces.get(self._pace_key)
         each_s = self._client.population_s if pace is None else pace
         spec = self._client.state.spec
-        # As the sweep itself would; all draws of a chosen pool have equally many neurons.
-        cells = list(planned_cells(replace(plan, seeds=plan.seeds[:1]), [session], spec))
+        # As the sweep itself would.
+        cells = _first_cells(plan, session, spec)
         check_pool(cells)
-        n_points = sum(len(plan.seeds) if cell.is_drawn else 1 for cell in cells)
+        _, n_points = _planned(plan, "", session, cells).point_counts()
         is_of_sweep = pace is not None
         return estimate_of(
             plan, session, each_s, n_points=n_points, is_of_sweep=is_of_sweep, spec=spec
@@ -320,9 +325,15 @@ class Sweeps:
         if session is None or source is None:
             return self._fail("Open a recording and choose a model first.")
         spec = self._client.state.spec
-        plan = replace(plan, metric=spec.metric, rate_hz=spec.response_rate_hz).of([session])
-        path = _free_path(self.folder, session.id)
+        plan = replace(plan, metric=spec.metric, rate_hz=spec.response_rate_hz)
+        try:
+            cells = _first_cells(plan, session, spec)
+        except ValueError as error:
+            return self._runner.fail(error)
         label = self._client.state.predictor_name
+        sweep = _planned(plan, label, session, cells)
+        plan = sweep.plan
+        path = _free_path(self.folder, session.id)
         # By default, the name says what is asked, where that is not the usual question.
         asked = "" if plan.targets is None and plan.pool is None else f"{plan.asked} · "
         about = {
@@ -334,11 +345,10 @@ class Sweeps:
             "session": str(session.path),
             "options": dict(session.options),
         }
-        sweep = ContextSweep(plan, label, (session.id,))
         # Listed before its file exists: `_take_part` adds rows to listed sweeps only.
         self.entries = (SavedSweep(path, sweep, about), *self.entries)
         self.compare(path, True)
-        self._begin(plan, path, about, session, source)
+        self._begin(sweep, path, about, session, source)
 
     def continue_saved(self, path: Path) -> None:
         """Compute the missing points of a saved sweep with its model and recording.
@@ -364,7 +374,7 @@ class Sweeps:
         if session is not None and str(session.path) != about["session"]:
             session = None
         self.compare(path, True)
-        self._begin(entry.sweep.plan, path, about, session, source)
+        self._begin(entry.sweep, path, about, session, source)
 
     def pause(self) -> None:
         """Pause the sweep after the current prediction."""
@@ -427,7 +437,7 @@ class Sweeps:
     # -- on the drawing thread --------------------------------------------------------
     def _begin(
         self,
-        plan: SweepPlan,
+        sweep: ContextSweep,
         path: Path,
         about: Mapping[str, Any],
         session: Session | None,
@@ -439,7 +449,7 @@ class Sweeps:
         is_on_screen = is_same_predictor(source, self._client.predictor)
         key = self._pace_key if is_on_screen and session is not None else None
         self._pace_before = None if key is None else self._paces.get(key)
-        job = SweepJob(plan, path, about, source, session, work, key)
+        job = SweepJob(sweep, path, about, source, session, work, key)
         self._runner.start(job, "loading the model", work)
 
     def _fail(self, message: str) -> None:
@@ -510,6 +520,19 @@ class Sweeps:
             self._post(partial(self._take_part, job, sweep))
 
         yield job, run_sweep(job, self._load, report, on_progress, on_part)
+
+
+def _first_cells(plan: SweepPlan, session: Session, spec: WindowSpec) -> list[Cell]:
+    """Return the cells of the first draw; all draws of a chosen pool have as many neurons."""
+    return list(planned_cells(replace(plan, seeds=plan.seeds[:1]), [session], spec))
+
+
+def _planned(
+    plan: SweepPlan, predictor: str, session: Session, cells: Sequence[Cell]
+) -> ContextSweep:
+    """Return the sweep of a plan and its cells before its first row, as `context_sweep` has it."""
+    of = plan.of([session])
+    return ContextSweep(of, predictor, (session.id,), pools=pool_sizes(cells))
 
 
 def _free_path(folder: Path, session: str) -> Path:

@@ -475,6 +475,30 @@ def test_the_first_points_of_a_sweep_are_awaited_where_only_it_is_drawn(view, co
     assert "curves" not in record.record(view)
 
 
+def test_form_list_and_share_count_the_same_points_of_a_whole_pool(view, controller):
+    paint_task(controller)
+    # Five draws of 8 of the 16 neurons of the pool, and one of none and of all.
+    fill(view, neurons="0, 8, 16", history=" ", draws="5", tier="train")
+    sweeps, counted, told = controller.sweeps, set(), set()
+    record.choose(view, "sweep", True)
+    assert ": 7 points × " in record.record(view)["estimate"].text
+    view.set_live(False)
+
+    def look():
+        sweep = sweeps.entries[0].sweep
+        counted.add(sweep.point_counts()[1])
+        if sweeps.is_busy and not sweep.rows and view.page == "":
+            told.add(record.record(view)["curves"].text)
+
+    view.open("")
+    sweeps.changed.connect(look)
+    view.start()
+    sweeps.changed.disconnect(look)
+    assert sweeps.entries[0].sweep.point_counts() == (7, 7)
+    assert counted == {7}
+    assert told == {f"{AWAITED}\nThey come together, at about 43 % of it"}
+
+
 def test_the_values_of_the_points_are_a_table_that_can_be_copied(view, controller):
     controller.sweeps.start(SweepPlan(neurons=(0, 8), seeds=(0, 1), max_windows=2), "mine")
     view.set_live(False)

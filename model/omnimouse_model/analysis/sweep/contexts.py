@@ -418,15 +418,14 @@ class SweepPlan:
         is_all = all(len(neurons_of(one, self.pool)) == one.n_neurons for one in sessions)
         return replace(self, pool=None) if is_all else self
 
-    def n_draws(self, context: Context) -> int:
-        """Return the number of different draws: one of chosen neurons, of which none is shown."""
-        is_chosen = self.targets is not None or self.pool is not None
-        return 1 if is_chosen and not context.neurons else len(self.seeds)
+    def n_draws(self, context: Context, pool: int | None = None) -> int:
+        """Return the number of different draws: one of chosen neurons, with none or all shown.
 
-    @property
-    def n_points(self) -> int:
-        """Points of one session that are computed: contexts with their different draws."""
-        return sum(map(self.n_draws, self.contexts))
+        `pool` is the number of neurons that may be shown, None if it is not known.
+        """
+        is_chosen = self.targets is not None or self.pool is not None
+        is_whole = pool is not None and context.neurons >= pool
+        return 1 if is_chosen and (is_whole or not context.neurons) else len(self.seeds)
 
     @property
     def contexts(self) -> tuple[Context, ...]:

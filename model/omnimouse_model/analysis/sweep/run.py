@@ -28,7 +28,7 @@ from omnimouse_model.analysis.sweep.contexts import (
     too_large,
     unread_inputs,
 )
-from omnimouse_model.analysis.sweep.table import SWEEP, UNREAD, ContextSweep, SweepRow
+from omnimouse_model.analysis.sweep.table import POOLS, SWEEP, UNREAD, ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec
 from omnimouse_model.errors import MaskError, ResultsFileError, UnsupportedRequestError
@@ -337,8 +337,8 @@ def context_sweep(
     file = None
     if results is not None:
         definition = _definition(predictor, plan, recordings)
-        unread = unread_inputs(predictor.needs)
-        notes = {**(about or {}), **({UNREAD: unread} if unread else {})}
+        own = {UNREAD: run.sweep.unread, POOLS: dict(run.sweep.pools)}
+        notes = {**(about or {}), **{name: note for name, note in own.items() if note}}
         try:
             file = ResultsFile(SWEEP, Path(results), definition, notes)
         except ResultsFileError:
@@ -381,6 +381,7 @@ class _Run:
         cells = planned_cells(plan, sessions, predictor.needs.spec)
         # In planned order, which rows and tables follow.
         self.cells = {cell_key(predictor, cell, plan): cell for cell in cells}
+        self._pools = pool_sizes(self.cells.values())
         # Where nothing is drawn, one draw is all of them.
         firsts: dict[object, str] = {}
         self._first = {
@@ -399,7 +400,7 @@ class _Run:
         """The sweep with all finished rows, in planned order."""
         rows = tuple(self.rows[key] for key in self.cells if key in self.rows)
         name, unread = self.predictor.predictor_id, unread_inputs(self.predictor.needs)
-        return ContextSweep(self.plan, name, self.sessions, rows, unread)
+        return ContextSweep(self.plan, name, self.sessions, rows, unread, self._pools)
 
     def parts(
         self, predictor: TaskPredictor, scheduler: str | None
@@ -507,6 +508,12 @@ def _choice(
         )
     group = NeuronGroup.of(sessions[0], name, neurons)
     return replace(group, name=f"{len(group.ids):,} chosen neurons")
+
+
+def pool_sizes(cells: Iterable[Cell]) -> tuple[tuple[str, int], ...]:
+    """Return each session with a chosen pool, and the number of its neurons but the targets."""
+    chosen = (cell for cell in cells if not cell.draw.is_held_out)
+    return tuple({cell.session.id: len(cell.draw.others) for cell in chosen}.items())
 
 
 def check_pool(cells: Iterable[Cell]) -> None:

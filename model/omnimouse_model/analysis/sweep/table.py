@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 RESPONSES = "responses"
 UNREAD = "unread"
 """Note of a results file with the inputs that its predictor does not read."""
+POOLS = "pools"
+"""Note of a results file with the size of the chosen pool of each session."""
 OVER_TIME, OVER_DRAWS = "95 % over time", "s.e.m. over draws"
 """Kinds of error bars."""
 ROUNDING = 1e-6
@@ -205,7 +207,9 @@ class ContextSweep(HasSummary):
     Notes
     -----
     The app, the notebook, the command line and live sweeps use the same class. `unread`
-    has the inputs that the predictor does not read: no label names them.
+    has the inputs that the predictor does not read: no label names them. `pools` has the
+    session and the size of each chosen pool, without the targets; files of older versions
+    have none.
     """
 
     plan: SweepPlan
@@ -213,6 +217,7 @@ class ContextSweep(HasSummary):
     sessions: tuple[str, ...]
     rows: tuple[SweepRow, ...] = ()
     unread: tuple[str, ...] = ()
+    pools: tuple[tuple[str, int], ...] = ()
 
     @property
     def n_planned(self) -> int:
@@ -226,13 +231,14 @@ class ContextSweep(HasSummary):
 
     def planned_draws(self) -> dict[tuple[Context, str], int]:
         """Return the number of draws of each context and session; equal draws count as one."""
-        rows, n_seeds = self._by_context(), len(self.plan.seeds)
+        rows, n_seeds, pools = self._by_context(), len(self.plan.seeds), dict(self.pools)
         planned = {}
         for context in self.plan.contexts:
             for session in self.sessions:
                 own = [row for row in rows.get(context, []) if row.session == session]
                 is_one = len(own) == n_seeds and self._is_same(context, own)
-                planned[context, session] = 1 if is_one else self.plan.n_draws(context)
+                n_draws = self.plan.n_draws(context, pools.get(session))
+                planned[context, session] = 1 if is_one else n_draws
         return planned
 
     def point_counts(self) -> tuple[int, int]:
@@ -641,15 +647,15 @@ def read_sweep(path: str | Path) -> SavedSweep:
     path = Path(path)
     try:
         header, rows = SWEEP.read(path)
-        definition = header["definition"]
+        definition, about = header["definition"], dict(header.get("about", {}))
         sweep = ContextSweep(
             _plan(definition),
             str(definition["predictor"]),
             tuple(str(session) for session, _ in definition["sessions"]),
             tuple(rows),
-            tuple(map(str, header.get("about", {}).get(UNREAD, ()))),
+            tuple(map(str, about.get(UNREAD, ()))),
+            tuple((str(name), int(size)) for name, size in about.get(POOLS, {}).items()),
         )
-        about = dict(header.get("about", {}))
     # Any file may lie in the folder: a broken one is listed and not an error.
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return SavedSweep(path, problem=f"cannot be read: {repr(error)[:200]}")

@@ -343,7 +343,6 @@ def test_a_context_of_which_nothing_is_drawn_is_computed_once(session, tmp_path)
     # Two windows of three draws with neurons, and of one draw of the other two contexts.
     assert len(predictor.asked) == 2 * (3 + 1 + 1)
     assert told[-1] == (10, 10)
-    assert sweep.plan.n_points == 5
     assert sweep.is_complete
     counts = [point.n_seeds for curve in sweep.curves() for point in curve.points]
     assert counts == [1, 3, 1]
@@ -370,7 +369,7 @@ def test_a_context_of_which_nothing_is_drawn_is_computed_once(session, tmp_path)
     assert rounded.point_counts() == (5, 5)
     # Held-out targets are drawn anew: each draw is its own.
     drawn = context_sweep(predictor, session, neurons=[0], seeds=2, max_windows=1, centred=False)
-    assert drawn.point(Context()).n_seeds == drawn.plan.n_points == 2
+    assert drawn.point(Context()).n_seeds == drawn.point_counts()[1] == 2
 
 
 def test_a_pool_of_all_neurons_is_that_of_held_out_targets(session, tmp_path, monkeypatch):
@@ -378,13 +377,13 @@ def test_a_pool_of_all_neurons_is_that_of_held_out_targets(session, tmp_path, mo
     ask = {"neurons": [0, 8], "history_samples": [10], "seeds": 3, "max_windows": 1}
     every = range(session.n_neurons)
     sweep = context_sweep(predictor, session, **ask, pool=every, centred=False)
-    assert len(predictor.asked) == sweep.plan.n_points == 9
+    assert len(predictor.asked) == sweep.point_counts()[1] == 9
     assert sweep.plan.asked == "held-out neurons from all others"
     assert sweep.point(Context()).n_seeds == sweep.plan.n_draws(Context()) == 3
     # Beside chosen targets, it is a pool like any other.
     chosen = context_sweep(predictor, session, **ask, targets=[1], pool=every, centred=False)
     assert chosen.plan.pool is not None
-    assert chosen.plan.n_points == 5
+    assert chosen.point_counts() == (5, 5)
     # Files of older versions, which name such a pool, are continued.
     ask |= {"pool": every, "centred": False, "results": tmp_path / "one.sweep.jsonl"}
     with monkeypatch.context() as older:
@@ -397,17 +396,21 @@ def test_a_pool_of_all_neurons_is_that_of_held_out_targets(session, tmp_path, mo
         context_sweep(predictor, session, **ask | {"neurons": [4]})
 
 
-def test_the_whole_pool_is_one_draw_and_its_gain_is_over_all_draws_of_a_part(session):
-    predictor = WhichPredictor()
+def test_the_whole_pool_is_one_draw_and_its_gain_is_over_all_draws_of_a_part(session, tmp_path):
+    predictor, path = WhichPredictor(), tmp_path / "one.sweep.jsonl"
     ask = {"neurons": [2, 8], "targets": [1, 2], "pool": range(10, 18), "seeds": 3}
-    sweep = context_sweep(predictor, session, **ask, max_windows=1, centred=False)
+    sweep = context_sweep(predictor, session, **ask, max_windows=1, centred=False, results=path)
     assert len(predictor.asked) == 3 + 1
     part, whole = sweep.curve("neurons").points
     assert (part.n_seeds, whole.n_seeds) == (3, 1)
     assert np.isfinite(part.sem)
     assert np.isnan(whole.sem)
     assert sweep.is_complete
-    assert sweep.point_counts() == (4, 4)
+    # Before the first row, too, also of a file.
+    for same in (sweep, read_sweep(path).sweep):
+        assert same.pools == ((session.id, 8),)
+        assert same.point_counts() == (4, 4)
+        assert replace(same, rows=()).point_counts() == (0, 4)
     gain = sweep.gains(sweep.curve("neurons"))[1]
     assert gain.value == pytest.approx(whole.score - part.score)
     assert np.isfinite(gain.ci_low)

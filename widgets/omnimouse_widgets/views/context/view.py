@@ -357,9 +357,9 @@ class ContextView(OfController):
         entry = None if running is None else self._sweeps.entry_of(running)
         if entry is None or entry.sweep is None:
             return AWAITED
-        plan = entry.sweep.plan
+        plan, (_, n_points) = entry.sweep.plan, entry.sweep.point_counts()
         # The curves of the first draw are computed together, at most so many points.
-        share = min(len(plan.contexts), CELLS_TOGETHER) / max(plan.n_points, 1)
+        share = min(len(plan.contexts), CELLS_TOGETHER) / max(n_points, 1)
         if plan.max_windows is not None and plan.max_windows <= BATCH:
             return AWAITED  # each point by itself
         return f"{AWAITED}\nThey come together, at about {100 * share:z.0f} % of it"
