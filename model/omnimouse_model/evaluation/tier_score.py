@@ -6,9 +6,9 @@ that `evaluate` adds, in the same order: after the last one both have the same b
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.results import BehaviorScore, Score
 from omnimouse_model.evaluation.shard import Shard, ShardRun, ShardScores
 from omnimouse_model.evaluation.tier_windows import scored_starts, tier_starts
-from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks import HIDDEN, Mask, scored_cells
 from omnimouse_model.metrics import METRICS, Metric
 from omnimouse_model.metrics.correlation import Moments
 from omnimouse_model.metrics.time_blocks import (
@@ -156,6 +156,11 @@ class TierRun(ABC, Generic[Result]):
         return self._n_added
 
     @property
+    def has_windows(self) -> bool:
+        """Whether there are windows that a result is over."""
+        return self._n_added > 0
+
+    @property
     def n_windows(self) -> int:
         """Number of windows that were added."""
         return sum(map(len, self._scores.batches[: self._n_added]))
@@ -186,8 +191,10 @@ class TierRun(ABC, Generic[Result]):
         restore_sums(self._scores, facts["running"], arrays)
         self._n_added = int(facts["n_added"])
 
-    def refine(self, cancelled: Callable[[], bool]) -> Iterator[Result]:
-        """Yield the result after each further batch of windows.
+    def refine(
+        self, cancelled: Callable[[], bool], n_windows: int | float = np.inf
+    ) -> Iterator[Result]:
+        """Yield the result after each further batch of windows, up to `n_windows`.
 
         Raises
         ------
@@ -195,7 +202,7 @@ class TierRun(ABC, Generic[Result]):
             `cancelled()` returned true; a later call continues.
         """
         self._scores.run.job = CallbackJob(cancelled=cancelled)
-        while self._n_added < len(self._scores.batches):
+        while self._n_added < len(self._scores.batches) and self.n_windows < n_windows:
             self._scores.add(self._n_added)
             self._n_added += 1
             yield self.result()
@@ -205,12 +212,39 @@ class TierRun(ABC, Generic[Result]):
 PRELIMINARY = 24
 """With fewer windows, the score is biased by more than .02, or its interval is too
 narrow where few seconds have most of the variance of the responses."""
+SAMPLE = 1_024
+"""Targets of the first score of a task that has more than twice as many: a network decodes
+each target, so that a score of 10,000 takes as many times longer."""
 Steps = dict[int, tuple[float, np.ndarray, np.ndarray]]
 """Number of windows -> the score, and the score without each block of time and each
 window of the train tier."""
 MAX_WINDOWS = 2_000
 """Most windows of a live score: further ones hardly change it. Of a longer tier they
 are those of `evaluate(..., max_windows=MAX_WINDOWS)`."""
+
+
+class Sample(NamedTuple):
+    """Number of all targets beside a score of `SAMPLE` of them, and windows of all so far."""
+
+    n_targets: int
+    n_windows: int
+
+
+def sampled(mask: Mask) -> Mask | None:
+    """Return a mask with `SAMPLE` of its targets, drawn by a fixed seed; None if it has few.
+
+    Masks of one recording share their sample as far as its neurons are their targets, so that
+    a score can be compared with that of another mask or predictor. The others are hidden, which
+    changes no prediction.
+    """
+    is_scored = np.asarray(scored_cells(mask).any(axis=0))
+    if np.count_nonzero(is_scored) <= 2 * SAMPLE:
+        return None
+    order = np.random.default_rng(0).permutation(mask.n_neurons)
+    is_left_out = np.ones(mask.n_neurons, bool)
+    is_left_out[order[is_scored[order]][:SAMPLE]] = False
+    cells = np.where(mask.target & is_left_out, np.uint8(HIDDEN), mask.cells)
+    return replace(mask, cells=cells)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -233,6 +267,10 @@ class TierScore:
         See `Steps`.
     window_scores
         Start of each window that was added -> centred score of this window alone.
+    sample
+        Of many targets, the first score is of a sample; None if it is of all.
+    sample_steps
+        `steps` of the sample, also beside those of all; empty of few targets.
     """
 
     mask: Mask
@@ -243,9 +281,11 @@ class TierScore:
     n_total: int
     steps: Steps = field(repr=False)
     window_scores: dict[float, float] = field(default_factory=dict, repr=False)
+    sample: Sample | None = None
+    sample_steps: Steps = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
-        windows = f"over {self.n_windows} of {self.n_total} {self.tier} windows"
+        windows = f"over {self.n_windows} of {self.n_total} {self.tier} windows{self.of_sample}"
         if self.score is None:
             decoded = ", ".join(f"{one.channel} {one.value:z.2f}" for one in self.behavior)
             return f"decoded r: {decoded} {windows}"
@@ -277,22 +317,32 @@ class TierScore:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all windows were added."""
-        return self.n_windows == self.n_total
+        """Whether all windows were added, with all targets."""
+        return self.n_windows == self.n_total and self.sample is None
+
+    @property
+    def of_sample(self) -> str:
+        """Text such as ", 1,024 of 10,000 targets (all: 8 windows)"; "" if it is of all."""
+        if self.sample is None:
+            return ""
+        n_targets, n_windows = self.sample
+        return f", {SAMPLE:,} of {n_targets:,} targets (all: {n_windows} windows)"
 
     def gain(self, baseline: "TierScore") -> tuple[Estimate, int]:
         """Return the score minus that of a baseline, and the number of windows.
 
-        Both are over the windows that both have; NaN and 0 if there are none. A preliminary
-        gain has no interval.
+        Both are over the windows that both have; NaN and 0 if there are none. If one is of a
+        sample of the targets, so is the gain. A preliminary gain has no interval.
         """
-        common = self.steps.keys() & baseline.steps.keys()
+        own, others = self.steps, baseline.steps
+        if self.sample is not None or baseline.sample is not None:
+            own, others = self.sample_steps, baseline.sample_steps
+        common = own.keys() & others.keys()
         one, other = self.score, baseline.score
         if not common or one is None or other is None or one.is_centred != other.is_centred:
             return jackknife(float("nan"), []), 0
         n_windows = max(common)
-        both = self.steps[n_windows], baseline.steps[n_windows]
-        gain = jackknife_gain(*both, limits=METRICS[one.metric].limits)
+        gain = jackknife_gain(own[n_windows], others[n_windows], limits=METRICS[one.metric].limits)
         # As that of a score, its interval would be too narrow.
         if n_windows < min(PRELIMINARY, self.n_total):
             gain = jackknife(gain.value, [])
@@ -322,6 +372,9 @@ def has_scored_targets(mask: Mask) -> bool:
 
 class TierScoring(TierRun[TierScore]):
     """Computation of a `TierScore`, which can be interrupted and continued.
+
+    Of many targets, a sample is scored first, see `sampled`: its score is the result until
+    that of all targets is no longer preliminary.
 
     Parameters
     ----------
@@ -362,6 +415,41 @@ class TierScoring(TierRun[TierScore]):
         self._steps: Steps = {}
         self._by_window: dict[float, float] = {}
         self._scores.running[0].by_window = self._by_window
+        task = sampled(mask)
+        self._sample = (
+            None if task is None else TierScoring(predictor, session, task, tier, metric, span)
+        )
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether windows were added, of the sample or of all."""
+        return self.n_added > 0 or (self._sample is not None and self._sample.has_windows)
+
+    @property
+    def n_bytes(self) -> int:
+        """Upper limit of the memory of the sums, in bytes."""
+        return super().n_bytes + (0 if self._sample is None else self._sample.n_bytes)
+
+    def refine(
+        self, cancelled: Callable[[], bool], n_windows: int | float = np.inf
+    ) -> Iterator[TierScore]:
+        """Yield the score after each further batch of windows; see `TierRun.refine`."""
+        if self._sample is not None and not self.n_added:
+            for _ in self._sample.refine(cancelled, min(PRELIMINARY, n_windows)):
+                yield self.result()
+        yield from super().refine(cancelled, n_windows)
+
+    def result(self) -> TierScore:
+        """Return the score of all targets; that of the sample while it is preliminary."""
+        found = super().result()
+        if self._sample is None or not self._sample.has_windows:
+            return found
+        first = self._sample.result()
+        if not found.is_preliminary:
+            return replace(found, sample_steps=first.steps)
+        n_targets = np.count_nonzero(scored_cells(self._mask).any(axis=0))
+        sample = Sample(int(n_targets), found.n_windows)
+        return replace(first, mask=self._mask, sample=sample, sample_steps=first.steps)
 
     def sums(self) -> tuple[Facts, Arrays]:
         """Return the state as JSON values and arrays, for `restore`."""

@@ -6,9 +6,10 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.evaluation import tier_score
 from omnimouse_model.evaluation.results import Score
 from omnimouse_model.evaluation.shard import TRAIN_WINDOWS
-from omnimouse_model.evaluation.tier_score import TierScoring, scored_tier
+from omnimouse_model.evaluation.tier_score import TierScoring, sampled, scored_tier
 from omnimouse_model.evaluation.tier_windows import (
     mean_rates,
     scored_starts,
@@ -105,6 +106,40 @@ def test_gains_are_over_the_windows_of_both(session, mask):
     assert np.isnan([gain.low, gain.high, first.estimate.low]).all()
     assert last.gain(TierScoring(EchoPredictor(), session, mask).result())[1] == 0
     np.testing.assert_allclose(last.score.slope_per_neuron, 1.0)
+
+
+def test_a_sample_of_many_targets_is_scored_first(session, mask, monkeypatch):
+    monkeypatch.setattr(tier_score, "SAMPLE", 5)
+    task = sampled(mask)
+    of_task, of_all = (scored_cells(one).any(axis=0) for one in (task, mask))
+    assert of_task.sum() == 5
+    assert not (of_task & ~of_all).any()
+    assert sampled(task) is None
+    # A stroke keeps what it does not touch of the sample.
+    kept = scored_cells(sampled(mask.hide(np.flatnonzero(of_task)[:1]))).any(axis=0)
+    assert (kept & of_task).sum() == 4
+    found = list(TierScoring(ContextPredictor(), session, mask).refine(lambda: False))
+    first, last = [one for one in found if one.sample], found[-1]
+    assert all(one.mask is mask and not one.is_complete for one in first)
+    # All targets take over where their score is no longer preliminary.
+    n_all = found[-1].n_total
+    expected = [(8, 0), (n_all, 0), (n_all, 8)]
+    assert [(one.n_windows, one.sample.n_windows) for one in first] == expected
+    assert len(found) == len(first) + 1
+    assert "5 of 20 targets (all: 8 windows)" in repr(first[2])
+    alone = list(TierScoring(ContextPredictor(), session, task).refine(lambda: False))
+    np.testing.assert_equal(first[1].steps, alone[1].steps)
+    assert last.is_complete
+    expected = om.evaluate(ContextPredictor(), session, mask).scores[0]
+    assert last.score.value == expected.value
+    # A gain is of the targets of both, whoever is behind.
+    other = list(TierScoring(EchoPredictor(), session, mask).refine(lambda: False))
+    value = alone[1].score.value
+    for ahead in (other[1], other[-1]):
+        gain, n_windows = first[1].gain(ahead)
+        assert n_windows == n_all
+        assert gain.value == value - other[1].score.value
+    assert last.gain(other[-1])[0].value == last.score.value - other[-1].score.value
 
 
 def test_the_tiers_of_a_window_are_those_of_its_trials_or_of_its_split(session):

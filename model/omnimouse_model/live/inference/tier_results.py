@@ -417,7 +417,7 @@ class TierResults:
         if is_unknown and not (store is not None and store.has_sums(key)):
             return None
         run = self._run(question)
-        return run.result() if run.n_added else None
+        return run.result() if run.has_windows else None
 
     def _keep(self, key: Key, found: Result) -> Result:
         """Keep a complete result, which becomes the last used."""

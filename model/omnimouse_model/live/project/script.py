@@ -128,15 +128,17 @@ def _tier_lines(score: TierScore) -> list[str]:
         responses, behavior = "scores.scores[0]", "scores.behavior"
         low, high = "ci_low", "ci_high"
     else:
+        # The score of all targets begins with as many windows as that of their sample.
+        is_sample = "found.sample" if score.sample else "not found.sample"
         lines = [
             f"scoring = TierScoring(predictor, session, mask, {tier!r}, {metric!r})",
             "for found in scoring.refine(lambda: False):",
-            f"    if found.n_windows == {score.n_windows}:",
+            f"    if found.n_windows == {score.n_windows} and {is_sample}:",
             "        break",
         ]
         responses, behavior = "found.estimate", "found.behavior"
         low, high = "low", "high"
-    evidence = f"over {score.n_windows} of {score.n_total} {tier} windows"
+    evidence = f"over {score.n_windows} of {score.n_total} {tier} windows{score.of_sample}"
     if score.score is not None and not score.score.refusal:
         # A preliminary score has no interval.
         has_interval = np.isfinite(score.estimate.low)

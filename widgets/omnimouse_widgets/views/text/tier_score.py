@@ -37,6 +37,9 @@ SCORING: Final = "scoring…"
 NO_TARGET: Final = "not a target of this mask"
 UNSCORED: Final = "none of its samples is scored"
 CONSTANT: Final = "recording or prediction does not vary"
+_OF_SAMPLE: Final = (
+    "Of so many targets, a random sample is scored first, and all of them after it. "
+)
 _CENTRED: Final = (
     "Correlations of responses are about the means of the train part, so that few "
     "windows give hardly lower values than many; those of behaviour are pooled."
@@ -88,7 +91,8 @@ def tier_score_tip(found: TierScore | None) -> str:
         for one in found.behavior
         if np.isfinite(one.ci_low)
     ]
-    return _TIP + (POOLED if is_pooled else _CENTRED) + "".join(decoded)
+    of_sample = "" if found.sample is None else _OF_SAMPLE
+    return _TIP + of_sample + (POOLED if is_pooled else _CENTRED) + "".join(decoded)
 
 
 def stimulus_ceiling(
@@ -245,6 +249,7 @@ def tier_score_lines(
     windows = f"{found.n_windows} of {found.n_total} {found.tier} windows"
     if found.is_preliminary:
         windows += ", preliminary"
+    windows += found.of_sample
     decoded = [
         f"{channel_text(one.channel)}\u00a0{one.value:z.2f}"
         for one in found.behavior
