@@ -66,6 +66,8 @@ WINDOWS: Final = 60
 """Windows that are read by default: few, so that the answer comes in seconds."""
 DRAWS: Final = 5
 """Draws of areas, as in `om.area_matrix`."""
+KEPT: Final = "Kept here: Run reads it and computes the rest"
+"""What stands beside Run, in place of a time, where this question was asked before."""
 SUFFIXES: Final[dict[Question, str]] = {
     "sources": ".sources.jsonl",
     "informants": ".informants.jsonl",
@@ -196,7 +198,7 @@ class Sources(HasBackgroundTask):
 
     @property
     def cost(self) -> str:
-        """Number of predictions, and the expected time if one is known."""
+        """Number of predictions, and the expected time if one is known; `KEPT` of a kept result."""
         session = self.state.session
         if session is None or self.problem:
             return ""
@@ -209,10 +211,12 @@ class Sources(HasBackgroundTask):
         if n_groups > 1:
             text = f"{n_groups} {'draws' if self.question == 'areas' else 'groups'} × {text}"
         job, found, seconds = self._jobs.get(self.question), self.result, self._seconds(session)
-        is_same = job is not None and job.path is not None and job.path == self._path(session)
+        path = self._path(session)
+        is_same = job is not None and path is not None and job.path == path
         is_measured = is_same and found is not None and found.is_complete
-        if is_same and not is_measured:
-            return f"Run goes on where it was: {text}"
+        # The time of the whole question is not that of its rest, of which nothing is known.
+        if not is_measured and path is not None and path.exists():
+            return KEPT
         is_of_screen = not self.is_quick and self._pace_s(session) is None
         return cost_text(text, seconds, is_measured=is_measured, is_guess=is_of_screen)
 
@@ -634,14 +638,12 @@ class Sources(HasBackgroundTask):
             if job.arguments:
                 yield from self._measured(job, report)
                 continue
-            try:
-                assert job.path is not None
-                found = _analyses()[job.question][1].open(job.path)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            found = _kept(job)
+            if found is None:
                 missing.append(job.question)
                 continue
             if job.question == "sources":
-                self._post(partial(self._name_groups, job, found))
+                self._post(partial(self._name_groups, job, cast("SourceScores", found)))
             source = QUICK if found.predictor == QUICK else job.source
             needs = self._client.results.needs
             # Results of weights have no version of fits, nor have older ones.
@@ -669,6 +671,12 @@ class Sources(HasBackgroundTask):
     def _measured(
         self, job: SourcesJob, report: ReportProgress
     ) -> Iterator[tuple[SourcesJob, Finding]]:
+        # Whether a kept result is of these weights, only the loaded model tells; the quick
+        # model has none, and a complete result of it needs no model.
+        kept = _kept(job) if job.source == QUICK else None
+        if kept is not None and kept.is_complete and kept.fits == LINEAR_GAUSSIAN:
+            yield job, kept
+            return
         time_left, work = TimeLeft(lambda: monotonic() - job.work.waited_s), job.work
 
         def progress(done: int | float, total: int | float, step: str) -> None:
@@ -784,6 +792,16 @@ def _analyses() -> dict[Question, tuple[Any, Any]]:
         "informants": (informants, Informants),
         "areas": (area_matrix, AreaMatrix),
     }
+
+
+def _kept(job: SourcesJob) -> Finding | None:
+    """Return what the file of a run holds, also of a part of it; None if it cannot be read."""
+    if job.path is None:
+        return None
+    try:
+        return cast("Finding", _analyses()[job.question][1].open(job.path))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _json(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -391,10 +391,29 @@ def test_a_stopped_question_goes_on_where_it_was(view, controller):
     sources.measured.disconnect(stop)
     assert n_parts[-1] < 20
     # The time of the whole question is not that of its rest.
-    cost = record(view)["cost"].text
-    assert cost == "Run goes on where it was: 10 groups × 15 masks × 12 windows"
+    assert record(view)["cost"].text == live_sources.KEPT
     press(view, "run")
     assert sources.found["sources"].is_complete
+
+
+def test_a_kept_answer_says_so_before_its_run_and_needs_no_model(view, controller, monkeypatch):
+    run(view, controller, question="areas")
+    found = controller.sources.found["areas"]
+    # As after a restart: another recording has no results, and the quick model is not loaded.
+    controller.loader.open_now(replace(controller.state.session))
+    choose(view, "question", "areas")
+    assert record(view)["cost"].text == live_sources.KEPT
+
+    def load(*arguments):
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(live_sources, "background_predictor", load)
+    press(view, "run")
+    assert record(view)["error"].text == ""
+    again = controller.sources.found["areas"]
+    assert again is not found
+    np.testing.assert_array_equal(again.matrix("beyond"), found.matrix("beyond"))
+    assert record(view)["cost"].text.startswith("Measured: ")
 
 
 def test_what_an_older_version_kept_is_replaced(view, controller, tmp_path):
