@@ -373,7 +373,15 @@ def informants(
 
 
 def _search_in(facts: Mapping[str, Any]) -> Search:
-    """Return what each neuron adds, and the informants, of a definition."""
+    """Return what each neuron adds, and the informants, of a definition.
+
+    Raises
+    ------
+    ValueError
+        Targets are among the informants, as an earlier version chose them.
+    """
+    if not {*facts["targets"]}.isdisjoint(facts["order"]):
+        raise ValueError("Targets are among the informants: the result is of an earlier version.")
     adds = [np.nan if one is None else one for one in facts["adds"]]
     return np.array(adds, float), np.array(facts["order"], np.int64)
 
@@ -431,14 +439,15 @@ def find_informants(
     UnsupportedRequestError
         There is no train tier.
     """
-    # The regression has the past of each target, too: of many, some stand for all.
-    targets = targets[:: -(-len(targets) // MAX_TARGETS)]
+    # The regression has the past of each target, too: of many, some stand for all. The others
+    # are hidden with them, and are no informants.
+    hidden, targets = targets, targets[:: -(-len(targets) // MAX_TARGETS)]
     runs = _train_runs(session, spec, part_of(job, 0.0, 0.3))
-    n_others = session.n_neurons - len(targets)
+    n_others = session.n_neurons - len(hidden)
     if k <= FIRST_REGRESSED < n_others:
-        first = _LaggedProducts.of(runs, targets, FIRST_REGRESSED)
+        first = _LaggedProducts.of(runs, targets, hidden, FIRST_REGRESSED)
         on_first(_search_among(first, session.n_neurons, k, part_of(job, 0.3, 0.4)))
-    lagged = _LaggedProducts.of(runs, targets, MAX_REGRESSED)
+    lagged = _LaggedProducts.of(runs, targets, hidden, MAX_REGRESSED)
     return _search_among(lagged, session.n_neurons, k, part_of(job, 0.4, 1.0))
 
 
@@ -473,15 +482,17 @@ class _LaggedProducts:
     targets: np.ndarray
 
     @classmethod
-    def of(cls, runs: Sequence[np.ndarray], targets: np.ndarray, most: int) -> "_LaggedProducts":
-        """Return the products of all neurons; of more than `most` others, of some.
+    def of(
+        cls, runs: Sequence[np.ndarray], targets: np.ndarray, hidden: np.ndarray, most: int
+    ) -> "_LaggedProducts":
+        """Return the products of the targets and of all neurons but the hidden ones.
 
-        These are the ones with the largest correlation with a target at any lag.
+        Of more than `most`, those with the largest correlation with a target at any lag.
         """
-        neurons = np.arange(runs[0].shape[1])
-        others = np.setdiff1d(neurons, targets)
+        others = np.setdiff1d(np.arange(runs[0].shape[1]), hidden)
+        neurons = np.union1d(others, targets)
         if len(others) > most:
-            size = np.abs(_products(runs, targets, neurons)).max(axis=(0, 1))[others]
+            size = np.abs(_products(runs, targets, others)).max(axis=(0, 1))
             chosen = others[np.argsort(-size, kind="stable")[:most]]
             neurons = np.union1d(chosen, targets)
         return cls(neurons, _products(runs, neurons, neurons), targets)

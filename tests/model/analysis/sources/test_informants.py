@@ -1,5 +1,6 @@
 """Informants: planted drivers, the curve against their number, and files."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -74,6 +75,22 @@ def test_of_many_neurons_those_with_the_largest_correlation_are_in_the_regressio
     adds, order = find_informants(session, np.array([0]), 3, om.OMNIMOUSE, QUIET)
     assert np.isfinite(adds).sum() == 12
     assert np.isfinite(adds[order]).all()
+
+
+def test_of_many_targets_none_is_an_informant(session, monkeypatch, tmp_path):
+    monkeypatch.setattr(informants, "MAX_TARGETS", 2)
+    targets = np.arange(0, 20, 2)
+    adds, order = find_informants(session, targets, 30, om.OMNIMOUSE, QUIET)
+    assert np.isnan(adds[targets]).all()
+    assert sorted(order) == np.setdiff1d(np.arange(40), targets).tolist()
+    # A file of an earlier version, which chose among them, is not continued.
+    ask = partial(om.informants, "linear-gaussian", session, [0, 1], k=2, n_random=1, max_windows=4)
+    path = ask().save(tmp_path / "a.informants.jsonl")
+    found = om.Informants.open(path)
+    wrong = replace(found, order=np.array([found.targets[0], *found.order[1:]]))
+    path = wrong.save(tmp_path / "wrong.informants.jsonl")
+    with pytest.raises(ValueError, match="Targets are among the informants"):
+        om.Informants.open(path)
 
 
 def test_a_search_begins_with_a_part_of_the_neurons(session, monkeypatch):
