@@ -428,6 +428,12 @@ class Sources(HasBackgroundTask):
         found = cast("SourceScores | None", self.found.get("sources"))
         return 0 if found is None else len(found.neurons)
 
+    @property
+    def n_targets(self) -> int:
+        """Targets of the latest search of informants, which add nothing to themselves."""
+        found = cast("Informants | None", self.found.get("informants"))
+        return 0 if found is None else len(found.targets)
+
     def informants_of(self, n_neurons: int) -> np.ndarray:
         """Return what each neuron adds to the targets of the latest search, (P,)."""
         found = cast("Informants | None", self.found.get("informants"))

@@ -246,6 +246,8 @@ def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, con
     scale = controller.colouring.scale
     assert np.isnan(scale.values[0])
     assert np.isfinite(scale.values[1:]).all()
+    assert scale.quantity.label == "Informants: share of variance lost"
+    assert controller.colouring.unknown_text == "empty: 1 target"
     curves = record(view)["content"]
     assert [line.label for line in curves.lines] == ["informants", "random neurons"]
     assert curves.baseline[1] == "all neurons"

@@ -146,13 +146,19 @@ class Colouring(HasBackgroundTask):
         if self._state.colour_by == "score" or scale is None:
             return ""
         n_unknown = int((~np.isfinite(scale.values)).sum())
-        n_asked = self._sources.n_asked if self._state.colour_by == "source" else 0
-        if n_asked and n_unknown:
+        if not n_unknown:
+            return ""
+        n_asked, n_targets = self._sources.n_asked, self._sources.n_targets
+        if self._state.colour_by == "source" and n_asked:
             # Of those that were asked, nothing is predictable of the ones without a source.
             n_others = len(scale.values) - n_asked
             counts = {"not asked": n_others, "not predictable": n_unknown - n_others}
-            return "empty: " + ", ".join(f"{n:,} {name}" for name, n in counts.items() if n)
-        return f"unknown (empty): {n_unknown:,}" if n_unknown else ""
+        elif self._state.colour_by == "informant" and n_targets:
+            targets = "target" if n_targets == 1 else "targets"
+            counts = {targets: n_targets, "not in the regression": n_unknown - n_targets}
+        else:
+            return f"unknown (empty): {n_unknown:,}"
+        return "empty: " + ", ".join(f"{n:,} {name}" for name, n in counts.items() if n)
 
     @property
     def untuned_text(self) -> str:

@@ -106,8 +106,9 @@ QUANTITIES: Final = (
     Quantity("source", "Largest source", "What tells most of the neuron: information, not cause"),
     Quantity(
         "informant",
-        "Informants",
-        "How much less is known of the targets without the neuron: information, not cause",
+        "Informants: share of variance lost",
+        "Share of the targets' variance that a ridge regression loses without the neuron: "
+        "information, not cause",
     ),
     Quantity("id", "Unit", "Id of the neuron in the recording"),
 )
