@@ -285,7 +285,7 @@ class TierScore:
     sample_steps: Steps = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
-        windows = f"over {self.n_windows} of {self.n_total} {self.tier} windows{self.of_sample}"
+        windows = f"over {self.windows}"
         if self.score is None:
             decoded = ", ".join(f"{one.channel} {one.value:z.2f}" for one in self.behavior)
             return f"decoded r: {decoded} {windows}"
@@ -321,12 +321,12 @@ class TierScore:
         return self.n_windows == self.n_total and self.sample is None
 
     @property
-    def of_sample(self) -> str:
-        """Text such as ", 1,024 of 10,000 targets (all: 8 windows)"; "" if it is of all."""
+    def windows(self) -> str:
+        """Windows, and targets if these are a sample, e.g. "48 of 172 test windows"."""
         if self.sample is None:
-            return ""
-        n_targets, n_windows = self.sample
-        return f", {SAMPLE:,} of {n_targets:,} targets (all: {n_windows} windows)"
+            return f"{self.n_windows:,} of {self.n_total:,} {self.tier} windows"
+        of = f"{SAMPLE:,} of {self.sample.n_targets:,} targets"
+        return f"{self.n_windows:,} {self.tier} windows, {of}"
 
     def gain(self, baseline: "TierScore") -> tuple[Estimate, int]:
         """Return the score minus that of a baseline, and the number of windows.

@@ -72,7 +72,7 @@ def report_steps(controller: Controller, report: ReportProgress) -> None:
             return False
         text = (
             f"scores of {Path(name).name} over the {found.tier} part, "
-            f"{found.n_windows:,} of {found.n_total:,} windows{found.of_sample}"
+            f"{found.n_windows:,} of {found.n_total:,} windows"
         )
         tell("scores", text, found.n_windows / found.n_total)
         return True

@@ -71,8 +71,7 @@ def evidence(found: TierScore) -> str:
 
 def windows_text(found: TierScore) -> str:
     """Return the windows of a score, e.g. "48 of 172 test windows"."""
-    n_windows = "" if found.is_complete else f"{found.n_windows:,} of "
-    return f"{n_windows}{found.n_total:,} {found.tier} windows{found.of_sample}"
+    return f"{found.n_total:,} {found.tier} windows" if found.is_complete else found.windows
 
 
 def scores_of_neurons(

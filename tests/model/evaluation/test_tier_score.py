@@ -126,7 +126,7 @@ def test_a_sample_of_many_targets_is_scored_first(session, mask, monkeypatch):
     expected = [(8, 0), (n_all, 0), (n_all, 8)]
     assert [(one.n_windows, one.sample.n_windows) for one in first] == expected
     assert len(found) == len(first) + 1
-    assert "5 of 20 targets (all: 8 windows)" in repr(first[2])
+    assert "over 8 test windows, 5 of 20 targets, preliminary" in repr(first[0])
     alone = list(TierScoring(ContextPredictor(), session, task).refine(lambda: False))
     np.testing.assert_equal(first[1].steps, alone[1].steps)
     assert last.is_complete

@@ -204,10 +204,14 @@ _ARRAYS = (
     *("error_per_neuron", "pooled_per_neuron", "pooled_left_out", "slope_per_neuron"),
 )
 
+_SAMPLE = "sample_"
+"""Prefix of the arrays of the sample of the targets."""
+
 
 def _score_parts(found: TierScore) -> tuple[Facts, Arrays]:
     """Return the values of a score as JSON values, and its arrays."""
     arrays = step_arrays(found.steps)
+    arrays |= {_SAMPLE + name: part for name, part in step_arrays(found.sample_steps).items()}
     arrays["windows"] = np.array(list(found.window_scores.items()), np.float64)
     facts: Facts = {
         "tier": found.tier,
@@ -230,6 +234,12 @@ def _score(facts: Facts, arrays: Arrays, mask: Mask) -> TierScore:
     if score is not None:
         of_score = {name: arrays[f"score_{name}"] for name in _ARRAYS}
         score = Score(**_parsed(score, Score), **of_score)  # type: ignore[arg-type]
+    # Absent in those of older versions.
+    of_sample = {
+        name.removeprefix(_SAMPLE): part
+        for name, part in arrays.items()
+        if name.startswith(_SAMPLE)
+    }
     return TierScore(
         mask,
         facts["tier"],
@@ -239,6 +249,7 @@ def _score(facts: Facts, arrays: Arrays, mask: Mask) -> TierScore:
         facts["n_total"],
         steps_of(arrays),
         dict(arrays["windows"].reshape(-1, 2).tolist()),
+        sample_steps=steps_of(of_sample) if of_sample else {},
     )
 
 

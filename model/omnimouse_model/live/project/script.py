@@ -138,7 +138,7 @@ def _tier_lines(score: TierScore) -> list[str]:
         ]
         responses, behavior = "found.estimate", "found.behavior"
         low, high = "low", "high"
-    evidence = f"over {score.n_windows} of {score.n_total} {tier} windows{score.of_sample}"
+    evidence = f"over {score.windows}"
     if score.score is not None and not score.score.refusal:
         # A preliminary score has no interval.
         has_interval = np.isfinite(score.estimate.low)

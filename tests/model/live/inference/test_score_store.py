@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.evaluation import shard
+from omnimouse_model.evaluation import shard, tier_score
 from omnimouse_model.evaluation.running_score import RunningScore
 from omnimouse_model.live.inference import tier_results
 from omnimouse_model.live.inference.stages import StageRunner
@@ -64,13 +64,19 @@ def assert_same(one, other):
         np.testing.assert_array_equal(*values, strict=True)
     np.testing.assert_equal(*([*map(repr, found.behavior)] for found in (one, other)))
     np.testing.assert_equal(one.steps, other.steps)
+    np.testing.assert_equal(one.sample_steps, other.sample_steps)
     np.testing.assert_equal(one.window_scores, other.window_scores)
 
 
 @pytest.mark.slow
-def test_after_a_restart_it_has_the_bits_of_a_fresh_computation(request_of, tmp_path):
+@pytest.mark.parametrize("n_sampled", [tier_score.SAMPLE, 10])
+def test_after_a_restart_it_has_the_bits_of_a_fresh_computation(
+    request_of, tmp_path, monkeypatch, n_sampled
+):
+    monkeypatch.setattr(tier_score, "SAMPLE", n_sampled)
     store = ScoreStore(tmp_path)
     fresh, fresh_curves, n_predicted = final_stages(request_of, None)
+    assert bool(fresh.sample_steps) == (n_sampled == 10)
     assert n_predicted > 0
     final_stages(request_of, store)
     again = replace(request_of, mask=replace(request_of.mask, name="again"))

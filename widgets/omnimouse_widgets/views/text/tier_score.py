@@ -38,7 +38,7 @@ NO_TARGET: Final = "not a target of this mask"
 UNSCORED: Final = "none of its samples is scored"
 CONSTANT: Final = "recording or prediction does not vary"
 _OF_SAMPLE: Final = (
-    "Of so many targets, a random sample is scored first, and all of them after it. "
+    "Of so many targets, a random sample is scored first; all of them are in {} windows so far. "
 )
 _CENTRED: Final = (
     "Correlations of responses are about the means of the train part, so that few "
@@ -91,7 +91,7 @@ def tier_score_tip(found: TierScore | None) -> str:
         for one in found.behavior
         if np.isfinite(one.ci_low)
     ]
-    of_sample = "" if found.sample is None else _OF_SAMPLE
+    of_sample = "" if found.sample is None else _OF_SAMPLE.format(found.sample.n_windows)
     return _TIP + of_sample + (POOLED if is_pooled else _CENTRED) + "".join(decoded)
 
 
@@ -188,7 +188,9 @@ def shown_tier_score_lines(
         Path(state.baseline_name).name,
     )
     ceiling = stimulus_ceiling(state, results, colouring)[0]
-    if np.isfinite(ceiling) and found is not None and not found.is_preliminary:
+    # Beside a sample of the targets there is no room.
+    has_room = found is not None and not found.is_preliminary and found.sample is None
+    if np.isfinite(ceiling) and has_room:
         lines[1] += f" · best of stimulus alone {ceiling:z.2f}"
     if state.scores_tier:
         return lines
@@ -246,10 +248,7 @@ def tier_score_lines(
     """
     if found is None:
         return []
-    windows = f"{found.n_windows} of {found.n_total} {found.tier} windows"
-    if found.is_preliminary:
-        windows += ", preliminary"
-    windows += found.of_sample
+    windows = found.windows + ", preliminary" * found.is_preliminary
     decoded = [
         f"{channel_text(one.channel)}\u00a0{one.value:z.2f}"
         for one in found.behavior
