@@ -532,6 +532,18 @@ def test_the_values_of_the_points_are_a_table_that_can_be_copied(view, controlle
             assert text in tip
 
 
+def test_the_curves_of_one_window_have_no_interval_over_time(view, controller):
+    sweep = controller.results.sweep
+    assert np.isfinite(sweep.rows[0].ci_low), "over neurons"
+    record.choose(view, "table", True)
+    at = POINT_TITLES.index("95 % interval")
+    assert {row[at] for row in record.record(view)["point table"].rows} == {"– of 1 window"}
+    assert "of scores none over 1 window (at least 8 are needed)" in str(sweep)
+    rows = tuple(replace(row, n_windows=9, ci_low=0.1, ci_high=0.2) for row in sweep.rows)
+    told = point_rows([DrawnSweep("many", replace(sweep, rows=rows))], ())
+    assert {row[at] for row in told} == {"[0.100, 0.200]"}
+
+
 def test_marks_of_a_single_condition_stand_at_their_ticks(view, controller):
     plan = SweepPlan(neurons=(0, 8), max_windows=1)
     controller.sweeps.start(plan, "mine")

@@ -120,13 +120,18 @@ class Point:
     ceiling: float = NaN
 
     @property
+    def over_time(self) -> tuple[float, float]:
+        """95 % interval over time; NaN of few windows, as of one, whose interval is no such one."""
+        return (self.ci_low, self.ci_high) if self.n_windows > 1 else (NaN, NaN)
+
+    @property
     def bar(self) -> str:
         """What the error bar is: `OVER_TIME`, without such an interval `OVER_DRAWS`, or "".
 
         The interval comes first, because all points have it: a context without neurons is one
         draw, and has no s.e.m. One window has too few samples for a useful interval.
         """
-        if self.n_windows > 1 and np.isfinite(self.ci_low):
+        if np.isfinite(self.over_time[0]):
             return OVER_TIME
         return OVER_DRAWS if np.isfinite(self.sem) else ""
 
@@ -134,7 +139,7 @@ class Point:
     def ends(self) -> tuple[float, float]:
         """Lower and upper end of the error bar, as scores; the score twice without `bar`."""
         if self.bar == OVER_TIME:
-            return self.ci_low, self.ci_high
+            return self.over_time
         half = self.sem if self.bar else 0.0
         return self.score - half, self.score + half
 
@@ -268,7 +273,7 @@ class ContextSweep(HasSummary):
                 # Of a grid, a curve has a value of the other axis, too.
                 (point.context.label if curve.fixed else f"{value:,} {units[curve.axis]}")
                 + f", {curve.label}",
-                (point.refusal or interval_text(point.score, point.ci_low, point.ci_high))
+                (point.refusal or interval_text(point.score, *point.over_time))
                 # None of the smallest context, and where it or this one refuses.
                 + (f"; gain {gain}" if np.isfinite(gain.value) else "")
                 + (f"; ceiling {point.ceiling:z.3f}" if np.isfinite(point.ceiling) else ""),
@@ -284,7 +289,7 @@ class ContextSweep(HasSummary):
         """Why no score has an interval: there are too few windows; "" if one has."""
         scored = [row for row in self.rows if np.isfinite(row.score)]
         n = max((row.n_windows for row in scored), default=MIN_BLOCKS)
-        if n >= MIN_BLOCKS or any(np.isfinite(row.ci_low) for row in scored):
+        if n >= MIN_BLOCKS or any(np.isfinite(r.ci_low) and r.n_windows > 1 for r in scored):
             return ""
         return f"none over {count(n, 'window')} (at least {MIN_BLOCKS} are needed)"
 

@@ -20,6 +20,7 @@ from omnimouse_model.analysis.sweep.table import (
 )
 from omnimouse_model.display import count
 from omnimouse_model.metrics.named import METRICS, Metric
+from omnimouse_model.metrics.time_blocks import MIN_BLOCKS
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.record import Curves, Dash, Line
 
@@ -253,6 +254,15 @@ def gain_text(gain: Gain, *, is_smallest: bool) -> str:
     return f"{gain.value:+z.3f} {ends if np.isfinite(gain.ci_low) else 'of one draw'}"
 
 
+def _interval_text(point: Point) -> str:
+    """Return e.g. "[0.320, 0.430]", the interval over time, or that too few windows have none."""
+    low, high = point.over_time
+    if np.isfinite(low):
+        return f"[{low:z.3f}, {high:z.3f}]"
+    is_few = 0 < point.n_windows < MIN_BLOCKS
+    return f"– of {count(point.n_windows, 'window')}" if is_few else "–"
+
+
 def point_rows(
     drawn: Sequence[DrawnSweep], hidden: Collection[str], *, has_names: bool = False
 ) -> tuple[tuple[str, ...], ...]:
@@ -276,7 +286,6 @@ def point_rows(
                     continue
                 is_scored = np.isfinite(point.score)
                 score = metric.text(point.score, 3) if is_scored else f"– {point.refusal}"
-                ends = f"[{point.ci_low:z.3f}, {point.ci_high:z.3f}]"
                 n_draws = point.n_seeds
                 n_asked = max(planned[context, session] for session in each.sweep.sessions)
                 rows[each.line, curve.label, context] = (
@@ -284,7 +293,7 @@ def point_rows(
                     f"{context.neurons:,}",
                     f"{context.history_samples}",
                     score,
-                    ends if np.isfinite(point.ci_low) else "–",
+                    _interval_text(point),
                     gain_text(gain, is_smallest=getattr(context, curve.axis) == least),
                     f"{point.sem:z.3f}" if point.sem > 0 else "–",  # 0: of equal draws
                     f"{n_draws}" if n_draws == n_asked else f"{n_draws} of {n_asked}",

@@ -40,6 +40,7 @@ from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.sweeps import MAX_COMPARED, Sweeps
+from omnimouse_model.metrics.time_blocks import MIN_BLOCKS
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.storage.tables import Column, write_table
 from omnimouse_widgets import palette
@@ -75,9 +76,9 @@ TITLES: Final = (
 )  # fmt: skip
 """Of saved sweeps: where names are equal, the other columns tell them apart."""
 POINTS: Final = (
-    "Points of the curves: mean over draws and its interval over time (of one window: over "
-    "neurons); gain over the smallest context of the curve, paired, with its interval over "
-    "draws; s.e.m. over draws of neurons"
+    "Points of the curves: mean over draws and its interval over time, which fewer than "
+    f"{MIN_BLOCKS} windows do not have; gain over the smallest context of the curve, paired, with "
+    "its interval over draws; s.e.m. over draws of neurons"
 )
 NO_SAVED: Final = "No saved sweeps. Start one under Sweep…"
 OTHER: Final = "the curves are of other neurons"
