@@ -10,8 +10,8 @@ import pytest
 
 import omnimouse_model as om
 import omnimouse_model.analysis.sweep.live_sweep as live_sweep_module
-from omnimouse_model.analysis.sweep.contexts import Context, SweepPlan
-from omnimouse_model.analysis.sweep.live_sweep import asked_neurons
+from omnimouse_model.analysis.sweep.contexts import AXES, Context, SweepPlan, context_mask
+from omnimouse_model.analysis.sweep.live_sweep import asked_neurons, live_draw
 from omnimouse_model.live.current_point import WINDOW_SWEEP, current_point
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.views import record
@@ -358,8 +358,15 @@ def test_the_star_is_drawn_again_with_the_curves_that_its_text_follows(view, con
 
 def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
     paint_task(controller)
+    assert view.mark.startswith("This mask: r"), "curves over neurons have no history"
+    controller.editor.paint_cells(range(40), slice(0, 30), HIDDEN)
     assert "★ this mask: r" in view.mark
     assert record.record(view)["sweeps"].signs[-1][::2] == ("★┊", "this mask: 16 visible")
+    items = record.record(view)
+    # The curves over history are of no other neurons: there, the mask has a line alone.
+    assert len(items["star neurons"].x)
+    assert not len(items["star history_samples"].x)
+    assert len(items["line history_samples"].x)
     # More visible neurons than the curves have.
     mark = current_point(controller.state, controller.results)
     mark = replace(mark, context=replace(mark.context, neurons=4000))
@@ -389,6 +396,25 @@ def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
     assert not len(items["star neurons"].x)
     assert len(items["line neurons"].x)
     assert view.mark == f"This mask: r = {score.estimate.value:.2f} over {score.n_windows} windows"
+
+
+@pytest.mark.parametrize(
+    ("n_shown", "history", "axes"),
+    [(16, 0, {"neurons"}), (0, 10, {"history_samples"}), (0, 0, {*AXES}), (16, 10, set())],
+)
+def test_a_star_stands_on_curves_of_the_same_other_context(
+    view, controller, n_shown, history, axes
+):
+    session = controller.state.session
+    mask = controller.state.mask
+    draw = live_draw(session, np.arange(8))
+    mask = context_mask(Context(n_shown, history), draw, mask.spec)
+    controller.editor.set_mask(mask)
+    controller.requests.finish_scores()
+    items = record.record(view)
+    assert {axis for axis in AXES if len(items[f"star {axis}"].x)} == axes
+    assert view.mark.startswith("★") == bool(axes)
+    assert all(len(items[f"line {axis}"].x) for axis in AXES)
 
 
 def test_a_mask_without_a_score_has_no_place_among_curves_of_others(view, controller):

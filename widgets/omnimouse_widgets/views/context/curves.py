@@ -48,8 +48,9 @@ TIP: Final = (
     "lines: the selected ones of them; other selected neurons are context. Before, pale\n"
     "lines: the selected neurons in this window. Star and dotted line: the current mask,\n"
     "over that part, too; before it is scored, at the mean of the selected neurons in\n"
-    "this window. A star stands only beside curves of the same targets, pool and\n"
-    "windows; the dotted line stands always.\n"
+    "this window. A star stands only beside curves of the same targets, pool, windows\n"
+    "and other context: on the left of a mask without history, on the right of one\n"
+    "without other neurons; the dotted line stands always.\n"
     "Point at a marker to see its numbers."
 )
 DODGE: Final = 0.014

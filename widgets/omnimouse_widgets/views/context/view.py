@@ -14,7 +14,7 @@ from weakref import ref
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.analysis.sweep.contexts import AXES, inputs_label
+from omnimouse_model.analysis.sweep.contexts import AXES, ContextAxis, inputs_label
 from omnimouse_model.analysis.sweep.live_sweep import TierCurves, is_of_mask
 from omnimouse_model.analysis.sweep.run import CELLS_TOGETHER
 from omnimouse_model.analysis.sweep.table import (
@@ -410,8 +410,7 @@ class ContextView(OfController):
 
     def _drawn_plots(self, drawn: Sequence[DrawnSweep]) -> tuple[record.Curves, ...]:
         mark = self._mark()
-        is_drawn = mark is not None and mark.is_comparable and np.isfinite(mark.score)
-        marked = (mark.score,) if mark is not None and is_drawn else ()
+        marked = (mark.score,) if mark is not None and starred(mark) else ()
         looks: object = [(each.name, each.line, each.is_pale) for each in drawn]
         made: list[object] = [looks, self.hidden, marked, [each.sweep for each in drawn]]
         if made != self._plots[0]:
@@ -488,11 +487,11 @@ class ContextView(OfController):
             if mark is not None and limits is not None and mark.problem not in ELSEWHERE:
                 place = place_on(axis, getattr(mark.context, axis))
                 line = replace(line, x=np.full(2, place), y=np.array(limits[2:]))
-                is_known = bool(np.isfinite(mark.score)) and mark.is_comparable
+                n_stars = int(axis in starred(mark))
                 star = replace(
                     star,
-                    x=np.full(int(is_known), place),
-                    y=np.full(int(is_known), mark.score),
+                    x=np.full(n_stars, place),
+                    y=np.full(n_stars, mark.score),
                     tip=f"This mask: {mark.text}",
                     is_pale=mark.is_old,
                 )
@@ -815,13 +814,21 @@ def no_curve_text(results: Results) -> str:
     return "stopped" if results.sweep_freshness == "stopped" else "◌ computing…"
 
 
+def starred(mark: CurrentPoint) -> tuple[ContextAxis, ...]:
+    """Return the axes on which the mask is a point of the curves, which have 0 on the other one."""
+    if not (mark.is_comparable and np.isfinite(mark.score)):
+        return ()
+    others = {"neurons": mark.context.history_samples, "history_samples": mark.context.neurons}
+    return tuple(axis for axis in AXES if not others[axis])
+
+
 def mark_signs(
     mark: CurrentPoint | None, plots: Sequence[record.Curves]
 ) -> list[tuple[str, str, str]]:
     """Return what dotted line and star in the plots are: "★┊ this mask: 64 visible"."""
     if mark is None or mark.problem in ELSEWHERE:
         return []
-    star = "★" * (bool(np.isfinite(mark.score)) and mark.is_comparable)
+    star = "★" * bool(starred(mark))
     text = f"this mask: {mark.context.neurons:z,.0f} visible"
     place = place_on("neurons", mark.context.neurons)
     if any(one.name == "neurons" and one.limits and place > one.limits[1] for one in plots):
@@ -833,10 +840,10 @@ def point_text(mark: CurrentPoint | None, *, is_drawn: bool) -> str:
     """Return e.g. "★ this mask: r = 0.43 in this window"; "" without a mark.
 
     The place of its line in the plots tells the context. Without curves, or beside those of
-    another question, it has no star.
+    another question or context, it has no star.
     """
     if mark is None:
         return ""
     if mark.problem:
         return f"This mask: {mark.problem}"
-    return f"{'★ this' if mark.is_comparable and is_drawn else 'This'} mask: {mark.score_text}"
+    return f"{'★ this' if starred(mark) and is_drawn else 'This'} mask: {mark.score_text}"
