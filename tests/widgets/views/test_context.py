@@ -36,6 +36,7 @@ from omnimouse_widgets.views.context.view import (
 )
 from omnimouse_widgets.views.record import SaveFile
 from tests.predictors import NoisyPredictor, open_controller
+from tests.small_sessions import write_session
 
 SELECTED = [3, 11, 30]
 FORM = {"neurons": "0, 8", "history": "0, 10", "draws": "2", "windows": "2", "name": "mine"}
@@ -336,6 +337,24 @@ def test_the_numbers_of_neurons_follow_the_pool_until_the_user_types(view, contr
     fill(view, neurons="0, 1")
     fill(view, pool="all others")
     assert view.form.value("neurons") == (0, 1)
+
+
+def test_the_numbers_of_neurons_follow_another_recording(view, controller, tmp_path):
+    controller.editor.apply_preset("video_only")
+    record.choose(view, "sweep", True)
+    fill(view, targets="selected")
+    assert view.form.value("neurons") == (0, 16, 37)
+    for is_open in (True, False):
+        view.open("sweep" if is_open else "")
+        n = 38 - is_open
+        controller.loader.open_now(om.open_session(write_session(tmp_path / f"{n}", n)))
+        controller.editor.apply_preset("video_only")
+        controller.selection.select([1, 2])
+        record.choose(view, "sweep", True)
+        assert record.record(view)["estimate"].text
+        labels = {value: label for value, label, _ in view.form.fields()[0].options}
+        assert labels["of the mask"] == f"the mask ({n})"
+        assert view.form.value("neurons") == (0, 16, n - 2)
 
 
 def test_live_curves_that_made_room_for_a_sweep_come_back_with_the_next_recording(

@@ -377,10 +377,9 @@ class ContextView(OfController):
             return
         before = self.form.value("neurons")
         try:
-            plan = self.form.read().plan(self._state)
+            fitting = fitting_neurons(session, self.form.read().plan(self._state))
         except ValueError:
             return
-        fitting = fitting_neurons(session, plan)
         if before != fitting and before in (self._suggested, usual_neurons(self._state)):
             self._suggested = fitting
             self.form.set("neurons", ", ".join(map(str, fitting)))
@@ -420,6 +419,8 @@ class ContextView(OfController):
         return self._plots[1]
 
     def _form_items(self) -> Sequence[record.Item | record.Row]:
+        # The pool is also another one after a stroke, or in another recording.
+        self._suggest()
         text, refusal = "", ""
         tone: record.Tone = "quiet"
         session, needs = self._state.session, self._results.needs
