@@ -196,6 +196,7 @@ def _timed(
 # -- context sweeps over many windows, in the background, and saved sweeps ------------
 MAX_COMPARED = 4
 """Saved sweeps on one plot, in addition to the live one; more lines are unreadable."""
+WAITING = "waiting for the prediction on screen"
 BUSY = "A sweep runs already: cancel it, or wait."
 
 
@@ -249,6 +250,11 @@ class Sweeps:
         return self.is_busy and self._runner.job.is_paused
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether the running sweep waits for a prediction on screen."""
+        return self.is_busy and self._runner.job.is_waiting
+
+    @property
     def error(self) -> Exception | None:
         """Error of the newest action, None without one."""
         errors = (task.error for task in self._tasks)
@@ -268,6 +274,8 @@ class Sweeps:
             parts = [f"{n_done:,} of {n_points:,} points"]
         if self.is_paused:
             parts.append("paused")
+        elif self.is_waiting:
+            parts.append(WAITING)
         elif not total:
             parts.append(self._runner.message)
         elif left_s is not None:
@@ -444,7 +452,9 @@ class Sweeps:
         source: str | Predictor,
     ) -> None:
         # Late messages of an earlier run are recognised by its job.
-        work = PausableJob(lambda: self._client.results.is_predicting)
+        work = PausableJob(
+            lambda: self._client.results.is_predicting, lambda: self._post(self.changed.emit)
+        )
         self.running, self.progress = path, SweepProgress(0, 0)
         is_on_screen = is_same_predictor(source, self._client.predictor)
         key = self._pace_key if is_on_screen and session is not None else None

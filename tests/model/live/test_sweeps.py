@@ -335,13 +335,19 @@ def test_a_paused_sweep_resumes(drawing_thread, table, predictor, gate_arrivals)
 def test_a_sweep_waits_for_live_requests(drawing_thread, predictor, gate_arrivals):
     results = drawing_thread.controller.results
     results.is_awaited, results.population_freshness = True, "stale"
+    told = [""]
+    drawing_thread.sweeps.changed.connect(lambda: told.append(drawing_thread.sweeps.message))
     drawing_thread.sweeps.start(PLAN)
     for _ in range(3):
         assert gate_arrivals.acquire(timeout=TIMEOUT)
+    # After half a second, it says so.
+    drawing_thread.draw_until(lambda: told[-1].endswith(f" · {live_sweeps.WAITING}"))
     assert predictor.counters.get("encodings", 0) == 0
     # The live curves, which come after the prediction, take no turn before it.
     results.population_freshness, results.sweep_freshness = "fresh", "running"
+    n_told = len(told)
     drawing_thread.draw_until(lambda: not drawing_thread.sweeps.is_busy)
+    assert not any(live_sweeps.WAITING in text for text in told[n_told:])
     assert predictor.counters["encodings"] == N_ANSWERS
 
 

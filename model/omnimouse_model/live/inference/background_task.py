@@ -38,8 +38,11 @@ from omnimouse_model.progress import (
     never,
 )
 
-
 # -- job that waits for live requests -------------------------------------------------
+TOLD_AFTER_S = 0.5
+"""Seconds of waiting after which it is told: strokes make many short waits."""
+
+
 class PausableJob:
     """`Job` whose steps wait while it is paused, and while a live request is unfinished.
 
@@ -47,9 +50,13 @@ class PausableJob:
     ----------
     is_awaited
         Returns whether a live request is unfinished; called on the work's thread.
+    on_wait
+        Called on the work's thread when `is_waiting` has changed.
 
     Attributes
     ----------
+    is_waiting
+        Whether the work has waited for a live request for `TOLD_AFTER_S`.
     report
         Receives the progress of the work; set by its owner before it begins.
     waited_s
@@ -58,12 +65,17 @@ class PausableJob:
 
     device = "auto"
 
-    def __init__(self, is_awaited: Callable[[], bool] = never) -> None:
+    def __init__(
+        self,
+        is_awaited: Callable[[], bool] = never,
+        on_wait: Callable[[], object] = lambda: None,
+    ) -> None:
         self.report: Callable[[int | float, int | float, str], object] = QUIET.progress
         self.waited_s = 0.0
         self.is_paused = False
         self.is_stopped = False
-        self._is_awaited = is_awaited
+        self.is_waiting = False
+        self._is_awaited, self._on_wait = is_awaited, on_wait
         self._changed = threading.Condition()
 
     def pause(self, is_paused: bool) -> None:
@@ -93,8 +105,16 @@ class PausableJob:
                 # `pause` and `stop` notify; the end of a live request does not, so it
                 # is polled.
                 self._changed.wait(None if self.is_paused else LOOK_S)
+                has_waited = perf_counter() - since >= TOLD_AFTER_S
+                self._tell(has_waited and not self.is_paused and self._is_awaited())
+        self._tell(False)
         self.waited_s += perf_counter() - since
         return self.is_stopped
+
+    def _tell(self, is_waiting: bool) -> None:
+        if is_waiting != self.is_waiting:
+            self.is_waiting = is_waiting
+            self._on_wait()
 
 
 # -- background task: long work on its own thread, with progress and errors -----------

@@ -39,7 +39,7 @@ from omnimouse_model.live.current_point import (
 from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.live.sweeps import MAX_COMPARED, Sweeps
+from omnimouse_model.live.sweeps import MAX_COMPARED, WAITING, Sweeps
 from omnimouse_model.metrics.time_blocks import MIN_BLOCKS
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.storage.tables import Column, write_table
@@ -354,6 +354,8 @@ class ContextView(OfController):
 
     def _awaited(self) -> str:
         """Return that the first points are computed, and where in the sweep they come."""
+        if self._sweeps.is_waiting:
+            return f"{AWAITED}\n{WAITING}"
         running = self._sweeps.running
         entry = None if running is None else self._sweeps.entry_of(running)
         if entry is None or entry.sweep is None:
