@@ -207,9 +207,7 @@ class Sources(HasBackgroundTask):
         windows = f"{n_windows:,} windows"
         if self.windows is None or n_windows < self.windows:  # fewer than asked
             windows = f"all {n_windows:,} test windows"
-        text = f"{n_masks:,} masks × {windows}"
-        if n_groups > 1:
-            text = f"{n_groups} {'draws' if self.question == 'areas' else 'groups'} × {text}"
+        text = f"{n_groups * n_masks:,} masks × {windows}"
         job, found, seconds = self._jobs.get(self.question), self.result, self._seconds(session)
         path = self._path(session)
         is_same = job is not None and path is not None and job.path == path

@@ -103,7 +103,7 @@ def test_a_run_says_how_long_it_takes_while_its_model_is_loaded(view, controller
 
 def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
     choose(view, "targets", "area V1")
-    assert "10 groups × 15 masks × 12 windows" in record(view)["cost"].text
+    assert "150 masks × 12 windows" in record(view)["cost"].text
     press(view, "run")
     items = record(view)
     assert items["error"].text == ""
@@ -132,7 +132,7 @@ def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
     best = int(found.neurons[np.argmax(found.total().value)])
     assert controller.state.selection == (best,)
     assert "all sources: " in items["found"].text
-    assert record(view)["cost"].text == "Measured: 10 groups × 15 masks × 12 windows"
+    assert record(view)["cost"].text == "Measured: 150 masks × 12 windows"
     choose(view, "page", "means")
     means = record(view)["content"]
     assert [line.label for line in means.lines] == ["alone", "share", "unique"]
@@ -246,7 +246,7 @@ def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, con
     scale = controller.colouring.scale
     assert np.isnan(scale.values[0])
     assert np.isfinite(scale.values[1:]).all()
-    assert scale.quantity.label == "Informants: share of variance lost"
+    assert scale.quantity.label == "Informants: share lost"
     assert controller.colouring.unknown_text == "empty: 1 target"
     curves = record(view)["content"]
     assert [line.label for line in curves.lines] == ["informants", "random neurons"]
@@ -337,7 +337,7 @@ def test_only_cells_whose_interval_contains_0_have_no_colour():
 def test_a_matrix_of_some_draws_says_of_how_many(view, controller):
     sources, said, costs = controller.sources, [], []
     sources.set(question="areas", windows=12)
-    assert "5 draws × 5 masks × 12 windows" in record(view)["cost"].text
+    assert "25 masks × 12 windows" in record(view)["cost"].text
     sources.measured.connect(lambda: said.append(record(view)["found"].text))
     sources.changed.connect(lambda: costs.append(record(view)["cost"].text))
     press(view, "run")
@@ -502,13 +502,13 @@ def test_the_form_of_a_sweep_says_how_many_neurons_an_area_has(controller, sessi
 
 def test_a_look_tells_the_time_of_a_run(view, controller):
     choose(view, "targets", "area V1")
-    size = "10 groups × 15 masks × 12 windows"
+    size = "150 masks × 12 windows"
     assert record(view)["cost"].text == f"{size}; no time known yet"
     view.blocks()[0].follow(True)
     assert ", targets='V1', max_windows=12)" in press(view, "python").text
     cost = record(view)["cost"].text
     assert cost.startswith("About ")
-    assert cost.endswith(": 10 groups × 15 masks × 12 windows")
+    assert cost.endswith(": 150 masks × 12 windows")
     choose(view, "question", "informants")
     assert record(view)["cost"].text.startswith("About ")
 

@@ -106,7 +106,7 @@ QUANTITIES: Final = (
     Quantity("source", "Largest source", "What tells most of the neuron: information, not cause"),
     Quantity(
         "informant",
-        "Informants: share of variance lost",
+        "Informants: share lost",
         "Share of the targets' variance that a ridge regression loses without the neuron: "
         "information, not cause",
     ),

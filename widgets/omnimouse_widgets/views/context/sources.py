@@ -26,6 +26,7 @@ from omnimouse_model.live.results import NOT_FITTED, Results
 from omnimouse_model.live.sources import (
     ALL,
     AREA,
+    DRAWS,
     GROUP,
     MASK,
     SELECTED,
@@ -77,8 +78,8 @@ EXPLANATIONS: Final[dict[Question, str]] = {
     "variance; beyond video and behaviour: gain of the squared correlation.",
 }
 AREA_MASKS: Final = (
-    "A draw is one choice of targets and of visible neurons. Masks: each area alone, each beside "
-    "video and behaviour, and these without neurons."
+    "Masks: each area alone, each beside video and behaviour, and these without neurons; for "
+    f"each of {DRAWS} draws, which are choices of targets and of visible neurons."
 )
 RANKS: Final = (
     "Rank: each is chosen beside those before it. Lost without it: share of variance that a "
