@@ -81,7 +81,7 @@ class Run:
         columns = {
             "neuron": np.arange(recording.n_neurons),
             "unit_id": np.asarray(recording.units.names),
-            **found.findings.columns,
+            **found.columns,
         }
         errors = errors_of(found.findings.columns, recording, found.size, found.neurons)
         return found, columns | errors

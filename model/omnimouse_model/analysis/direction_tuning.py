@@ -37,7 +37,7 @@ from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.evaluation.results import number_or_none
 from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, number, row_key
 from omnimouse_model.masks.cells import neuron_columns
-from omnimouse_model.masks.neuron_table import P_VALUES, TUNED, tuned_by
+from omnimouse_model.masks.neuron_table import P_VALUES, TUNED, tuned_column
 from omnimouse_model.masks.selection import NeuronGroup, Neurons, neurons_of
 from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.metrics.tuning import N_SHUFFLES, SIGNIFICANCE_LEVEL, selectivity_index
@@ -381,7 +381,7 @@ def recorded_tuning(
     ValueError
         The session lacks some of the neurons, or the area.
     """
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
     session = opened(session)
     if isinstance(neurons, str | NeuronGroup):
@@ -403,8 +403,7 @@ def recorded_tuning(
         for neuron in asked.tolist()
     ]
     found = DataFrame(rows, columns=["neuron", "unit_id", *RECORDED])
-    tuned, untuned = tuned_by([found[name].to_numpy(float) for name in P_VALUES])
-    found[TUNED] = Series(tuned, dtype="boolean").where(tuned | untuned)
+    found[TUNED] = tuned_column([found[name].to_numpy(float) for name in P_VALUES])
     return found
 
 

@@ -46,7 +46,9 @@ from omnimouse_model.lab.tuning import (
     on_off_fields,
     receptive_fields,
 )
-from omnimouse_model.metrics.tuning import orientation_distance
+from omnimouse_model.masks.neuron_table import TUNED as IS_TUNED
+from omnimouse_model.masks.neuron_table import tuned_column
+from omnimouse_model.metrics.tuning import SIGNIFICANCE_LEVEL, orientation_distance
 from omnimouse_model.predict.predictor import Predictor, fits_of
 from omnimouse_model.progress import QUIET, Job, shows_progress
 from omnimouse_model.simulate.demo import opened
@@ -359,7 +361,10 @@ TUNED: Final = 0.3
 CONSTANT = "its predicted responses do not depend on the stimulus"
 SILENT = "it is predicted to respond to nothing that was shown"
 BEYOND = "its place would be beyond the frame, where nothing was shown"
+UNSELECTIVE = f"it is not selective for direction (p ≥ {SIGNIFICANCE_LEVEL:g})"
 """Why a neuron has no value; also of all neurons."""
+_TESTED_BY: Final = {"preferred_deg": "p_direction", "orientation_deg": "p_orientation"}
+"""Angles, and the columns of the tests without which they are angles of noise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -406,7 +411,20 @@ class ExperimentResult:
     @property
     def values(self) -> Float[np.ndarray, " neuron"]:
         """Value of each neuron that colours the field: `experiment.value`."""
-        return self.findings.columns[self.experiment.value]
+        return self.columns[self.experiment.value]
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """Columns of the findings, with the angles of selective neurons alone.
+
+        That of a neuron that does not pass the test of its selectivity is one of noise.
+        """
+        columns = dict(self.findings.columns)
+        for angle, test in _TESTED_BY.items():
+            if angle in columns and test in columns:
+                is_passed = columns[test] < SIGNIFICANCE_LEVEL
+                columns[angle] = np.where(is_passed, columns[angle], np.nan)
+        return columns
 
     @property
     def varies(self) -> Bool[np.ndarray, " neuron"]:
@@ -428,14 +446,19 @@ class ExperimentResult:
         """Return why a neuron, by its place in `neurons`, has no value."""
         if not self.varies[at]:
             return CONSTANT
+        test = self.findings.columns.get(_TESTED_BY.get(self.experiment.value, ""))
+        if test is not None and test[at] >= SIGNIFICANCE_LEVEL:
+            return UNSELECTIVE
         return BEYOND if "ssi" in self.findings.columns else SILENT
 
     @property
     def summary(self) -> str:
         """What was found of the population: "40 neurons, 32 videos; OSI above 0.3: 45 %"."""
-        is_known, columns = np.isfinite(self.values), self.findings.columns
+        columns = self.findings.columns
+        # Without a preferred direction, a neuron has selectivities.
+        is_known = np.isfinite(columns.get("osi", self.values))
         parts = [f"{len(self.neurons):,} neurons, {self.stimulus.n_videos} videos"]
-        if self.missing:
+        if not is_known.any():
             return f"{parts[0]}; no result for any neuron: {self.missing}"
         if not is_known.all():
             parts.append(f"a result for {is_known.sum():,} of them")
@@ -453,10 +476,15 @@ class ExperimentResult:
         return "; ".join(parts)
 
     def to_dataframe(self) -> "DataFrame":
-        """Return a table with a row per neuron, its provenance in `attrs`."""
-        table = data_frame(
-            {"neuron": self.neurons, "unit_id": self.unit_ids, **self.findings.columns}
-        )
+        """Return a table with a row per neuron, its provenance in `attrs`.
+
+        Of directions, an angle is NaN and `tuned` False as in `om.recorded_tuning`: where the
+        neuron does not pass the test of its selectivity.
+        """
+        columns = self.columns
+        table = data_frame({"neuron": self.neurons, "unit_id": self.unit_ids, **columns})
+        if tests := [columns[name] for name in _TESTED_BY.values() if name in columns]:
+            table[IS_TUNED] = tuned_column(tests)
         table.attrs |= {
             "experiment": self.experiment.name,
             "stimulus": self.stimulus.name,

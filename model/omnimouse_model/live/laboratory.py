@@ -270,7 +270,7 @@ class Laboratory(HasBackgroundTask):
         if not isinstance(result, ExperimentResult):
             return {}
         errors = self._errors.get((_key(self._client.predictor), result.experiment.name), {})
-        return dict(result.findings.columns) | errors
+        return result.columns | errors
 
     def neuron_columns(self) -> dict[str, np.ndarray]:
         """Return the columns of all results (P,), such as "directions_osi"."""
@@ -279,7 +279,7 @@ class Laboratory(HasBackgroundTask):
         for name, result in self.measurements.items():
             if session is None:
                 continue
-            for column, values in result.findings.columns.items():
+            for column, values in result.columns.items():
                 whole = np.full(session.n_neurons, np.nan)
                 whole[result.neurons] = values
                 found[f"{name}_{column}"] = whole
@@ -291,7 +291,7 @@ class Laboratory(HasBackgroundTask):
             f"{name}_{column}": f"{result.experiment.label} in {result.predictor_id}, "
             f"{result.repeats} repeats; a property of the model"
             for name, result in self.measurements.items()
-            for column in result.findings.columns
+            for column in result.columns
         }
 
     def as_python(self) -> str:

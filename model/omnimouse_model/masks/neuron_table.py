@@ -13,7 +13,7 @@ words and signs of Python, such as `not`, `in` and `&`, are errors unless a text
 import operator
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from omnimouse_model.errors import MaskError
 from omnimouse_model.masks.cells import MIXED, PATTERN_NAMES, STATE_NAMES, TRANSITION, VISIBLE
 from omnimouse_model.masks.mask import Mask
 from omnimouse_model.metrics.tuning import N_SHUFFLES, SIGNIFICANCE_LEVEL
+
+if TYPE_CHECKING:
+    from pandas import Series
 
 COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "<=": operator.le,
@@ -292,6 +295,14 @@ def tuned_by(p_values: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         np.any([values < SIGNIFICANCE_LEVEL for values in known], axis=0),
         np.all([values >= SIGNIFICANCE_LEVEL for values in known], axis=0),
     )
+
+
+def tuned_column(p_values: Sequence[np.ndarray]) -> "Series":
+    """Return `tuned_by` as a column of a table, which is missing where it is not known."""
+    from pandas import Series
+
+    tuned, untuned = tuned_by(p_values)
+    return Series(tuned, dtype="boolean").where(tuned | untuned)
 
 
 def _begins(text: str, term: str) -> bool:

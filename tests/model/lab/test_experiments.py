@@ -16,6 +16,7 @@ from omnimouse_model.errors import ResultsFileError, StoppedError, UnsupportedRe
 from omnimouse_model.lab import tuning
 from omnimouse_model.lab.experiments import (
     EXPERIMENTS,
+    UNSELECTIVE,
     findings_of,
     run_experiment,
     windows_of,
@@ -64,6 +65,26 @@ def test_a_result_prints_what_was_found_and_its_table_has_index_and_id(run, sess
     assert table["neuron"].tolist() == [0, 1, 2, 3]
     assert table["unit_id"].tolist() == session.units.unit_id[:4].tolist()
     assert table["p_orientation"].between(0, 1).all()
+
+
+def test_angles_are_those_of_neurons_that_pass_the_test_of_their_selectivity(run):
+    found = run("directions", EnergyNeurons())
+    raw = found.findings.columns
+    tests = {
+        "p_direction": np.array([0.01, 1.0, 1.0, np.nan]),
+        "p_orientation": np.array([0.01, 0.01, 0.5, np.nan]),
+    }
+    found = replace(found, findings=replace(found.findings, columns=raw | tests))
+    table = found.to_dataframe()
+    assert table["preferred_deg"].notna().tolist() == [True, False, False, False]
+    assert table["orientation_deg"].notna().tolist() == [True, True, False, False]
+    assert table["tuned"].astype(object).where(table["tuned"].notna(), None).tolist() == [
+        *(True, True, False, None)
+    ]
+    assert table["preferred_deg"][0] == raw["preferred_deg"][0] == found.values[0]
+    assert found.why_unknown(1) == UNSELECTIVE
+    # It has selectivities without an angle.
+    assert "OSI above 0.3" in found.summary
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.metrics.tuning import SIGNIFICANCE_LEVEL
 from omnimouse_model.progress import duration_text
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
@@ -295,7 +296,7 @@ def neuron_text(laboratory: Laboratory, session: Session | None, neuron: int | N
         return ""
     columns = {name: float(values[at]) for name, values in laboratory.columns(result).items()}
     text = _found_text(result, columns)
-    if not np.isfinite(columns[result.experiment.value]):
+    if not np.isfinite(columns.get("osi", columns[result.experiment.value])):
         # "Receptive field: column": there is no field at all.
         what = result.experiment.value_label.lower().partition(":")[0]
         text = f"no {what}: {result.why_unknown(at)}"
@@ -304,10 +305,12 @@ def neuron_text(laboratory: Laboratory, session: Session | None, neuron: int | N
 
 def _found_text(result: ExperimentResult, columns: dict[str, float]) -> str:
     if "osi" in columns:
-        text = (
-            f"preferred {columns['preferred_deg']:z.0f}°, OSI {columns['osi']:z.2f}, "
-            f"DSI {columns['dsi']:z.2f}"
-        )
+        preferred, axis = columns["preferred_deg"], columns["orientation_deg"]
+        texts = [f"preferred {preferred:z.0f}°"] if np.isfinite(preferred) else []
+        if not texts:
+            texts = [f"axis of motion {axis:z.0f}°"] if np.isfinite(axis) else []
+            texts.append(f"no preferred direction (p ≥ {SIGNIFICANCE_LEVEL:g})")
+        text = f"{', '.join(texts)}, OSI {columns['osi']:z.2f}, DSI {columns['dsi']:z.2f}"
         true = columns.get("true_preferred_deg")
         return text if true is None else f"{text}; true {true:z.0f}°"
     if "row_px" in columns:
@@ -346,7 +349,7 @@ def lab_content(laboratory: Laboratory, state: LiveState, neuron: int | None) ->
     curve = result.findings.curves[at]
     if result.experiment.period is None:
         return _level_curve(result, result.findings.levels, curve)
-    preferred = float(result.findings.columns["preferred_deg"][at])
+    preferred = float(result.values[at])
     true = _true_direction(laboratory, result, at)
     angles = [(preferred, palette.CURSOR, False), (true, palette.RECORDED, True)]
     spokes = tuple(angle for angle in angles if np.isfinite(angle[0]))
