@@ -151,6 +151,11 @@ class Laboratory(HasBackgroundTask):
         return cast("ExperimentResult", found).repeats == self.repeats
 
     @property
+    def predictor_name(self) -> str:
+        """Name of the chosen model, of which the results are."""
+        return self._client.state.predictor_name
+
+    @property
     def exciting(self) -> "ExcitingInputs | None":
         """Result of the chosen search, None before."""
         if self.search is None:

@@ -31,6 +31,7 @@ from omnimouse_model.metrics.tuning import SIGNIFICANCE_LEVEL
 from omnimouse_model.progress import duration_text
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
+from omnimouse_widgets.views.text.model import model_title
 
 if TYPE_CHECKING:
     from omnimouse_model.lab.barcode_decoding import BarcodeDecoding
@@ -262,8 +263,8 @@ def summary(laboratory: Laboratory) -> str:
     result = laboratory.results.get(laboratory.chosen)
     if result is None:
         return ""
-    # The hash of its weights is in the tooltip, and in what is saved.
-    model = result.predictor_id.partition("@")[0].partition(" (")[0]
+    # Its id, with the hash of its weights, is in the tooltip, and in what is saved.
+    model = model_title(result.predictor_id, laboratory.predictor_name)
     return f"{result_text(result, laboratory.columns(result))} {model}"
 
 

@@ -64,6 +64,7 @@ from omnimouse_widgets.views.repeats import (
     interval_text,
     response_pixels,
 )
+from omnimouse_widgets.views.text.model import model_title
 from omnimouse_widgets.views.text.tier_score import no_score_of
 from omnimouse_widgets.views.text.units import drawn_units, unit_text
 from omnimouse_widgets.views.traces import predicted_of
@@ -531,8 +532,8 @@ class NeuronView(OfController):
         if laboratory.exciting is not None:
             text = laboratory_view.summary(laboratory)
         elif laboratory.result is not None:
-            # Without the hash of the weights.
-            text += " · " + laboratory.result.predictor_id.partition(" (")[0]
+            model = model_title(laboratory.result.predictor_id, laboratory.predictor_name)
+            text += f" · {model}"
         signs = Legend("found_signs", laboratory_view.direction_signs(plot))
         return [Text("found", text), signs, replace(plot, name="found_plot")]
 

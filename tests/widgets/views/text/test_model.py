@@ -14,6 +14,7 @@ from omnimouse_widgets.views.text.model import (
     HAS_NONE,
     freshness_text,
     model_name,
+    model_title,
     stand_in_text,
     task_text,
 )
@@ -67,6 +68,11 @@ def test_a_fine_tuned_model_is_called_as_in_the_menu(tmp_path):
     (tmp_path / "finetune.json").write_text(about)
     assert model_name(str(tmp_path)) == "demo, fine-tuned to 90009-1-1"
     assert [model_name(name) for name in ("demo", "", "a/b")] == ["demo", "", "b"]
+    # A result has its folder's name and the hash of its weights.
+    found = f"{tmp_path.name}@94140597"
+    assert model_title(found, str(tmp_path)) == "demo, fine-tuned to 90009-1-1"
+    assert model_title(found, "demo") == tmp_path.name
+    assert model_title("linear-gaussian", str(tmp_path)) == "linear-gaussian"
 
 
 def test_the_model_that_stands_in_is_named():

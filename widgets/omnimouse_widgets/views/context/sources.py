@@ -38,7 +38,7 @@ from omnimouse_model.live.state import ColourBy
 from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
-from omnimouse_widgets.views.text.model import is_unfitted
+from omnimouse_widgets.views.text.model import is_unfitted, model_title
 
 Page = Literal["figure", "means", "values", "table"]
 QUESTIONS: Final[dict[Question, tuple[str, str]]] = {
@@ -422,11 +422,14 @@ class SourcesView(OfController):
         quantity = RANKS if isinstance(found, Informants) and is_table else ""
         if isinstance(found, AreaMatrix):
             quantity = _quantity_text(found, self.kind, is_table=is_table)
-        text = "" if found is None else summary(found, is_table=is_table)
+        text, tip = "", ""
+        if found is not None:
+            model = model_title(found.predictor, self._sources.state.predictor_name)
+            text, tip = summary(found, model, is_table=is_table), f"model: {found.predictor}"
         return [
             record.Text("quantity", quantity, "quiet"),
             record.Text("other", OTHER_SETTINGS if is_other else "", "warning"),
-            record.Text("found", text, "quiet"),
+            record.Text("found", text, "quiet", tip),
         ]
 
     def _actions(self) -> Sequence[record.Item | record.Row]:
@@ -544,13 +547,16 @@ def _kind_text(found: AreaMatrix, kind: AreaKind) -> str:
     return f"beyond {found.inputs_text}"
 
 
-def summary(found: Finding, *, has_means: bool = False, is_table: bool = False) -> str:
+def summary(
+    found: Finding, model: str = "", *, has_means: bool = False, is_table: bool = False
+) -> str:
     """Return what was found, of whom, and from how many windows.
 
-    With `has_means`, there is a line for each source; `is_table`: below a table, which has no
-    colours.
+    `model` is what the predictor is called, by default its id. With `has_means`, there is a
+    line for each source; `is_table`: below a table, which has no colours.
     """
-    windows = f"{found.n_windows} windows, {found.predictor}"
+    model = model or found.predictor
+    windows = f"{found.n_windows} windows, {model}"
     # A matrix has stars in place of its intervals.
     if is_table or not isinstance(found, AreaMatrix):
         windows += "; in brackets: 95 % over time"
@@ -580,7 +586,7 @@ def summary(found: Finding, *, has_means: bool = False, is_table: bool = False) 
     else:
         n_windows = count(found.n_windows, "window")
         first = f"So far, {n_windows} of the first of {draws}"
-        visible = f"{first}: {visible}, {found.predictor}"
+        visible = f"{first}: {visible}, {model}"
     stars = found.stars_text
     # Without intervals there are no stars, and the text says why.
     has_colours = "*" in stars and not is_table

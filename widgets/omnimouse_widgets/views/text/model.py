@@ -72,6 +72,16 @@ def model_name(name: str) -> str:
     return Path(name).name if found is None else found.text
 
 
+def model_title(predictor_id: str, chosen: str) -> str:
+    """Return what the model of a result is called on screen, without the hash of its weights.
+
+    Results have the id of their model; that of the `chosen` one is called as in the list of
+    models.
+    """
+    name = predictor_id.partition("@")[0].partition(" (")[0]
+    return model_name(chosen) if name == Path(chosen).name else name
+
+
 def is_unfitted(name: str, results: Results) -> bool:
     """Return whether a model has to be fitted before it can predict anything."""
     is_to_be_fitted = name in fit_names() and results.needs is None
