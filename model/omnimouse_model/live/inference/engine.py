@@ -275,7 +275,7 @@ class Engine:
                     if cancelled():
                         break
                     answer = Answer(last.number, last.request, "stage", value)
-                    self._post(partial(self._deliver, answer, last.on_answer))
+                    self._pass_on(answer, last.on_answer)
             except (StopIteration, StoppedError):
                 pass
             except Exception:
@@ -301,7 +301,7 @@ class Engine:
         def post(kind: AnswerKind, value: Any = None, error: Any = None) -> None:
             elapsed_ms = (perf_counter() - submission.since) * 1e3
             answer = Answer(number, request, kind, value, error, elapsed_ms)
-            self._post(partial(self._deliver, answer, submission.on_answer))
+            self._pass_on(answer, submission.on_answer)
 
         stages: Iterator[Any] | None = None
         while True:
@@ -324,6 +324,11 @@ class Engine:
         # A request that a newer one replaced after its first stage is stopped, not
         # done: its caller must not treat it as complete.
         post("stopped" if cancelled() else "done")
+
+    def _pass_on(self, answer: Answer, on_answer: OnAnswer) -> None:
+        # Work that ends after `close` may find the front end without its event loop.
+        if not self._is_closed:
+            self._post(partial(self._deliver, answer, on_answer))
 
     def _is_stopped(self, number: int) -> bool:
         """Whether a request is cancelled or dropped."""

@@ -179,6 +179,23 @@ def test_a_synchronous_engine_answers_after_the_number_is_known(engines):
     assert len(answers) == 2
 
 
+def test_work_that_ends_after_closing_posts_nothing(engines):
+    gate, posted = GatedCall(), []
+
+    def fails_late(request, cancelled):
+        next(gate(request, lambda: False))
+        raise ValueError("the model was closed meanwhile")
+        yield
+
+    engine, answers = engines(fails_late, post=posted.append)
+    send(engine, "a", answers.append)
+    gate.wait_inside()
+    engine.close(timeout_s=0.0)
+    gate.open_gate()
+    engine.close()
+    assert posted == []
+
+
 def test_closing_ends_the_thread_and_closes_the_call(busy):
     gate, engine, answers = busy()
     engine.close()
