@@ -218,7 +218,7 @@ def test_the_claims_about_a_new_mouse_are_those_of_the_run():
     )
     assert start - average > 0.9 * (tuned - average)
     assert "Almost all of this gain is in the start values" in prose(book)
-    low, share = numbers(r"95 % (\S+) to .*, (\d+)% of the neurons", book)
+    low, share = numbers(r"95 % \[(\S+), \S+\], (\d+)% of the neurons", book)
     assert low > 0
     assert share > 50
     before, after = numbers(r"held-out score (\S+) → (\d\.\d+)", book)
