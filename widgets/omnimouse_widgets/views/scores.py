@@ -57,8 +57,8 @@ MOST_TIPS: Final = 2000
 """Points that have a tip each; of more, a tip each is a large message."""
 SELECT_TIP: Final = "Press or drag: select neurons; Shift or Ctrl adds them"
 TOOLS: Final[tuple[tuple[record.Outline, str, str], ...]] = (
-    ("rectangle", "Box", "A drag selects the marks inside a rectangle"),
-    ("lasso", "Lasso", "A drag selects the marks inside an outline"),
+    ("rectangle", "Drag: box", "A drag selects the marks inside a rectangle"),
+    ("lasso", "Drag: lasso", "A drag selects the marks inside an outline"),
 )
 
 
@@ -486,7 +486,7 @@ class ScoresView(OfController):
                 "controls",
                 (
                     record.Choice("predictor", "Scores of", "Whose scores are drawn",
-                                  tuple((each[0], each[1], each[2]) for each in of),
+                                  tuple((each[0], f"Scores of {each[1]}", each[2]) for each in of),
                                   self.predictor, self.set_predictor),
                     record.Choice("against", "Against", "Horizontal axis of the scatter plot",
                                   tuple((each[0], each[1], each[2]) for each in choices),
