@@ -49,6 +49,7 @@ from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.inference.workers import background_predictor
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.pin import is_same_predictor
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import TimeLeft, duration_text
@@ -345,7 +346,7 @@ class Sweeps:
         # By default, the name says what is asked, where that is not the usual question.
         asked = "" if plan.targets is None and plan.pool is None else f"{plan.asked} · "
         about = {
-            "name": name or f"{asked}{session.id} · {Path(label).name}",
+            "name": name or f"{asked}{session.id} · {model_name(label)}",
             "begun": datetime.now().strftime("%Y-%m-%d %H:%M"),
             # An object has no name that could load it again.
             "predictor": source if isinstance(source, str) else "",

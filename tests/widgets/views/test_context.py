@@ -29,8 +29,10 @@ from omnimouse_widgets.views.context.view import (
     NOT_LIVE,
     OTHER,
     OTHER_RECORDING,
+    TITLES,
     ContextView,
     mark_signs,
+    plan_texts,
     refused_text,
     sweep_text,
 )
@@ -589,6 +591,23 @@ def test_the_curves_of_one_window_have_no_interval_over_time(view, controller):
     assert {row[at] for row in told} == {"[0.100, 0.200]"}
 
 
+def test_a_fine_tuned_model_is_called_as_in_the_list_of_models(view, controller, tmp_path):
+    folder = tmp_path / "demo_90009-1-1_3369a7"
+    folder.mkdir()
+    about = '{"model": "demo", "session": "90009-1-1", "is_finished": true}'
+    (folder / "finetune.json").write_text(about)
+    controller.state.predictor_name = str(folder)
+    controller.sweeps.start(SweepPlan(neurons=(0, 8), max_windows=1))
+    entry = controller.sweeps.entries[0]
+    assert entry.name.endswith(" · demo, fine-tuned to 90009-1-1")
+    sweep = replace(entry.sweep, predictor=f"{folder.name}@94140597")
+    tuned = replace(entry, sweep=sweep, about={"predictor": str(folder)})
+    at = TITLES.index("model") - TITLES.index("inputs")
+    assert plan_texts(tuned)[at] == "demo, fine-tuned to 90009-1-1"
+    # That of a predictor object is without the hash of its weights.
+    assert plan_texts(replace(tuned, about={}))[at] == folder.name
+
+
 def test_marks_of_a_single_condition_stand_at_their_ticks(view, controller):
     plan = SweepPlan(neurons=(0, 8), max_windows=1)
     controller.sweeps.start(plan, "mine")
@@ -677,6 +696,7 @@ def test_a_sweep_of_the_form_is_drawn_saved_and_deleted(view, controller, tmp_pa
     assert (items["current sweep"].row, items["draw"].is_on) == (0, True)
     assert items["resume"].refusal == "Nothing is missing"
     assert "inputs: video on, off + behaviour on, off" in items["about"].tip
+    assert f"exact name of the model: {entry.sweep.predictor}" in items["about"].tip
     record.choose(view, "draw", False)
     assert controller.sweeps.compared == ()
     record.press(view, "delete")

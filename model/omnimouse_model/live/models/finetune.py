@@ -228,6 +228,13 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
         return None
 
 
+@lru_cache(maxsize=16)
+def model_name(name: str) -> str:
+    """Return what a model is called on screen: a folder, by what was fine-tuned to what."""
+    found = finetuned_in(Path(name)) if name else None
+    return Path(name).name if found is None else found.text
+
+
 def best_step_of(scores: Sequence["Point"]) -> int | None:
     """Return the step of the best held-out score, the first of equal ones; None without any."""
     return max(scores, key=itemgetter(1))[0] if scores else None

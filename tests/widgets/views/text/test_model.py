@@ -4,6 +4,7 @@ import numpy as np
 
 import omnimouse_model as om
 from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.predictor import Needs
@@ -13,7 +14,6 @@ from omnimouse_widgets.views.text.model import (
     HAS_NO_VIDEO,
     HAS_NONE,
     freshness_text,
-    model_name,
     model_title,
     stand_in_text,
     task_text,

@@ -26,6 +26,7 @@ from weakref import ref
 import numpy as np
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.masks import MIXED
 from omnimouse_model.storage.files import plain_text
 from omnimouse_widgets import palette
@@ -51,7 +52,6 @@ from omnimouse_widgets.views.raster import (
     picture,
 )
 from omnimouse_widgets.views.rows.raster import Arrangement, RasterImage, RasterRows, arrange
-from omnimouse_widgets.views.text.model import model_name
 from omnimouse_widgets.views.text.tier_score import SCORING, no_score_text, tier_score_lines
 from omnimouse_widgets.views.traces import Shown, trace_rows
 

@@ -64,7 +64,7 @@ from omnimouse_widgets.views.context.settings import (
     usual_neurons,
 )
 from omnimouse_widgets.views.form import Form
-from omnimouse_widgets.views.text.model import failure_text
+from omnimouse_widgets.views.text.model import failure_text, model_title
 from omnimouse_widgets.views.text.tier_score import train_warning, window_tier_text
 
 Page = Literal["", "sweep", "saved", "table"]
@@ -591,7 +591,7 @@ class ContextView(OfController):
             points = f"running, {points}" if entry.path == sweeps.running else points
         number = sweeps.compared.index(entry.path) + 1 if entry.path in sweeps.compared else 0
         line = DASHES[number][1] if number else ""
-        return line, entry.started, points, entry.name, *plan_texts(entry.sweep)
+        return line, entry.started, points, entry.name, *plan_texts(entry)
 
     def _pick(self, row: int) -> None:
         self._saved, self._unconfirmed = self._sweeps.entries[row].path, None
@@ -606,8 +606,10 @@ class ContextView(OfController):
             busy = "A sweep runs already: cancel it, or wait"
         running = "It is running: cancel it first" if path == sweeps.running else ""
         question = "" if entry.sweep is None else entry.sweep.plan.asked
+        exact = "" if entry.sweep is None else f"exact name of the model: {entry.sweep.predictor}"
         facts = zip(TITLES[1:], self._cells(entry)[1:], strict=True)
-        about = "\n".join([*(f"{title}: {text}" for title, text in facts if text), str(path)])
+        told = (f"{title}: {text}" for title, text in facts if text)
+        about = "\n".join([*told, *filter(None, [exact]), str(path)])
         return [
             record.Row(
                 "saved actions",
@@ -681,8 +683,9 @@ def sweep_text(drawn: DrawnSweep) -> str:
     return f"{DASHES[drawn.line][1]} {asked}"
 
 
-def plan_texts(sweep: ContextSweep | None) -> tuple[str, ...]:
-    """Return inputs, counts, model and question of a sweep, as in `TITLES`."""
+def plan_texts(entry: SavedSweep) -> tuple[str, ...]:
+    """Return inputs, counts, model and question of a saved sweep, as in `TITLES`."""
+    sweep = entry.sweep
     if sweep is None:
         return ("",) * (len(TITLES) - TITLES.index("inputs"))
     plan = sweep.plan
@@ -698,7 +701,8 @@ def plan_texts(sweep: ContextSweep | None) -> tuple[str, ...]:
         ", ".join(map(str, plan.history_samples)) or "–",
         str(len(plan.seeds)),
         f"{n_windows:,} {plan.tier}".strip(),
-        Path(sweep.predictor).name,
+        # Before its first row, a sweep has the place of its model.
+        model_title(Path(sweep.predictor).name, str(entry.about.get("predictor") or "")),
         plan.targets_name,
         plan.pool_name,
     )

@@ -1,6 +1,5 @@
 """Texts about the chosen model: its name, its task, and the age of its prediction."""
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from omnimouse_model.inference.families import family_of_name, fit_names
 from omnimouse_model.live.mask.presets import preset_named
-from omnimouse_model.live.models.finetune import finetuned_in
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.results import NOT_FITTED, Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import BehaviorMode, Mask
@@ -63,13 +62,6 @@ def stand_in_text(unfamiliar: str, name: str) -> str:
     text = f"{unfamiliar} does not know this recording. {name} answers in its place"
     fitted = ": it is fitted to the train part of this recording." if name == FALLBACK else "."
     return text + fitted
-
-
-@lru_cache(maxsize=16)
-def model_name(name: str) -> str:
-    """Return what a model is called on screen: a folder, by what was fine-tuned to what."""
-    found = finetuned_in(Path(name)) if name else None
-    return Path(name).name if found is None else found.text
 
 
 def model_title(predictor_id: str, chosen: str) -> str:

@@ -15,13 +15,14 @@ from omnimouse_model.evaluation.tier_score import (
     has_tier_score,
 )
 from omnimouse_model.evaluation.tier_windows import tiers_at
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET, Mask, scored_cells
 from omnimouse_model.metrics import Metric
 from omnimouse_model.predict.predictor import Needs, is_served
-from omnimouse_widgets.views.text.model import MEANINGS, model_name
+from omnimouse_widgets.views.text.model import MEANINGS
 from omnimouse_widgets.views.text.units import channel_text
 
 _TIP: Final = (
