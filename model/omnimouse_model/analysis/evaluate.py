@@ -9,7 +9,7 @@ therefore depends on the size of the batch and not on the session.
 
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,15 @@ from omnimouse_model.evaluation.conditions import (
 )
 from omnimouse_model.evaluation.results import (
     BehaviorScore,
-    GroupScore,
     Score,
     Scores,
-    number_or_none,
+    json_values,
+    score_arguments,
 )
 from omnimouse_model.evaluation.results_store import (
     JsonRow,
     ResultsFile,
     RowFormat,
-    number,
     row_key,
 )
 from omnimouse_model.evaluation.running_score import CHANNELS as CHANNELS
@@ -195,17 +194,6 @@ def listed_sessions(sessions: Sessions) -> list[Session]:
 # It runs the shards of `evaluate` on workers of a scheduler, or in this process, and
 # saves each finished one. A shard that is saved or distributed has one model, so that
 # its scores do not depend on the other models, the worker or on interruptions.
-# Fields that may be NaN.
-_NUMBERS = (
-    *("value", "ci_low", "ci_high", "ceiling"),
-    *("pooled", "pooled_ci_low", "pooled_ci_high"),
-)
-
-
-_OLD = ("centred", "centred_left_out", "centred_per_neuron")
-"""Fields of older rows, whose keys no shard has: they can be read, and are not used."""
-
-
 def evaluate_all(
     predictors: "Sequence[Model]",
     sessions: "Sessions",
@@ -398,47 +386,19 @@ def _score_shard(task: tuple[Shard, tuple[TaskPredictor, ...]], job: Job) -> Sco
 
 
 # -- rows of a results store --------------------------------------------------------
-def _to_json(value: Any) -> Any:
-    """Return scores as JSON values: arrays and tuples as lists, NaN as None."""
-    if is_dataclass(value):
-        # Units belong to the session, which is at hand when a file is read.
-        names = (field.name for field in fields(value) if field.name != "units")
-        return {name: _to_json(getattr(value, name)) for name in names}
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [_to_json(item) for item in value]
-    return number_or_none(value) if isinstance(value, float) else value
-
-
-def _arguments(values: JsonRow) -> JsonRow:
-    """Return the arguments of a score from its JSON values."""
-    arguments = {name: value for name, value in values.items() if name not in _OLD}
-    for name in set(_NUMBERS) & set(arguments):
-        arguments[name] = number(values[name])
-    # Older files hold whole numbers as floats, too.
-    dtypes = {"per_neuron": np.float64, "counts": np.int64, "neurons": np.int64}
-    names = (
-        *("left_out", "train_left_out", "pooled_left_out"),
-        *("error_per_neuron", "pooled_per_neuron", "slope_per_neuron"),
-    )
-    for name in names:
-        dtypes[name] = np.float64
-    for name in set(dtypes) & set(arguments):
-        column = [number(value) for value in values[name]]
-        arguments[name] = np.array(column, np.float64).astype(dtypes[name])
-    if "groups" in values:
-        groups = (_arguments(group) for group in values["groups"])
-        arguments["groups"] = tuple(GroupScore(**group) for group in groups)
-    return arguments
+def _to_json(scores: Scores) -> JsonRow:
+    # Units belong to the session, which is at hand when a file is read.
+    values: JsonRow = json_values(replace(scores, units={}))
+    del values["units"]
+    return values
 
 
 def _parsed(values: JsonRow) -> Scores:
     # Older rows of scores do not repeat the metric.
     metric = str(values.get("metric", "correlation"))
     return Scores(
-        tuple(Score(**_arguments({"metric": metric, **s})) for s in values["scores"]),
-        tuple(BehaviorScore(**_arguments(row)) for row in values["behavior"]),
+        tuple(Score(**score_arguments(Score, {"metric": metric, **s})) for s in values["scores"]),
+        tuple(BehaviorScore(**score_arguments(BehaviorScore, b)) for b in values["behavior"]),
         str(values["tier"]),
         metric,
     )

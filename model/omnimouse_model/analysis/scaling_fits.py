@@ -15,7 +15,7 @@ import numpy as np
 from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ResultsFileError
-from omnimouse_model.evaluation.results import Score, Scores, number_or_none
+from omnimouse_model.evaluation.results import Score, Scores, json_values, number_or_none
 from omnimouse_model.evaluation.results_store import (
     JsonRow,
     ResultsFile,
@@ -82,25 +82,13 @@ class RunScore:
     loss: float = float("nan")
 
 
-def _plain(row: RunScore) -> JsonRow:
-    return {
-        "run": asdict(row.run),
-        "predictor": row.predictor,
-        "condition": row.condition,
-        # NaN is not JSON.
-        "scores": {name: number_or_none(value) for name, value in row.scores.items()},
-        "n_neurons": dict(row.n_neurons),
-        "loss": number_or_none(row.loss),
-    }
-
-
 def _parsed(values: JsonRow) -> RunScore:
     scores = {str(name): number(value) for name, value in values["scores"].items()}
     run, loss = ScalingRun(**values["run"]), number(values.get("loss"))
     return RunScore(**(values | {"run": run, "scores": scores, "loss": loss}))
 
 
-SCALING: RowFormat[RunScore] = RowFormat("scaling", "a scaling analysis", _plain, _parsed)
+SCALING: RowFormat[RunScore] = RowFormat("scaling", "a scaling analysis", json_values, _parsed)
 WHAT = "scores of runs of several sizes"
 # Constant, so that runs of any size and condition share a file.
 _DEFINITION = {"what": WHAT}

@@ -4,14 +4,15 @@ The file is long because scores, their table and their text are one result.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from omnimouse_model.data.neurons import Units
 from omnimouse_model.display import HasSummary, data_frame, interval_text
+from omnimouse_model.evaluation.results_store import number
 from omnimouse_model.metrics import METRICS, Aggregate, AggregatePolicy, aggregate, overall_score
 from omnimouse_model.metrics.time_blocks import (
     CORRELATION_LIMITS,
@@ -538,9 +539,42 @@ def interval_row(value: float, low: float, high: float, name: str = "") -> dict[
     return dict(zip(names, map(number_or_none, (value, low, high)), strict=True))
 
 
-def number_or_none(value: float) -> float | None:
+def number_or_none(value: float | np.floating[Any]) -> float | None:
     """Return a float, or None for NaN and infinity, which JSON does not allow."""
     return float(value) if np.isfinite(value) else None
+
+
+def json_values(value: Any) -> Any:
+    """Return dataclasses, mappings, lists and arrays as JSON values; NaN as in `number_or_none`."""
+    if is_dataclass(value):
+        value = {one.name: getattr(value, one.name) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: json_values(one) for name, one in value.items()}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [json_values(one) for one in value]
+    return number_or_none(value) if isinstance(value, float | np.floating) else value
+
+
+_OLD = ("centred", "centred_left_out", "centred_per_neuron")
+"""Fields of older rows, whose keys no shard has: they can be read, and are not used."""
+
+
+def score_arguments(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a kind of score from its JSON values, also from a part of them."""
+    kinds = {one.name: one.type for one in fields(kind)}
+
+    def parsed(name: str, value: Any) -> Any:
+        if kinds.get(name) is np.ndarray:
+            numbers = np.array([number(one) for one in value], np.float64)
+            # Older files hold whole numbers as floats, too.
+            return numbers.astype(np.int64) if name in ("counts", "neurons") else numbers
+        if name == "groups":
+            return tuple(GroupScore(**score_arguments(GroupScore, one)) for one in value)
+        return number(value) if kinds.get(name) is float else value
+
+    return {name: parsed(name, value) for name, value in values.items() if name not in _OLD}
 
 
 # -- table of neurons ------------------------------------------------------------

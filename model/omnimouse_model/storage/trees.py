@@ -333,7 +333,13 @@ class Within:
 
 
 def decode(
-    kind: Kind[T], tree: object, place: str | Path, field: str = "", *, is_open: bool = False
+    kind: Kind[T],
+    tree: object,
+    place: str | Path,
+    field: str = "",
+    *,
+    is_open: bool = False,
+    null_is_nan: bool = False,
 ) -> T:
     """Return a value of a type from JSON or YAML values.
 
@@ -349,6 +355,8 @@ def decode(
     is_open
         Whether unknown fields of the outermost dataclass are left out: a newer version
         may have written them.
+    null_is_nan
+        Whether null stands for NaN, which JSON does not have, where a number is expected.
 
     Raises
     ------
@@ -356,7 +364,7 @@ def decode(
         A field is unknown, missing or wrong; the message has the field, its value and
         what is expected.
     """
-    return _Decoder(place, field if is_open else None).value(kind, tree, field)
+    return _Decoder(place, field if is_open else None, null_is_nan).value(kind, tree, field)
 
 
 @contextmanager
@@ -378,6 +386,7 @@ class _Decoder:
     place: str | Path
     opened: str | None
     """The field whose unknown fields are left out."""
+    null_is_nan: bool
 
     def wrong(self, field: str, found: object, expected: str) -> SessionFormatError:
         content = "nothing" if found is _NOTHING else shown(found)
@@ -413,6 +422,8 @@ class _Decoder:
         # `type` and not `isinstance`: True is an int in Python.
         if kind is float and type(tree) in (int, float) and abs(tree) <= _LARGEST:
             return float(tree)
+        if kind is float and tree is None and self.null_is_nan:
+            return math.nan
         if (kind is None or kind is NoneType) and tree is None:
             return None
         if kind is Path and type(tree) is str and "\0" not in tree:

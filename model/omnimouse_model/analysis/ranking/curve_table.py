@@ -1,7 +1,7 @@
 """Scores over the number of pretraining sessions: orders, points, gains and fits."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -17,7 +17,7 @@ from omnimouse_model.analysis.ranking.rank_table import (
 )
 from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.errors import ResultsFileError
-from omnimouse_model.evaluation.results import number_or_none
+from omnimouse_model.evaluation.results import json_values, number_or_none
 from omnimouse_model.metrics.fits import LogLine, fit_log_line
 
 if TYPE_CHECKING:
@@ -347,10 +347,7 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _mean_row(mean: CurveMean) -> dict[str, object]:
-    values = {
-        name: number_or_none(value) if isinstance(value, float) else value
-        for name, value in asdict(mean).items()
-    }
+    values = json_values(mean)
     return {"name": "curve", "value": values.pop("mean"), **values}
 
 

@@ -1,7 +1,8 @@
 """Ranking of pretraining sessions for held-out sessions, from transfer scores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,10 @@ from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.display import HasSummary, data_frame
-from omnimouse_model.evaluation.results import number_or_none
+from omnimouse_model.evaluation.results import json_values, number_or_none
 from omnimouse_model.evaluation.results_store import (
-    JsonRow,
     ResultsFile,
     RowFormat,
-    number,
     row_key,
 )
 from omnimouse_model.storage.trees import decode
@@ -62,16 +61,12 @@ class TransferScore:
     is_higher_better: bool = True
 
 
-def _plain(score: TransferScore) -> JsonRow:
-    return asdict(score) | {"value": number_or_none(score.value)}
-
-
-def _parsed(values: JsonRow) -> TransferScore:
-    value = number(values["value"])
-    return replace(decode(TransferScore, values | {"value": 0.0}, "a row"), value=value)
-
-
-RANKING: RowFormat[TransferScore] = RowFormat("ranking", "a ranking of sessions", _plain, _parsed)
+RANKING: RowFormat[TransferScore] = RowFormat(
+    "ranking",
+    "a ranking of sessions",
+    json_values,
+    partial(decode, TransferScore, place="a row", null_is_nan=True),
+)
 
 
 def open_results(path: str | Path | None) -> ResultsFile[TransferScore]:

@@ -9,6 +9,7 @@ The file is long because rows, curves and tables are parts of one class.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,8 @@ from omnimouse_model.analysis.sweep.contexts import (
     inputs_label,
 )
 from omnimouse_model.display import HasSummary, count, data_frame, interval_text
-from omnimouse_model.evaluation.results import CEILING, number_or_none
-from omnimouse_model.evaluation.results_store import JsonRow, RowFormat, number
+from omnimouse_model.evaluation.results import CEILING, json_values, number_or_none
+from omnimouse_model.evaluation.results_store import RowFormat
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.metrics.time_blocks import MIN_BLOCKS, student_quantile
 from omnimouse_model.storage.files import newest_first
@@ -584,25 +585,12 @@ def _tidy(
 
 
 # -- conversion of the rows of context sweeps for a results store ---------------------
-# Fields that may be NaN, which JSON does not allow.
-_NUMBERS = ("score", "ci_low", "ci_high", "ceiling")
-
-
-def _plain(row: SweepRow) -> JsonRow:
-    plain = asdict(row)
-    for name in _NUMBERS:
-        plain[name] = number_or_none(plain[name])
-    plain["decoded"] = {k: number_or_none(v) for k, v in row.decoded.items()}
-    return plain
-
-
-def _parsed(facts: JsonRow) -> SweepRow:
-    numbers: JsonRow = {name: number(facts.pop(name)) for name in _NUMBERS}
-    decoded = {k: number(v) for k, v in facts.pop("decoded").items()}
-    return replace(decode(SweepRow, facts, "a row"), **numbers, decoded=decoded)
-
-
-SWEEP: RowFormat[SweepRow] = RowFormat("sweep", "a sweep", _plain, _parsed)
+SWEEP: RowFormat[SweepRow] = RowFormat(
+    "sweep",
+    "a sweep",
+    json_values,
+    partial(decode, SweepRow, place="a row", null_is_nan=True),
+)
 
 
 # -- saved sweeps of a folder, read without locking or changing growing files ---------

@@ -9,9 +9,9 @@ restart, too.
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
@@ -31,9 +31,9 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.results import (
     BehaviorScore,
     Score,
-    number_or_none,
+    json_values,
+    score_arguments,
 )
-from omnimouse_model.evaluation.results_store import number
 from omnimouse_model.evaluation.tier_score import (
     Arrays,
     Facts,
@@ -217,7 +217,7 @@ def _score_parts(found: TierScore) -> tuple[Facts, Arrays]:
         "tier": found.tier,
         "n_windows": found.n_windows,
         "n_total": found.n_total,
-        "behavior": [_plain(asdict(one)) for one in found.behavior],
+        "behavior": json_values(found.behavior),
         "score": None,
     }
     if found.score is not None:
@@ -225,15 +225,15 @@ def _score_parts(found: TierScore) -> tuple[Facts, Arrays]:
         # A live score has no groups of stimuli.
         of_score.pop("groups")
         arrays |= {f"score_{name}": of_score.pop(name) for name in _ARRAYS}
-        facts["score"] = _plain(of_score)
+        facts["score"] = json_values(of_score)
     return facts, arrays
 
 
 def _score(facts: Facts, arrays: Arrays, mask: Mask) -> TierScore:
     score = facts["score"]
     if score is not None:
-        of_score = {name: arrays[f"score_{name}"] for name in _ARRAYS}
-        score = Score(**_parsed(score, Score), **of_score)  # type: ignore[arg-type]
+        of_score: dict[str, Any] = {name: arrays[f"score_{name}"] for name in _ARRAYS}
+        score = Score(**score_arguments(Score, score), **of_score)
     # Absent in those of older versions.
     of_sample = {
         name.removeprefix(_SAMPLE): part
@@ -244,35 +244,13 @@ def _score(facts: Facts, arrays: Arrays, mask: Mask) -> TierScore:
         mask,
         facts["tier"],
         score,
-        tuple(BehaviorScore(**_parsed(b, BehaviorScore)) for b in facts["behavior"]),
+        tuple(BehaviorScore(**score_arguments(BehaviorScore, b)) for b in facts["behavior"]),
         facts["n_windows"],
         facts["n_total"],
         steps_of(arrays),
         dict(arrays["windows"].reshape(-1, 2).tolist()),
         sample_steps=steps_of(of_sample) if of_sample else {},
     )
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values for JSON, which has no NaN and no arrays."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, np.ndarray):
-            return [number_or_none(one) for one in value.tolist()]
-        return number_or_none(value) if isinstance(value, float) else value
-
-    return {name: plain(value) for name, value in values.items()}
-
-
-def _parsed(values: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    kinds = {f.name: f.type for f in fields(kind)}
-
-    def parsed(name: str, value: Any) -> Any:
-        if kinds[name] is np.ndarray:
-            return np.array([number(one) for one in value], np.float64)
-        return number(value) if kinds[name] is float else value
-
-    return {name: parsed(name, value) for name, value in values.items()}
 
 
 # -- curves ---------------------------------------------------------------------------
