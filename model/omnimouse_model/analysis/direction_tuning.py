@@ -34,7 +34,7 @@ from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.display import count
 from omnimouse_model.errors import ResultsFileError
-from omnimouse_model.evaluation.results import number_or_none
+from omnimouse_model.evaluation.results import json_values
 from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, number, row_key
 from omnimouse_model.masks.cells import neuron_columns
 from omnimouse_model.masks.neuron_table import P_VALUES, TUNED, tuned_column
@@ -280,15 +280,8 @@ def _plain_pieces(pair: Pair) -> dict[str, Any]:
 
 
 def _plain_facts(found: ReceptiveField | DirectionTuning) -> dict[str, Any]:
-    named = {one.name: getattr(found, one.name) for one in dataclass_fields(found)}
-    facts: dict[str, Any] = {}
-    for name, value in named.items():
-        if isinstance(value, tuple):
-            facts[name] = [number_or_none(part) for part in value]
-        elif name not in _NO_CURVES:
-            is_number = isinstance(value, (float, np.floating))
-            facts[name] = number_or_none(value) if is_number else value
-    return facts
+    names = (one.name for one in dataclass_fields(found) if one.name not in _NO_CURVES)
+    return {name: json_values(getattr(found, name)) for name in names}
 
 
 def _parsed_pieces(values: Mapping[str, Any]) -> Pair:
@@ -307,13 +300,10 @@ def _facts(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
     for name, hint in _hints(kind).items():
         if name in _NO_CURVES:
             facts[name] = _NO_CURVES[name]
-        elif hint is float:
+        elif hint is float:  # most fields of thousands of neurons: `decode` takes longer
             facts[name] = number(stored[name])
-        elif name == "centre_yx":
-            row, column = stored[name]
-            facts[name] = number(row), number(column)
         else:
-            facts[name] = decode(hint, stored[name], "a line", name)
+            facts[name] = decode(hint, stored[name], "a line", name, null_is_nan=True)
     return facts
 
 
