@@ -193,19 +193,15 @@ class Analysis:
         """Return JSON values."""
         # Fields at their defaults are left out, so that versions without these fields,
         # which refuse unknown fields, can read the file.
-        optional: dict[str, Any] = {}
-        if self.edits:
-            optional["edits"] = edits_to_json(self.edits)
-        if self.pins:
-            optional["pins"] = [pin.to_dict() for pin in self.pins]
-        if self.predictor_id:
-            optional["predictor_id"] = self.predictor_id
-        if self.sweeps:
-            optional["sweeps"] = list(self.sweeps)
-        if self.experiments:
-            optional["experiments"] = [asdict(one) for one in self.experiments]
-        if self.sources:
-            optional["sources"] = list(self.sources)
+        optional: dict[str, Any] = {
+            "edits": edits_to_json(self.edits),
+            "pins": [pin.to_dict() for pin in self.pins],
+            "predictor_id": self.predictor_id,
+            "sweeps": list(self.sweeps),
+            "experiments": [asdict(one) for one in self.experiments],
+            "sources": list(self.sources),
+        }
+        optional = {name: value for name, value in optional.items() if value}
         # Beside results also an empty list: without one, the groups of the results come back.
         if self.groups or (self.sources and self.groups is not None):
             optional["groups"] = [{"name": one.name, "ids": list(one.ids)} for one in self.groups]

@@ -29,6 +29,7 @@ from omnimouse_widgets.views.raster import (
     TOOLS,
     VIEWS,
     RasterView,
+    is_same,
     names_of,
     overlay_table,
     spike_ticks,
@@ -229,7 +230,7 @@ class Raster(RecordPart):
             "values": (self._revision, cells.pictures),
             "ticks": (self._revision, window),
         }
-        is_new = {name: not _is_same(key, self._sent.get(name, ())) for name, key in keys.items()}
+        is_new = {name: not is_same(key, self._sent.get(name, ())) for name, key in keys.items()}
         # Buffers are numbered by their position, which depends on the fields included.
         buffers: Buffers = []
         fields: dict[str, Any] = {}
@@ -277,17 +278,6 @@ def _layout(cells: Cells, rows: RasterRows, window: Window) -> dict[str, Any]:
         "samples": cells.n_samples,
         "names": names_of(rows, window),
     }
-
-
-def _is_same(key: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    """Return whether two keys contain the same objects, or equal numbers and texts.
-
-    Masks, windows and predictions are compared by identity, because a comparison of
-    their arrays would take as long as a drawing.
-    """
-    return len(key) == len(other) and all(
-        a is b or (isinstance(a, int | str) and a == b) for a, b in zip(key, other, strict=True)
-    )
 
 
 def _places_in_table(drawn: RasterPicture, rows: RasterRows) -> np.ndarray:

@@ -48,6 +48,7 @@ from omnimouse_widgets.report.results import (
 from omnimouse_widgets.views.context.sources import NO_CAUSE, found_table, found_title
 from omnimouse_widgets.views.context.sources import summary as found_text
 from omnimouse_widgets.views.laboratory import OF_MODEL, result_text
+from omnimouse_widgets.views.rows.raster import groups
 from omnimouse_widgets.views.text.tier_score import window_tier_text
 
 
@@ -144,15 +145,13 @@ def _image(frame: np.ndarray, label: str) -> Markup:
     levels = frame // 16 * 17
     parts = []
     for row in range(height):
-        edges = np.flatnonzero(np.diff(levels[row].astype(int))) + 1
-        for start, stop in zip([0, *edges], [*edges, width], strict=True):
-            level = int(levels[row, start])
+        for start, stop, level in groups(levels[row]):
             parts.append(
                 tag(
                     "rect",
-                    x=_PIXEL * int(start),
+                    x=_PIXEL * start,
                     y=_PIXEL * row,
-                    width=_PIXEL * int(stop - start),
+                    width=_PIXEL * (stop - start),
                     height=_PIXEL,
                     fill=f"#{level:02x}{level:02x}{level:02x}",
                 )

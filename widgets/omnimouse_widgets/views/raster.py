@@ -351,7 +351,7 @@ class RasterView(OfController):
         span, order = state.active_span, similarity.order
         key = session, mask, span, state.raster_order, scores, order
         # Asked several times after each move of the window, which changes none of them.
-        if self.arrangement is None or not _is_same(key, self._arranged_by):
+        if self.arrangement is None or not is_same(key, self._arranged_by):
             self._arranged_by = key
             return arrange(state.raster_order, session.units, mask, span, scores, order)
         return self.arrangement
@@ -362,7 +362,7 @@ class RasterView(OfController):
         assert state.window is not None
         key = state.window, population, state.raster_view
         # By identity: windows and predictions are replaced, never changed.
-        if not _is_same(key, self._pictures[:-1]):
+        if not is_same(key, self._pictures[:-1]):
             shown = images_of(state.raster_view)
             found = tuple(picture(image, state.window, population) for image in shown)
             # A single picture of activity is named by the menu; a residual needs its levels.
@@ -379,9 +379,9 @@ class RasterView(OfController):
         assert rows is not None
         # Most windows have no missing response, and the same codes.
         key = rows, mask, None if window.missing is None else window
-        if not _is_same(key, self._codes[:-1]):
+        if not is_same(key, self._codes[:-1]):
             before = None
-            if _is_same((rows, key[2]), self._codes[:3:2]):
+            if is_same((rows, key[2]), self._codes[:3:2]):
                 before = cast(tuple[Mask, np.ndarray], (self._codes[1], self._codes[-1]))
             self._codes = *key, rows.codes(mask, window, before)
         codes = cast(np.ndarray, self._codes[-1])
@@ -455,9 +455,14 @@ def names_of(rows: RasterRows, window: Window) -> list[str]:
     ]
 
 
-def _is_same(key: tuple[object, ...], other: tuple[object, ...]) -> bool:
+def is_same(key: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    """Return whether two keys contain the same objects, or equal numbers and texts.
+
+    Masks, windows and predictions are compared by identity, because a comparison of
+    their arrays would take as long as a drawing.
+    """
     return len(key) == len(other) and all(
-        a is b or (isinstance(a, str) and a == b) for a, b in zip(key, other, strict=True)
+        a is b or (isinstance(a, int | str) and a == b) for a, b in zip(key, other, strict=True)
     )
 
 

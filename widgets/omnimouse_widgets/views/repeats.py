@@ -16,6 +16,7 @@ from omnimouse_model.evaluation.repeats import (
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
 
@@ -253,8 +254,8 @@ def response_pixels(values: np.ndarray) -> np.ndarray:
 
 def _means(repeats: ClipRepeats) -> tuple[record.Line, record.Line]:
     """Return the mean over repeats, and that over neurons, at the height of the means."""
-    each = _mean(repeats.responses)  # (repeat, time)
-    average = _mean(repeats.average)
+    each = nanmean(repeats.responses, 0)  # (repeat, time)
+    average = nanmean(repeats.average, 0)
     finite = np.concatenate([each.ravel(), average])
     finite = finite[np.isfinite(finite)]
     low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
@@ -280,16 +281,8 @@ def binned_rows(responses: np.ndarray) -> np.ndarray:
     size = -(-len(responses) // MAX_ROWS)
     if size <= 1:
         return responses
-    groups = [_mean(responses[first : first + size]) for first in range(0, len(responses), size)]
+    groups = [nanmean(responses[at : at + size], 0) for at in range(0, len(responses), size)]
     return np.stack(groups)
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean over the first axis, ignoring NaN; NaN if all are unknown."""
-    # np.nanmean would emit a warning for each time without a known value.
-    finite = np.isfinite(values)
-    total, count = np.where(finite, values, 0.0).sum(axis=0), finite.sum(axis=0)
-    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
 def clip_text(clip: RepeatedClip, number: int) -> str:
