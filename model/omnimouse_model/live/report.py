@@ -136,10 +136,6 @@ class ReportCondition:
     refusal: str = ""
     tier_score: TierScore | None = None
 
-    def trace(self, neuron: int) -> np.ndarray | None:
-        """Return the prediction of a neuron (60,), None if there is none."""
-        return column(self.prediction, neuron)
-
     def decoded_scores(self, window: Window) -> np.ndarray | None:
         """Return the correlation (C,) of decoded channels; None without decoding."""
         decoded = None if self.prediction is None else self.prediction.behavior
@@ -220,14 +216,6 @@ class ReportData:
     tier_score: TierScore | None = None
     baseline: str = ""
     baseline_tier_score: TierScore | None = None
-
-
-def column(prediction: Prediction | None, neuron: int) -> np.ndarray | None:
-    """Return the prediction of one neuron (60,), None if there is none."""
-    if prediction is None:
-        return None
-    columns = np.flatnonzero(prediction.neurons == neuron)
-    return np.asarray(prediction.responses[:, columns[0]]) if len(columns) else None
 
 
 def recorded_behavior(window: Window) -> np.ndarray:

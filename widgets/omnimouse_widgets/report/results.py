@@ -148,7 +148,7 @@ def traces(data: ReportData) -> Iterator[Markup]:
     predicted = [
         c
         for c in data.conditions
-        if any(c.trace(neuron) is not None for neuron in content.selection)
+        if c.prediction is not None and np.isin(content.selection, c.prediction.neurons).any()
     ]
     edited = "" if data.what_if is None else f"what if ({data.edits_text}): no recording"
     yield _line_legend(predicted, "recorded", edited if data.what_if else "")

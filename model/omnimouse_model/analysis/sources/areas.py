@@ -136,7 +136,7 @@ class AreaMatrix(Found):
         columns = np.flatnonzero(self.target_labels == target)
         columns = columns if self.plan.inputs else columns[:0]
         if kind == "beyond":
-            return self.errors.mean_square(0, columns)
+            return self.errors.mean_gain(0, None, columns)
         weights = np.zeros(self.plan.n_questions)
         weights[0] = 1.0
         return self.errors.mean(weights, columns)

@@ -204,8 +204,8 @@ class Errors:
         products, target = self.products[question].sum(axis=1), self.target.sum(axis=1)
         return _correlation(products, target, self.count.sum(axis=0))
 
-    def mean_gain(self, question: int, base: int, columns: np.ndarray) -> Estimate:
-        """Return the gain of squared correlations of one question over another.
+    def mean_gain(self, question: int, base: int | None, columns: np.ndarray) -> Estimate:
+        """Return the gain of squared correlations of one question over another, or over nothing.
 
         It is the mean over some targets, of those with cells. A prediction that is
         rescaled has the same: where a base is shrunk towards the mean, to undo this is no
@@ -214,20 +214,11 @@ class Errors:
         columns = columns[self.count[:, columns].any(axis=0)]
         if not len(columns):
             return jackknife(float("nan"), [])
-        gains = self._squares(question, columns) - self._squares(base, columns)
+        gains, least = self._squares(question, columns), 0.0
+        if base is not None:
+            gains, least = gains - self._squares(base, columns), -1.0
         value, *left_out = gains.mean(axis=1).tolist()
-        return jackknife(value, left_out, limits=(-1.0, 1.0), is_extended=False)
-
-    def mean_square(self, question: int, columns: np.ndarray) -> Estimate:
-        """Return the squared correlation of a question, from which `mean_gain` counts.
-
-        It is the mean over some targets, of those with cells. Needs products by block.
-        """
-        columns = columns[self.count[:, columns].any(axis=0)]
-        if not len(columns):
-            return jackknife(float("nan"), [])
-        value, *left_out = self._squares(question, columns).mean(axis=1).tolist()
-        return jackknife(value, left_out, limits=(0.0, 1.0), is_extended=False)
+        return jackknife(value, left_out, limits=(least, 1.0), is_extended=False)
 
     def _squares(self, question: int, columns: np.ndarray) -> np.ndarray:
         """Return squared correlations of some targets, and without each block (1 + block, n)."""
