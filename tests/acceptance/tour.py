@@ -191,7 +191,7 @@ def experiment_on_the_twin(story: Story) -> None:
     story.wait_for_prediction()
     wait_for(partial(_is_scored, story), "the scores over the test tier", _LONG_S)
     story.dock.bring_up("Laboratory")
-    for name, repeats in (("directions", 2), ("fields", 1)):
+    for name, repeats in (("directions", 9), ("fields", 1)):
         _run_experiment(story, name, repeats)
         controller.colouring.choose("lab")
         story.picture(

@@ -435,6 +435,13 @@ class ExperimentResult:
         return varies(self.responses)
 
     @property
+    def is_unselective(self) -> Bool[np.ndarray, " neuron"]:
+        """Whether each neuron has no value as it does not pass the test of its selectivity."""
+        test = self.findings.columns.get(_TESTED_BY.get(self.experiment.value, ""))
+        nobody = np.zeros(len(self.neurons), bool)
+        return nobody if test is None else np.asarray(test >= SIGNIFICANCE_LEVEL)
+
+    @property
     def missing(self) -> str:
         """Why no neuron has a value; "" if one has."""
         if np.isfinite(self.values).any():
@@ -446,8 +453,7 @@ class ExperimentResult:
         """Return why a neuron, by its place in `neurons`, has no value."""
         if not self.varies[at]:
             return CONSTANT
-        test = self.findings.columns.get(_TESTED_BY.get(self.experiment.value, ""))
-        if test is not None and test[at] >= SIGNIFICANCE_LEVEL:
+        if self.is_unselective[at]:
             return UNSELECTIVE
         return BEYOND if "ssi" in self.findings.columns else SILENT
 

@@ -83,6 +83,7 @@ def test_angles_are_those_of_neurons_that_pass_the_test_of_their_selectivity(run
     ]
     assert table["preferred_deg"][0] == raw["preferred_deg"][0] == found.values[0]
     assert found.why_unknown(1) == UNSELECTIVE
+    assert found.is_unselective.tolist() == [False, True, True, False]
     # It has selectivities without an angle.
     assert "OSI above 0.3" in found.summary
 

@@ -8,6 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from omnimouse_model.errors import ExportError
+from omnimouse_widgets import palette
 from omnimouse_widgets.views.laboratory import NO_NEURON, NO_RESULT, NOT_RUN, LaboratoryView
 from omnimouse_widgets.views.neuron import NeuronView
 from omnimouse_widgets.views.neurons import NeuronsView
@@ -72,6 +73,22 @@ def test_a_run_gives_the_tuning_of_the_selected_neuron(view, controller):
     controller.selection.select([])
     controller.neuron_info.focus = None
     assert record(view)["content"].text == NO_NEURON
+
+
+def test_a_neuron_that_is_not_selective_for_direction_has_no_angle(view, controller):
+    press(view, "run")
+    result = controller.laboratory.result
+    # Of neuron 7, shuffles are as selective.
+    result.findings.columns["p_direction"][7] = 1.0
+    press(view, "colour")
+    controller.selection.select([7])
+    items = record(view)
+    assert " no preferred direction (p ≥ 0.05), OSI " in items["neuron"].text
+    # The spoke of the true direction has another colour.
+    assert palette.CURSOR not in [colour for _, colour, _ in items["content"].spokes]
+    assert np.isnan(controller.colouring.scale.values[7])
+    n_unselective = int(result.is_unselective.sum())
+    assert controller.colouring.unknown_text == f"empty: {n_unselective} not selective"
 
 
 def test_a_model_that_does_not_know_the_recording_says_so_before_the_run(view, controller):

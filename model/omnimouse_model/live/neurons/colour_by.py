@@ -156,6 +156,9 @@ class Colouring(HasBackgroundTask):
         elif self._state.colour_by == "informant" and n_targets:
             targets = "target" if n_targets == 1 else "targets"
             counts = {targets: n_targets, "not in the regression": n_unknown - n_targets}
+        elif self._state.colour_by == "lab" and self._measured is not None:
+            n_unselective = int(self._measured.is_unselective.sum())
+            counts = {"not selective": n_unselective, "no result": n_unknown - n_unselective}
         else:
             return f"unknown (empty): {n_unknown:,}"
         return "empty: " + ", ".join(f"{n:,} {name}" for name, n in counts.items() if n)
