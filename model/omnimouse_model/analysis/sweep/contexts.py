@@ -290,8 +290,8 @@ def _least_targets(n_neurons: int) -> int:
 
 
 # -- amount of context in a mask, in the units of a sweep: its position on the curve --
-# A mask of a sweep has exactly the context of its point. For a painted mask, the context
-# is averaged over samples or neurons.
+# A mask of a sweep has exactly the context of its point, also of one with a pool. For a
+# painted mask, the context is averaged over samples or over the visible neurons.
 @dataclass(frozen=True, slots=True)
 class ContextAmount:
     """Amount of context in a mask.
@@ -301,7 +301,8 @@ class ContextAmount:
     neurons
         Number of visible neurons, mean over the target samples.
     history_samples
-        Visible samples before the target samples, mean over all neurons.
+        Visible samples before the target samples, mean over the neurons that are visible in
+        any sample: the pool of the curves.
     video, behavior
         Whether any frame is visible, and whether behaviour is visible.
     """
@@ -320,10 +321,10 @@ def measure_context(mask: Mask) -> ContextAmount:
         rows = np.arange(mask.n_samples // 2, mask.n_samples)
     n_visible = np.count_nonzero(mask.visible, axis=1)
     # Averages, because a painted mask may show other neurons at each sample.
-    before = n_visible[: rows[0]].sum()
+    before, in_pool = n_visible[: rows[0]].sum(), mask.visible.any(axis=0)
     return ContextAmount(
         neurons=float(n_visible[rows].mean()),
-        history_samples=float(before / max(mask.n_neurons, 1)),
+        history_samples=float(before / max(np.count_nonzero(in_pool), 1)),
         video=bool(mask.frames.any()),
         behavior=mask.has_visible_behavior,
     )
