@@ -198,7 +198,7 @@ def twin_pictures(tab: NotebookPage) -> Pictures:
     _wait_for_results(tab)
     yield "twin", tab.page.locator(".jupyter-widget-tab").first
     _bring_to_front(tab, "Laboratory")
-    tab.evaluate("setattr(explorer.laboratory, 'repeats', 2)")
+    tab.evaluate("setattr(explorer.laboratory, 'repeats', 9)")
     part = tab.part("laboratory").first
     part.get_by_role("button", name="Run").click()
     part.get_by_text("median difference").wait_for(timeout=400_000)
