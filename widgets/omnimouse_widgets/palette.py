@@ -122,10 +122,6 @@ def state_table(alpha: tuple[int, int, int, int] = (255, 255, 255, 255)) -> np.n
     return np.array(rows, np.uint8)
 
 
-BRIGHTEST: Final = "#FDE725"
-"""Colour of the largest value of `viridis_table`."""
-
-
 def viridis_table() -> np.ndarray:
     """Return uint8 (256, 3): viridis colours for scores 0 to 1."""
     # Anchors of viridis as hex triplets; interpolation between them needs neither 256

@@ -699,7 +699,8 @@ def repeat_rows(
 def _brightest_sign(repeats: ClipRepeats, per_sd: float, unit: str) -> tuple[str, str, str]:
     """Return which response is yellow in the rows of repeats."""
     most = per_sd * brightest_response(np.nan_to_num(repeats.responses[0]))
-    return ("▇", palette.BRIGHTEST, f"{most:z.2g} {unit} or more (dark: 0)")
+    # In words: a light page exchanges the colours of a legend, and not those of a picture.
+    return ("yellow:", palette.AXIS, f"{most:z.2g} {unit} or more (dark: 0)")
 
 
 def _window_frame(repeats: ClipRepeats, over: AlignedPrediction | None) -> Overlay:
