@@ -389,8 +389,9 @@ class ContextView(OfController):
     def _content(self) -> Sequence[record.Item | record.Row]:
         if self.page == "sweep":
             return self._form_items()
-        drawn = self.drawn()
-        if not any(each.sweep.rows for each in drawn):
+        # One without points has no line that a legend could name.
+        drawn = [each for each in self.drawn() if each.sweep.rows]
+        if not drawn:
             text = self.missing() or no_curve_text(self._results)
             return [record.Message("curves", "Context curves", text)]
         # Also of one curve: rows stay in place when others come.
@@ -780,7 +781,7 @@ def window_evidence(state: LiveState) -> str:
     if state.window is None:
         return ""
     fitted = ", to which models are fitted" if train_warning(state.window) else ""
-    return f"{window_tier_text(state.window)}{fitted}"
+    return f"this window: {window_tier_text(state.window)}{fitted}"
 
 
 def _window_progress(results: Results) -> str:
