@@ -303,8 +303,11 @@ class FinetuneView(OfController):
             steps = f" of {saved.step} steps" if saved.step else ""
             told = weights_text(saved.best_step, saved.step)
             # Only a run of more steps could be resumed.
-            other = self._differing(saved) if saved.step < (self.value("steps") or 0) else ""
-            told += f" It ran {OTHER_OPTIONS.format(other)}" if other else ""
+            n_steps = self.value("steps") or 0
+            if saved.step < n_steps:
+                other = self._differing(saved)
+                more = f"Resume goes on to step {n_steps}."
+                told += f" It ran {OTHER_OPTIONS.format(other)}" if other else f" {more}"
             return f"A finished run{steps} exists: {gain}.{told}"
         # The family of the model may have neither option.
         n_steps, part = self.value("steps"), PARTS.get(self.value("train"), "")
