@@ -58,7 +58,10 @@ def test_averages_are_predicted_in_sight_for_the_chosen_condition_and_tier(
     assert items["predicted"].text.endswith(f" · predicted for all {total}")
     assert items["condition"].value == "choice"
     glyphs = [(glyph, label.split(" · ")[0]) for glyph, _, label in items["legend"].signs]
-    assert glyphs == [("━", "left"), ("━", "right"), ("╍", "predicted")]
+    assert glyphs == [
+        *(("━", "left"), ("━", "right"), ("╍", "predicted")),
+        ("░", "s.e.m. over trials"),
+    ]
     found, plot = controller.trial_averages.of(3), items["averages"]
     assert isinstance(plot, Curves)
     _, recorded, predicted, *_ = plot.lines
@@ -92,7 +95,7 @@ def test_the_text_says_where_nothing_is_predicted(view, controller, follow):
     controller.requests.finish_scores()
     items = record(view)
     assert items["predicted"].text.endswith("no target")
-    assert [glyph for glyph, *_ in items["legend"].signs] == ["━", "━"]
+    assert [glyph for glyph, *_ in items["legend"].signs] == ["━", "━", "░"]
     assert np.isfinite(items["averages"].lines[1].y).all()
 
 

@@ -221,7 +221,7 @@ PANELS: Final = (
     ),
     Panel(
         "Trials",
-        "Recordings with spikes: list of trials, averages around their onsets.",
+        "List of trials, and averages around their onsets, also of spikes.",
         "spikes.md#on-screen",
         Dock("views.trials:TrialsView", "bottom", "samples"),
         part="trials",

@@ -191,6 +191,8 @@ def average_signs(found: Sequence[ConditionAverage]) -> tuple[tuple[str, str, st
     ]
     if any(np.isfinite(one.predicted).any() for one in found):
         signs.append(("╍", palette.AXIS, "predicted"))
+    if any(np.isfinite(one.recorded_sem).any() for one in found):
+        signs.append(("░", palette.AXIS, "s.e.m. over trials"))
     return tuple(signs)
 
 
