@@ -157,7 +157,7 @@ class TierRun(ABC, Generic[Result]):
 
     @property
     def has_windows(self) -> bool:
-        """Whether there are windows that a result is over."""
+        """Whether any window was added."""
         return self._n_added > 0
 
     @property
@@ -224,7 +224,7 @@ are those of `evaluate(..., max_windows=MAX_WINDOWS)`."""
 
 
 class Sample(NamedTuple):
-    """Number of all targets beside a score of `SAMPLE` of them, and windows of all so far."""
+    """Number of targets of which `SAMPLE` are scored, and windows in which all were so far."""
 
     n_targets: int
     n_windows: int
@@ -422,7 +422,7 @@ class TierScoring(TierRun[TierScore]):
 
     @property
     def has_windows(self) -> bool:
-        """Whether windows were added, of the sample or of all."""
+        """Whether any window was added, of the sample or of all targets."""
         return self.n_added > 0 or (self._sample is not None and self._sample.has_windows)
 
     @property

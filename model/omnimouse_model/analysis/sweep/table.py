@@ -122,7 +122,7 @@ class Point:
 
     @property
     def over_time(self) -> tuple[float, float]:
-        """95 % interval over time; NaN of few windows, as of one, whose interval is no such one."""
+        """95 % interval over time, NaN if there is none; `ci_low` of one window is over neurons."""
         return (self.ci_low, self.ci_high) if self.n_windows > 1 else (NaN, NaN)
 
     @property
