@@ -421,9 +421,22 @@ class TierScoring(TierRun[TierScore]):
         )
 
     @property
+    def _is_of_sample(self) -> bool:
+        """Whether the score of all targets is preliminary, and that of a sample comes first."""
+        n_least = min(PRELIMINARY, len(self._scores.shard.starts))
+        return self._sample is not None and self.n_windows < n_least
+
+    @property
     def has_windows(self) -> bool:
-        """Whether any window was added, of the sample or of all targets."""
-        return self.n_added > 0 or (self._sample is not None and self._sample.has_windows)
+        """Whether `result` is of any window."""
+        if self._sample is not None and self._is_of_sample:
+            return self._sample.has_windows
+        return super().has_windows
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the sums have whole batches, also those of the sample."""
+        return super().is_whole and (self._sample is None or self._sample.is_whole)
 
     @property
     def n_bytes(self) -> int:
@@ -434,21 +447,21 @@ class TierScoring(TierRun[TierScore]):
         self, cancelled: Callable[[], bool], n_windows: int | float = np.inf
     ) -> Iterator[TierScore]:
         """Yield the score after each further batch of windows; see `TierRun.refine`."""
-        if self._sample is not None and not self.n_added:
+        # Also where the sums of an earlier process begin with some windows of all targets.
+        if self._sample is not None and self._is_of_sample:
             for _ in self._sample.refine(cancelled, min(PRELIMINARY, n_windows)):
                 yield self.result()
         yield from super().refine(cancelled, n_windows)
 
     def result(self) -> TierScore:
         """Return the score of all targets; that of the sample while it is preliminary."""
-        found = super().result()
-        if self._sample is None or not self._sample.has_windows:
-            return found
+        if self._sample is None:
+            return super().result()
         first = self._sample.result()
-        if not found.is_preliminary:
-            return replace(found, sample_steps=first.steps)
+        if not self._is_of_sample:
+            return replace(super().result(), sample_steps=first.steps)
         n_targets = np.count_nonzero(scored_cells(self._mask).any(axis=0))
-        sample = Sample(int(n_targets), found.n_windows)
+        sample = Sample(int(n_targets), self.n_windows)
         return replace(first, mask=self._mask, sample=sample, sample_steps=first.steps)
 
     def sums(self) -> tuple[Facts, Arrays]:
@@ -467,7 +480,7 @@ class TierScoring(TierRun[TierScore]):
     def _result(self) -> TierScore:
         running, shard, n_windows = self._scores.running[0], self._scores.shard, self.n_windows
         score = next(iter(running.scores()), None)
-        if score is not None and not score.refusal:
+        if n_windows and score is not None and not score.refusal:
             self._steps[n_windows] = score.value, score.left_out, score.train_left_out
         return TierScore(
             self._mask,

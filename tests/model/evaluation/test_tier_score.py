@@ -140,6 +140,18 @@ def test_a_sample_of_many_targets_is_scored_first(session, mask, monkeypatch):
         assert n_windows == n_all
         assert gain.value == value - other[1].score.value
     assert last.gain(other[-1])[0].value == last.score.value - other[-1].score.value
+    # From the sums of an earlier process, too, which has few windows of all targets.
+    earlier, later = (TierScoring(ContextPredictor(), session, mask) for _ in range(2))
+    next(one for one in earlier.refine(lambda: False) if one.sample.n_windows)
+    later.restore(*earlier.sums())
+    assert later.n_added == 1
+    assert not later.has_windows
+    again = list(later.refine(lambda: False))
+    assert [one.sample is None for one in again] == [False, False, True]
+    for name in ("steps", "sample_steps"):
+        np.testing.assert_equal(getattr(again[-1], name), getattr(last, name))
+    # No number is of no window.
+    assert 0 not in last.steps.keys() | last.sample_steps.keys()
 
 
 def test_the_tiers_of_a_window_are_those_of_its_trials_or_of_its_split(session):

@@ -125,11 +125,13 @@ def test_an_unfinished_refinement_goes_on_after_a_restart(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("n_sampled", [tier_score.SAMPLE, 10])
 @pytest.mark.parametrize("is_closed", [True, False])
 def test_an_interrupted_addition_counts_no_window_twice(
-    request_of, tmp_path, monkeypatch, is_closed
+    request_of, tmp_path, monkeypatch, is_closed, n_sampled
 ):
     """Ctrl-C while a batch is added, then another process, or the same one."""
+    monkeypatch.setattr(tier_score, "SAMPLE", n_sampled)
     monkeypatch.setattr(shard, "BATCH", 2)
     request = replace(request_of, sweep=False)
     whole, *_ = final_stages(request, None)
