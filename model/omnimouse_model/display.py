@@ -79,9 +79,7 @@ class HasSummary:
         return [*lines[:MAX_LINES], ("…", f"{n_more:,} more in to_dataframe()")]
 
 
-def data_frame(
-    columns: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-) -> "pandas.DataFrame":
+def data_frame(columns: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> "pandas.DataFrame":
     """Return a pandas data frame of columns, or of rows.
 
     A column of rows that holds None alone is one of NaN.

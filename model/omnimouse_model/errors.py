@@ -86,9 +86,7 @@ class SessionFormatError(_ToldError):
         self.hint = hint
         super().__init__(f"{message} ({hint})" if hint else message)
 
-    def __reduce__(
-        self,
-    ) -> tuple[type["SessionFormatError"], tuple[str, str, str, str]]:
+    def __reduce__(self) -> tuple[type["SessionFormatError"], tuple[str, str, str, str]]:
         return type(self), (str(self.path), self.code, self.message, self.hint)
 
 

@@ -418,9 +418,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def shows_progress(
-    function: Callable[Arguments, Result],
-) -> Callable[Arguments, Result]:
+def shows_progress(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Give a function with the argument `job` a bar where the caller passes no job.
 
     Examples

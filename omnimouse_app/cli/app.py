@@ -100,9 +100,7 @@ def _check(session: str, reading: dict[str, Any]) -> Path | str:
 # -- `omnimouse demo`: the first two minutes, in a window or as a report --------------
 @click.command("demo")
 @inputs.folder_option(
-    "--headless",
-    "out",
-    help="Write a report with pictures into this folder; needs no display.",
+    "--headless", "out", help="Write a report with pictures into this folder; needs no display."
 )
 @inputs.folder_option(
     "--notebook",
@@ -111,12 +109,7 @@ def _check(session: str, reading: dict[str, Any]) -> Path | str:
 )
 @click.option("--model", default="demo", help="Name of a predictor, or a checkpoint.")
 @inputs.device_option
-def demo(
-    out: Path | None,
-    pictures: Path | None,
-    model: str,
-    device: "Device",
-) -> None:
+def demo(out: Path | None, pictures: Path | None, model: str, device: "Device") -> None:
     """Open the demo session with the demo model and a preset.
 
     With --headless the same window is opened on a virtual display and operated by real
@@ -171,11 +164,7 @@ def _write_pictures(out: Path, model: str) -> None:
 
 
 def _write_report(out: Path, model: str, device: "Device") -> None:
-    from omnimouse_app.window.screen import (
-        has_display,
-        run_on_virtual_display,
-        scratch_settings,
-    )
+    from omnimouse_app.window.screen import has_display, run_on_virtual_display, scratch_settings
 
     if not has_display():
         # Run the same demo again in a child process, on a virtual display.

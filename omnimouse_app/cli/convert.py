@@ -38,12 +38,7 @@ MAX_NAMES = 12
 @inputs.json_option
 @inputs.reading_options
 def command(
-    source: str,
-    store: str,
-    codec: "Codec",
-    verify: bool,
-    as_json: bool,
-    reading: dict[str, Any],
+    source: str, store: str, codec: "Codec", verify: bool, as_json: bool, reading: dict[str, Any]
 ) -> None:
     """Write the session SOURCE to STORE, a folder such as mouse.omses.zarr.
 
@@ -74,8 +69,7 @@ def command(
     row = _row(session, target, codec) | {"seconds": seconds or 0.0, "verified": verify}
     if seconds is None:
         terminal.echo(
-            f"{target} is complete: it contains this session, nothing was written",
-            err=True,
+            f"{target} is complete: it contains this session, nothing was written", err=True
         )
     # For people the line above is enough; programs always expect an object.
     if as_json or seconds is not None:

@@ -197,8 +197,7 @@ def _interval(row: Row, prefix: str) -> str:
     help="Score as in the competition: whole videos without their first 50 frames.",
 )
 @inputs.file_option(
-    "--submission",
-    help="With --sensorium2023 and one model: write its submission file.",
+    "--submission", help="With --sensorium2023 and one model: write its submission file."
 )
 @inputs.file_option(
     "--ensemble",
@@ -386,9 +385,7 @@ def _joined(results: "dict[str, Scores]") -> "Scores":
 
 
 def _blocks(
-    results: "dict[str, Scores]",
-    sessions: "Sequence[Session]",
-    layout: "Layout",
+    results: "dict[str, Scores]", sessions: "Sequence[Session]", layout: "Layout"
 ) -> list[str]:
     from omnimouse_app.cli.evaluation_tables import report
     from omnimouse_model.metrics.named import METRICS
@@ -463,18 +460,12 @@ def _submission(
 
 
 def _competition(
-    names: Sequence[str],
-    sessions: "Sequence[Session]",
-    tiers: Sequence[str],
-    device: str,
+    names: Sequence[str], sessions: "Sequence[Session]", tiers: Sequence[str], device: str
 ) -> tuple[list[Row], list[str]]:
     """Return rows and tables of whole videos, scored as in the competition."""
     from omnimouse_app.cli.evaluation_tables import competition_rows
     from omnimouse_model.errors import UnsupportedRequestError
-    from omnimouse_model.evaluation.sensorium2023 import (
-        competition_score,
-        predict_clips,
-    )
+    from omnimouse_model.evaluation.sensorium2023 import competition_score, predict_clips
     from omnimouse_model.inference.registry import load_predictor
 
     predictors = [load_predictor(name, device=device) for name in names]

@@ -153,8 +153,7 @@ def measured(repeats: int, help: str) -> inputs.Option:
         inputs.scheduler_option("videos"),
         table_option,
         inputs.folder_option(
-            "--results",
-            help="Keep the responses here (.zarr); a stopped experiment goes on there.",
+            "--results", help="Keep the responses here (.zarr); a stopped experiment goes on there."
         ),
         click.option("--repeats", default=repeats, type=click.IntRange(min=1), help=help),
     )
@@ -229,9 +228,7 @@ def directions(run: Run, stimulus: str, **settings: int) -> None:
 
 
 def _learned_places(
-    predictor: "Predictor",
-    recording: "Session",
-    columns: "dict[str, np.ndarray]",
+    predictor: "Predictor", recording: "Session", columns: "dict[str, np.ndarray]"
 ) -> list[dict[str, Any]]:
     """Add the places that a model reads, and compare them with the truth."""
     import numpy as np
@@ -398,8 +395,7 @@ def recorded(
     with stoppable(NOTHING, "windows") as job:
         found = compare(model, run.recording, job=job, **settings)
     _write(
-        run.out,
-        {"neuron": found.neurons, "unit_id": run.recording.units.names, **found.columns},
+        run.out, {"neuron": found.neurons, "unit_id": run.recording.units.names, **found.columns}
     )
     for note in found.notes:
         echo(note, err=True)
@@ -433,12 +429,7 @@ def recorded(
 )  # fmt: skip
 @experiment_options
 def exciting(
-    run: Run,
-    neurons: tuple[int, ...],
-    is_video: bool,
-    inhibiting: bool,
-    steps: int,
-    starts: int,
+    run: Run, neurons: tuple[int, ...], is_video: bool, inhibiting: bool, steps: int, starts: int
 ) -> None:
     """Search the input to which UNITS (ids of neurons, `unit_id`) respond most, on average.
 

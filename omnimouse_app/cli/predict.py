@@ -59,10 +59,7 @@ def command(
     """
     from omnimouse_model.analysis.predictions import predict_session
     from omnimouse_model.errors import StoppedError
-    from omnimouse_model.predict.prediction_file import (
-        saved_windows,
-        unfinished_path,
-    )
+    from omnimouse_model.predict.prediction_file import saved_windows, unfinished_path
 
     recording = inputs.named_session(session, **reading)
     mask = named_mask(mask_name, recording)

@@ -86,12 +86,7 @@ _ORDERS = ("ranked", "random", "reverse")
     show_default="all",
     help="Order of the curve. May be repeated.",
 )
-@click.option(
-    "--shuffles",
-    type=click.IntRange(min=1),
-    default=3,
-    help="Number of random orders.",
-)
+@click.option("--shuffles", type=click.IntRange(min=1), default=3, help="Number of random orders.")
 @inputs.scheduler_option("models")
 @inputs.device_option
 @inputs.threads_option()
@@ -183,12 +178,7 @@ def _computed(
     """Return ranking and curve; compute the scores that the file lacks."""
     from omnimouse_model.analysis.ranking.rank import model_factory, pretrain_curve, rank_sessions
 
-    factory = model_factory(
-        config,
-        transfer_steps=steps,
-        transfer_batch=batch,
-        device=device,
-    )
+    factory = model_factory(config, transfer_steps=steps, transfer_batch=batch, device=device)
     criterion = _criterion(task, metric, max_windows, factory.spec)
     sessions, heldout = (
         _opened(places, "--sessions"),

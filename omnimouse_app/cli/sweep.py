@@ -67,14 +67,10 @@ def switches(ctx: click.Context, param: click.Parameter, value: str) -> tuple[bo
 @click.option("--video", metavar="on,off", callback=switches, default="on")
 @click.option("--behavior", metavar="on,off", callback=switches, default="on")
 @click.option(
-    "--targets",
-    metavar="AREA",
-    help="Predict the neurons of this area; by default a held-out set.",
+    "--targets", metavar="AREA", help="Predict the neurons of this area; by default a held-out set."
 )
 @click.option(
-    "--pool",
-    metavar="AREA",
-    help="Show neurons of this area only; by default all but the targets.",
+    "--pool", metavar="AREA", help="Show neurons of this area only; by default all but the targets."
 )
 @click.option("--grid", is_flag=True, help="Every combination of neurons and history.")
 @click.option(
@@ -364,9 +360,7 @@ def scaling(
     if figure is not None:
         _write_page(curves, figure)
     terminal.emit(
-        fit_rows(curves),
-        as_json=as_json,
-        text=scaling_report(curves, as_markdown=as_markdown),
+        fit_rows(curves), as_json=as_json, text=scaling_report(curves, as_markdown=as_markdown)
     )
 
 

@@ -374,9 +374,7 @@ def emit(
 
 
 def table(
-    rows: Sequence[Row],
-    columns: Sequence[str] | None = None,
-    right: Sequence[str] = (),
+    rows: Sequence[Row], columns: Sequence[str] | None = None, right: Sequence[str] = ()
 ) -> str:
     """Return rows in aligned columns; numbers to four digits, "–" if unknown.
 

@@ -48,9 +48,7 @@ run_option = inputs.folder_option(
     help="Stop after this many steps; the same command continues.",
 )
 @click.option(
-    "--accumulate",
-    type=click.IntRange(min=1),
-    help="Batches per step, instead of the config's.",
+    "--accumulate", type=click.IntRange(min=1), help="Batches per step, instead of the config's."
 )
 @click.option("--compile", "is_compiled", is_flag=True, help="Compile the blocks of the network.")
 @inputs.device_option
@@ -184,12 +182,7 @@ def _opened(
 @inputs.json_option
 @inputs.reading_options
 def fit(
-    name: str,
-    session: str,
-    out: Path,
-    as_json: bool,
-    reading: dict[str, Any],
-    **settings: Any,
+    name: str, session: str, out: Path, as_json: bool, reading: dict[str, Any], **settings: Any
 ) -> None:
     """Train the small config of NAME, a family or one of its models, on SESSION.
 

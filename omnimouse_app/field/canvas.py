@@ -320,9 +320,7 @@ def _on_press(action: Callable[[], object]) -> Callable[[Any], None]:
     return pressed
 
 
-def _while_held(
-    switch: Callable[[bool], None],
-) -> Callable[[Any], Generator[None, None, None]]:
+def _while_held(switch: Callable[[bool], None]) -> Callable[[Any], Generator[None, None, None]]:
     # napari resumes the generator of a key binding when the key is released.
     def held(_layer: Any) -> Generator[None, None, None]:
         switch(True)

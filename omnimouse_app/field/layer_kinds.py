@@ -17,11 +17,7 @@ from omnimouse_model.live.neurons.planes import Planes
 from omnimouse_model.live.state import LiveState
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.redraw import qt_post
-from omnimouse_widgets.views.field.areas import (
-    AreaOutline,
-    OutlinedAreas,
-    outline_areas,
-)
+from omnimouse_widgets.views.field.areas import AreaOutline, OutlinedAreas, outline_areas
 from omnimouse_widgets.views.field.layout import Field, Tile, name_places
 
 
@@ -181,10 +177,7 @@ def _text_layer(
 
 
 def name_planes(
-    layer: Points,
-    tiles: Sequence[Tile],
-    name_of: Callable[[int], str],
-    displayed: int | None,
+    layer: Points, tiles: Sequence[Tile], name_of: Callable[[int], str], displayed: int | None
 ) -> None:
     """Let the layer of `label_layer` name the displayed plane only; None for all."""
     layer.features = _features(_named_places(tiles, name_of, displayed))

@@ -98,10 +98,7 @@ class FieldLayers(QObject, OfController):
             lambda layer: layer in self._viewer.layers,
         )
         self.space = SpaceView(
-            viewer,
-            brush.select,
-            self._describe,
-            lambda: planes.show_in_space(False),
+            viewer, brush.select, self._describe, lambda: planes.show_in_space(False)
         )
         self.by_role: dict[str, Any] = {}
         self._faded: list[tuple[Layer, float]] = []

@@ -144,11 +144,7 @@ class SpaceView:
         camera.center, camera.zoom = flat.centre, flat.zoom
 
     def colour(
-        self,
-        core: np.ndarray,
-        rim: np.ndarray,
-        selected: np.ndarray,
-        displayed: np.ndarray | None,
+        self, core: np.ndarray, rim: np.ndarray, selected: np.ndarray, displayed: np.ndarray | None
     ) -> None:
         """Colour the points as the neurons of the field: core, rim, white if selected.
 

@@ -295,10 +295,7 @@ def open_the_demo(story: Story) -> None:
     session, state = controller.state.session, controller.state
     assert session is not None
     story.facts += [
-        (
-            "Session",
-            f"{session.id}: {session.n_neurons:,} neurons, {session.recorded_text}",
-        ),
+        ("Session", f"{session.id}: {session.n_neurons:,} neurons, {session.recorded_text}"),
         ("Model", state.predictor_name),
         ("Preset", dict(controller.editor.presets).get(state.preset, "by hand")),
         ("From the open window to the first prediction", f"{seconds:z.1f} s"),
@@ -479,9 +476,7 @@ def small_screen(story: Story) -> None:
     story.dock.main_window.resize(1280, 720)
     settle(0.5)
     story.picture(
-        "small",
-        "On a small screen",
-        "The same window at 1280 × 720. Nothing is cut off.",
+        "small", "On a small screen", "The same window at 1280 × 720. Nothing is cut off."
     )
 
 

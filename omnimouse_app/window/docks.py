@@ -79,10 +79,7 @@ class OmniMouseDock(QWidget):
     """
 
     def __init__(
-        self,
-        napari_viewer: Any,
-        controller: Controller | None = None,
-        model: Any = None,
+        self, napari_viewer: Any, controller: Controller | None = None, model: Any = None
     ) -> None:
         super().__init__()
         self.setObjectName("omnimouse-main")

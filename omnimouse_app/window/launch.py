@@ -280,10 +280,7 @@ def _paint(window: "QWidget") -> None:
 
 
 def _in_viewer(
-    viewer: Any,
-    model: "str | Path | Predictor | None",
-    device: "Device",
-    scheduler: str | None,
+    viewer: Any, model: "str | Path | Predictor | None", device: "Device", scheduler: str | None
 ) -> "OmniMouseDock":
     """Return the widget of a viewer; open it if it is not open."""
     from omnimouse_app.window.docks import find_instrument, open_instrument

@@ -86,11 +86,7 @@ def learned_neurons(
     if "stimulus_positions" in methods:
         positions = cast(Located, predictor).stimulus_positions(session)
     return LearnedNeurons(
-        key_of(session),
-        session.units.names,
-        predictor.predictor_id,
-        barcodes,
-        positions,
+        key_of(session), session.units.names, predictor.predictor_id, barcodes, positions
     )
 
 

@@ -400,14 +400,12 @@ def recorded_tuning(
 def _nothing(neuron: int, problem: str) -> DirectionTuning:
     nan, empty = float("nan"), np.zeros(0)
     return DirectionTuning(
-        *(neuron, "screen", empty, empty, empty, nan, nan, nan, nan, nan, nan),
-        problem=problem,
+        *(neuron, "screen", empty, empty, empty, nan, nan, nan, nan, nan, nan), problem=problem
     )
 
 
 def selectivity(
-    directions: Float[np.ndarray, " direction"],
-    response: Float[np.ndarray, "... direction"],
+    directions: Float[np.ndarray, " direction"], response: Float[np.ndarray, "... direction"]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return DSI, OSI and preferred direction (degrees) along the last axis.
 
@@ -482,10 +480,7 @@ def number_in(value: Any) -> float:
 
 
 def _from_trials(
-    session: Session,
-    neurons: np.ndarray,
-    trial_table: TrialDirections,
-    draw: np.random.Generator,
+    session: Session, neurons: np.ndarray, trial_table: TrialDirections, draw: np.random.Generator
 ) -> tuple[DirectionTuning, ...]:
     # Trials without a direction, or outside the recording, are left out.
     with_direction = np.flatnonzero(np.isfinite(trial_table.degrees))
@@ -608,11 +603,7 @@ class _Motion:
         """Collect energies and responses block by block, without keeping the video."""
         delay = round(DELAY_S * SCREEN_RATE_HZ)
         blocks = stimulus_blocks(
-            self._session,
-            self._neurons,
-            before=TAPS - 1,
-            after=delay,
-            job=job,
+            self._session, self._neurons, before=TAPS - 1, after=delay, job=job
         )
         for block in blocks:
             n = -(-block.length // _STEP)

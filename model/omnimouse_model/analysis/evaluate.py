@@ -33,12 +33,7 @@ from omnimouse_model.evaluation.results import (
     json_values,
     score_arguments,
 )
-from omnimouse_model.evaluation.results_store import (
-    JsonRow,
-    ResultsFile,
-    RowFormat,
-    row_key,
-)
+from omnimouse_model.evaluation.results_store import JsonRow, ResultsFile, RowFormat, row_key
 from omnimouse_model.evaluation.running_score import CHANNELS as CHANNELS
 from omnimouse_model.evaluation.shard import (
     Shard,

@@ -40,13 +40,7 @@ from omnimouse_model.predict.checkpoint_file import ABOUT
 from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_model.predict.family import Family, transfer_options
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.progress import (
-    QUIET,
-    CallbackJob,
-    Job,
-    LimitedJob,
-    shows_progress,
-)
+from omnimouse_model.progress import QUIET, CallbackJob, Job, LimitedJob, shows_progress
 from omnimouse_model.simulate.demo import opened
 from omnimouse_model.storage.files import is_folder
 from omnimouse_model.storage.trees import decode, read_json, read_or_set_aside, refused_as, shown
@@ -237,8 +231,7 @@ def _write_settings(
         if other := [name for name in about if saved.get(name) != about[name]]:
             text = ", ".join(f"{n} {shown(saved.get(n))}, not {about[n]!r}" for n in other)
             raise FinetuneError(
-                "other_run",
-                f"{out} holds another fine-tuning ({text}): choose another folder.",
+                "other_run", f"{out} holds another fine-tuning ({text}): choose another folder."
             )
         if any(saved.get(name) != value for name, value in steps.items()):
             write_json(out / ABOUT, {**_settings_in(out), **steps})

@@ -212,10 +212,7 @@ class MotionBank:
     """
 
     def __init__(
-        self,
-        places_yx: Float[np.ndarray, "place 2"],
-        wavelength: float = 18.0,
-        cell: int = 2,
+        self, places_yx: Float[np.ndarray, "place 2"], wavelength: float = 18.0, cell: int = 2
     ) -> None:
         self.n_places, self._cell = len(places_yx), cell
         self._even, self._odd, self._window = _gabors(places_yx, wavelength, cell)

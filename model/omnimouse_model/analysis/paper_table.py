@@ -521,10 +521,7 @@ def _baseline(scores: Scores) -> str:
 
 
 def predictor_cost(
-    predictor: Predictor,
-    session: Session,
-    tasks: Sequence[Condition],
-    tier: str = "test",
+    predictor: Predictor, session: Session, tasks: Sequence[Condition], tier: str = "test"
 ) -> PaperCost:
     """Return size and training of a predictor, and time its answers, one window at a time.
 

@@ -115,13 +115,7 @@ def receptive_fields(
     mean = (session.units.mean / session.response_scale)[neurons]
     mean = mean.astype(np.float32)
     sums = {k: _Sums(mean, k) for k in kinds}
-    blocks = stimulus_blocks(
-        session,
-        neurons,
-        before=TAPS - 1,
-        after=N_LAGS - 1,
-        job=job,
-    )
+    blocks = stimulus_blocks(session, neurons, before=TAPS - 1, after=N_LAGS - 1, job=job)
     for block in blocks:
         for part in sums.values():
             part.add(block)
@@ -140,8 +134,7 @@ def _nothing(neuron: int, problem: str) -> ReceptiveField:
     nan = float("nan")
     empty = np.zeros(0)
     return ReceptiveField(
-        *(neuron, "plain", np.zeros((0, 0)), empty, empty),
-        *(nan, nan, (nan, nan), 0.0, problem),
+        *(neuron, "plain", np.zeros((0, 0)), empty, empty), *(nan, nan, (nan, nan), 0.0, problem)
     )
 
 

@@ -359,10 +359,7 @@ def _mean(row: RunScore, quantity: Quantity, sessions: Sequence[str] | None = No
 
 
 def _fitted(
-    curve: ScalingCurve,
-    rows: Sequence[RunScore],
-    draw: np.random.Generator,
-    n_resamples: int,
+    curve: ScalingCurve, rows: Sequence[RunScore], draw: np.random.Generator, n_resamples: int
 ) -> ScalingCurve:
     # Before the fits: means by size have intervals even if a fit is refused.
     resampled = _resampled(curve, rows, draw, n_resamples)
@@ -376,10 +373,7 @@ def _fitted(
 
 
 def _resampled(
-    curve: ScalingCurve,
-    rows: Sequence[RunScore],
-    draw: np.random.Generator,
-    n_resamples: int,
+    curve: ScalingCurve, rows: Sequence[RunScore], draw: np.random.Generator, n_resamples: int
 ) -> np.ndarray:
     """Return y (resample, point) for resampled sessions and runs; (0, point) if none.
 

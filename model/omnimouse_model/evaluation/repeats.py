@@ -136,10 +136,7 @@ def repeated_clips(
 
 @shows_progress
 def clip_repeats(
-    session: Session,
-    clip: RepeatedClip,
-    neurons: Int[np.ndarray, " neuron"],
-    job: Job = QUIET,
+    session: Session, clip: RepeatedClip, neurons: Int[np.ndarray, " neuron"], job: Job = QUIET
 ) -> ClipRepeats:
     """Read all repeats of a clip and compute reliability; `progress` may raise."""
     neurons = np.asarray(neurons, np.int64)
@@ -294,10 +291,7 @@ def align_prediction(
     time_s, values = since[repeat, rows], predicted[rows].astype(np.float64)
     average = np.interp(time_s, repeats.time_s, repeats.average[0])
     return AlignedPrediction(
-        repeat,
-        time_s,
-        values,
-        float(moments(values[:, None], average[:, None]).pearson()[0]),
+        repeat, time_s, values, float(moments(values[:, None], average[:, None]).pearson()[0])
     )
 
 
@@ -370,9 +364,7 @@ class PopulationCeiling:
         return f"{self.n_repeats} repeats of {clips}, {self.seconds:.0f} s"
 
 
-def pooled_clips(
-    clips: tuple[RepeatedClip, ...],
-) -> tuple[tuple[RepeatedClip, ...], int]:
+def pooled_clips(clips: tuple[RepeatedClip, ...]) -> tuple[tuple[RepeatedClip, ...], int]:
     """Return the clips with most repeats, and their minimum number of repeats.
 
     Raises

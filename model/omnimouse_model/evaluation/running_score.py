@@ -34,12 +34,7 @@ from omnimouse_model.metrics.time_blocks import (
     jackknife_errors,
 )
 from omnimouse_model.predict.compatibility import unread_text
-from omnimouse_model.predict.predictor import (
-    NOT_PREDICTED,
-    Prediction,
-    Predictor,
-    in_window_units,
-)
+from omnimouse_model.predict.predictor import NOT_PREDICTED, Prediction, Predictor, in_window_units
 from omnimouse_model.storage.arrays.rows import ArrayFile, MemoryRows
 
 CHANNELS = (*EYE_NAMES, "running")
@@ -174,11 +169,7 @@ class RunningScore:
                 _add(of_group, block, arrays[:, group == name])
 
     def _poisson_gain(
-        self,
-        rates: np.ndarray,
-        counts: np.ndarray,
-        counted: np.ndarray,
-        null: np.ndarray,
+        self, rates: np.ndarray, counts: np.ndarray, counted: np.ndarray, null: np.ndarray
     ) -> np.ndarray:
         """Return the gain of each sample over the null rate, 0 if it is not scored."""
         counted = counted & np.isfinite(counts)

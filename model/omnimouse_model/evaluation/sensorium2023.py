@@ -17,12 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from omnimouse_model.data.session import Session, Window
-from omnimouse_model.data.window_spec import (
-    N_SAMPLES,
-    SCREEN_RATE_HZ,
-    WindowSpec,
-    default_spec,
-)
+from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ, WindowSpec, default_spec
 from omnimouse_model.errors import ExportError, UnsupportedRequestError
 from omnimouse_model.evaluation.shard import BATCH
 from omnimouse_model.masks import Mask
@@ -92,11 +87,7 @@ class CompetitionScore:
     problem: str = ""
 
 
-def predict_clips(
-    predictor: Predictor,
-    session: Session,
-    tier: str,
-) -> Iterator[ClipPrediction]:
+def predict_clips(predictor: Predictor, session: Session, tier: str) -> Iterator[ClipPrediction]:
     """Yield the predictions of all trials of a tier, in stored order.
 
     Raises

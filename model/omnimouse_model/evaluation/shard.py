@@ -428,10 +428,7 @@ def by_spec(predictors: Sequence[Predictor]) -> dict[WindowSpec, list[Predictor]
     return groups
 
 
-def shard_scores(
-    shards: Sequence[Shard],
-    job: Job = QUIET,
-) -> Iterator[Scores]:
+def shard_scores(shards: Sequence[Shard], job: Job = QUIET) -> Iterator[Scores]:
     """Yield the scores of each shard, computed in this process.
 
     Raises

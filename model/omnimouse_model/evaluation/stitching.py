@@ -21,12 +21,7 @@ from omnimouse_model.errors import NotStoredError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.cells import distinct_columns
 from omnimouse_model.metrics import correlation
-from omnimouse_model.predict.predictor import (
-    Prediction,
-    Predictor,
-    Request,
-    predictions_of,
-)
+from omnimouse_model.predict.predictor import Prediction, Predictor, Request, predictions_of
 from omnimouse_model.progress import QUIET, Cancelled, Job, stop_if
 
 MIN_STRIDE = 5

@@ -137,9 +137,7 @@ def beyond_covariate(
     log_likelihood = [
         -float(
             torch.nn.functional.cross_entropy(
-                fit_logistic(x, y, 1e-9, len(names))(x),
-                y,
-                reduction="sum",
+                fit_logistic(x, y, 1e-9, len(names))(x), y, reduction="sum"
             )
         )
         for x in (alone, both)

@@ -84,9 +84,7 @@ class ExcitingStimulus(nn.Module):
     """
 
     def __init__(
-        self,
-        start: Float[np.ndarray, "frame height width"],
-        settings: ExcitingSettings,
+        self, start: Float[np.ndarray, "frame height width"], settings: ExcitingSettings
     ) -> None:
         super().__init__()
         raw = torch.from_numpy(np.array(start, np.float32))

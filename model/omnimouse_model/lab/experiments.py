@@ -333,16 +333,13 @@ _ALL: Final = (
         levels=(10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0),
     ),
     _level_experiment(
-        *("frequency", "Temporal frequency", "temporal_hz", "Hz"),
-        levels=(0.5, 1.0, 2.0, 4.0, 8.0),
+        *("frequency", "Temporal frequency", "temporal_hz", "Hz"), levels=(0.5, 1.0, 2.0, 4.0, 8.0)
     ),
     _level_experiment(
-        *("contrast", "Contrast", "contrast", ""),
-        levels=(0.05, 0.1, 0.2, 0.4, 0.8, 1.0),
+        *("contrast", "Contrast", "contrast", ""), levels=(0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
     ),
     _level_experiment(
-        *("size", "Size", "diameter_deg", "°"),
-        levels=(10.0, 20.0, 30.0, 45.0, 60.0, 90.0),
+        *("size", "Size", "diameter_deg", "°"), levels=(10.0, 20.0, 30.0, 45.0, 60.0, 90.0)
     ),
 )
 EXPERIMENTS: Final = {experiment.name: experiment for experiment in _ALL}
@@ -671,10 +668,7 @@ def experiment_named(name: str) -> Experiment:
 
 
 def windows_of(
-    experiment: Experiment,
-    spec: WindowSpec,
-    repeats: int | None = None,
-    **settings: Any,
+    experiment: Experiment, spec: WindowSpec, repeats: int | None = None, **settings: Any
 ) -> int:
     """Return the number of windows that a model predicts in an experiment: its cost."""
     n = experiment.repeats if repeats is None else repeats

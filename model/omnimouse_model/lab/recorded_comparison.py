@@ -401,11 +401,7 @@ def median_of(
 
 
 def _of_population(
-    name: str,
-    values: np.ndarray,
-    statistic: Callable[[np.ndarray], Any],
-    unit: str,
-    seed: int,
+    name: str, values: np.ndarray, statistic: Callable[[np.ndarray], Any], unit: str, seed: int
 ) -> PopulationValue:
     """Return a statistic and its percentile interval over resampled neurons."""
     n = len(values)

@@ -138,8 +138,7 @@ def compare_directions(
             shown_to_model = shown_to_model % 180
     curves = responses_by_value(own, shown)
     model_curves = _at_levels(
-        responses_by_value(np.asarray(of_model, np.float64), shown_to_model),
-        curves.values,
+        responses_by_value(np.asarray(of_model, np.float64), shown_to_model), curves.values
     )
     columns = _tuning_columns(
         directions_of(own, shown),
@@ -208,10 +207,7 @@ class _OrderedTrials:
         values, sizes = np.unique(directions_deg, return_counts=True)
         ordered = responses[order]
         return cls(
-            np.nan_to_num(ordered),
-            np.isfinite(ordered),
-            sizes,
-            np.exp(2j * np.radians(values)),
+            np.nan_to_num(ordered), np.isfinite(ordered), sizes, np.exp(2j * np.radians(values))
         )
 
     def orientation(self, trials: np.ndarray, sizes: np.ndarray) -> Float[np.ndarray, " neuron"]:
@@ -255,10 +251,7 @@ def _orientation_differences(
 
 
 def _resampled_differences(
-    trials: _OrderedTrials,
-    recorded: np.ndarray,
-    n_resamples: int,
-    draw: np.random.Generator,
+    trials: _OrderedTrials, recorded: np.ndarray, n_resamples: int, draw: np.random.Generator
 ) -> Float[np.ndarray, "resample neuron"]:
     """Return the difference of each resample from the recorded orientation, degrees.
 
@@ -490,10 +483,7 @@ class _Dots:
         return bool(self.presentations.min() > 0)
 
     def places(
-        self,
-        responses: np.ndarray,
-        is_chosen: np.ndarray,
-        job: Job,
+        self, responses: np.ndarray, is_chosen: np.ndarray, job: Job
     ) -> Float[np.ndarray, "neuron 2"]:
         """Return the place of each neuron (row, column), in monitor widths."""
         n_rows, n_columns = self.grid
@@ -547,11 +537,7 @@ def _places_summary(columns: Columns, seed: int) -> tuple[PopulationValue, ...]:
     is_compared = is_located & np.isfinite(columns["difference_widths"])
     return (
         median_of(
-            "median_difference",
-            columns["difference_widths"],
-            is_compared,
-            "monitor widths",
-            seed,
+            "median_difference", columns["difference_widths"], is_compared, "monitor widths", seed
         ),
         median_of("median_noise", noise, is_compared, "monitor widths", seed),
         share_within_noise(columns["difference_low_widths"], is_compared, seed),

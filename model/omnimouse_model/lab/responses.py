@@ -122,10 +122,7 @@ class ResponseStore:
         return responses, is_done
 
     def write(
-        self,
-        video: int,
-        rows: Int64[np.ndarray, " row"],
-        responses: Float32[np.ndarray, "row n"],
+        self, video: int, rows: Int64[np.ndarray, " row"], responses: Float32[np.ndarray, "row n"]
     ) -> None:
         """Write the responses to the events of a finished video."""
         if len(rows):
@@ -419,11 +416,7 @@ def require_video(predictor: Predictor, session: Session) -> None:
 
 
 def _video_responses(
-    predictor: Predictor,
-    session: Session,
-    asked: VideoTask,
-    videos: Sequence[int],
-    job: Job,
+    predictor: Predictor, session: Session, asked: VideoTask, videos: Sequence[int], job: Job
 ) -> Iterator[VideoResponses]:
     """Yield some videos of a stimulus, each with the mean responses to its events."""
     spec, stimulus = predictor.needs.spec, asked.show()

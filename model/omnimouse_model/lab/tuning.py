@@ -61,8 +61,7 @@ class ModelDirections:
 
 
 def directions_of(
-    responses: Float[np.ndarray, "event neuron"],
-    directions_deg: Float[np.ndarray, " event"],
+    responses: Float[np.ndarray, "event neuron"], directions_deg: Float[np.ndarray, " event"]
 ) -> ModelDirections:
     """Return the tuning to the directions of events."""
     grouped = responses_by_value(responses, directions_deg)
@@ -298,8 +297,7 @@ def _gaussian_weights(n: int) -> Float[np.ndarray, "n n"]:
 
 
 def _clearest(
-    on: Float[np.ndarray, "neuron row column"],
-    off: Float[np.ndarray, "neuron row column"],
+    on: Float[np.ndarray, "neuron row column"], off: Float[np.ndarray, "neuron row column"]
 ) -> Float[np.ndarray, "neuron row column"]:
     """Return the map of each neuron whose peak exceeds its other values most."""
     candidates = np.stack([on, off, on + off, on - off])
@@ -316,9 +314,7 @@ def _clearest(
 
 
 def _fitted(
-    maps: Float[np.ndarray, "neuron row column"],
-    size: tuple[int, int],
-    job: Job,
+    maps: Float[np.ndarray, "neuron row column"], size: tuple[int, int], job: Job
 ) -> tuple[Float[np.ndarray, "neuron 2"], Float[np.ndarray, "neuron 2 2"]]:
     """Return centre and covariance, in pixels, of a Gaussian fitted to each map."""
     n_rows, n_columns = maps.shape[1:]

@@ -28,11 +28,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
-from omnimouse_model.analysis.counterfactual import (
-    edits_from_json,
-    edits_to_json,
-    sort_edits,
-)
+from omnimouse_model.analysis.counterfactual import edits_from_json, edits_to_json, sort_edits
 from omnimouse_model.data.hub.servers import share_of
 from omnimouse_model.data.readers.build.notes import ReadOptions
 from omnimouse_model.data.window_spec import Edit, default_spec

@@ -42,11 +42,7 @@ from omnimouse_model.live.laboratory_jobs import (
     run_job,
 )
 from omnimouse_model.live.results import NOT_FITTED
-from omnimouse_model.masks.neuron_table import (
-    known_values,
-    label_columns,
-    table_columns,
-)
+from omnimouse_model.masks.neuron_table import known_values, label_columns, table_columns
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.simulate.demo import open_line
 from omnimouse_model.storage.tables import table_path, write_table

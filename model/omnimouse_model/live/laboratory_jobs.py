@@ -187,11 +187,7 @@ def _search(job: LabJob, predictor: Predictor, shown: Job) -> "ExcitingInputs":
         predictor,
         job.session,
         np.array(job.neurons, np.int64),
-        replace(
-            SEARCH,
-            is_static=not search.is_video,
-            temperature=search.temperature,
-        ),
+        replace(SEARCH, is_static=not search.is_video, temperature=search.temperature),
         n_steps=STEPS,
         job=shown,
     )

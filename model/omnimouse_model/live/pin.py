@@ -159,10 +159,7 @@ class Pin:
 
     @classmethod
     def from_dict(
-        cls,
-        values: Mapping[str, Any],
-        predictor: str | Predictor,
-        n_neurons: int | None = None,
+        cls, values: Mapping[str, Any], predictor: str | Predictor, n_neurons: int | None = None
     ) -> "Pin":
         """Make a pin from `to_dict`'s values; `predictor` is used if none is named.
 

@@ -46,11 +46,7 @@ class Pins:
     """
 
     def __init__(
-        self,
-        requests: Requests,
-        lock: threading.RLock,
-        model: ModelChoice,
-        editor: MaskEditor,
+        self, requests: Requests, lock: threading.RLock, model: ModelChoice, editor: MaskEditor
     ) -> None:
         self.notice = ""
         client = requests.client

@@ -224,10 +224,7 @@ class Results:
     @property
     def is_population_old(self) -> bool:
         """Whether `population` and `scores` belong to an older request."""
-        return self.population is not None and self.population_freshness in (
-            "stale",
-            "stopped",
-        )
+        return self.population is not None and self.population_freshness in ("stale", "stopped")
 
     @property
     def shown_scores(self) -> np.ndarray | None:
@@ -293,12 +290,7 @@ class Results:
         self.changed.emit()
 
     def mark_requested(
-        self,
-        number: int,
-        *,
-        sweep: bool = False,
-        what_if: bool = False,
-        mask: Mask | None = None,
+        self, number: int, *, sweep: bool = False, what_if: bool = False, mask: Mask | None = None
     ) -> None:
         """Mark the results as older than request `number`, which may be `NOT_SENT`.
 

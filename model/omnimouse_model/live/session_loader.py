@@ -19,12 +19,7 @@ from omnimouse_model.data.open import fetch_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.session_index import Catalogue, Entry, entries_of
 from omnimouse_model.evaluation.tier_score import TierScore
-from omnimouse_model.live.first_view import (
-    SessionView,
-    first_view,
-    put_on_screen,
-    read_ahead,
-)
+from omnimouse_model.live.first_view import SessionView, first_view, put_on_screen, read_ahead
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,

@@ -267,10 +267,7 @@ def _integer(values: Mapping[str, Any], field: str, most: int) -> int:
 
 
 def _checked(
-    values: Mapping[str, Any],
-    field: str,
-    expected: str,
-    is_valid: Callable[[Any], bool],
+    values: Mapping[str, Any], field: str, expected: str, is_valid: Callable[[Any], bool]
 ) -> Any:
     """Return the value of a field if it is valid, else raise `MaskError`."""
     value = values.get(field)

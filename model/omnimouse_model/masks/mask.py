@@ -154,9 +154,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
     # -- making one -------------------------------------------------------------
     @classmethod
     def nothing(
-        cls,
-        session: "HasNeurons | int | np.integer[Any]",
-        spec: WindowSpec | None = None,
+        cls, session: "HasNeurons | int | np.integer[Any]", spec: WindowSpec | None = None
     ) -> "Mask":
         """Return a mask without visible input and without targets.
 
@@ -449,12 +447,7 @@ hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
         return self._mapped(spec, cells, frames, note)
 
     def _mapped(
-        self,
-        spec: WindowSpec,
-        cells: np.ndarray,
-        frames: np.ndarray,
-        note: str,
-        name: str = "",
+        self, spec: WindowSpec, cells: np.ndarray, frames: np.ndarray, note: str, name: str = ""
     ) -> "Mask":
         modes = time_mapping.map_behavior(self.channel_modes, self.spec.behavior, spec.behavior)
         behavior: BehaviorModes = modes or "hidden"

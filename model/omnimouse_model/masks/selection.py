@@ -199,11 +199,7 @@ def select_near(
 
 
 def select_rectangle(
-    session: Session,
-    x: tuple[float, float],
-    y: tuple[float, float],
-    *,
-    unit: Unit = "px",
+    session: Session, x: tuple[float, float], y: tuple[float, float], *, unit: Unit = "px"
 ) -> np.ndarray:
     """Return the neurons whose centre lies in a rectangle, edges included.
 
@@ -224,10 +220,7 @@ def select_rectangle(
 
 
 def select_polygon(
-    session: Session,
-    corners: Sequence[tuple[float, float]] | np.ndarray,
-    *,
-    unit: Unit = "px",
+    session: Session, corners: Sequence[tuple[float, float]] | np.ndarray, *, unit: Unit = "px"
 ) -> np.ndarray:
     """Return the neurons whose centre lies in a closed polygon of (x, y) corners.
 
@@ -306,11 +299,7 @@ def select_where(
 
 # -- at random ------------------------------------------------------------------------
 def random_subset(
-    session: HasNeurons | int,
-    n: int,
-    seed: int,
-    *,
-    among: Sequence[int] | np.ndarray | None = None,
+    session: HasNeurons | int, n: int, seed: int, *, among: Sequence[int] | np.ndarray | None = None
 ) -> np.ndarray:
     """Return the first `n` neurons of a seed's order.
 

@@ -19,13 +19,7 @@ import numpy as np
 from omnimouse_model.data.window_spec import WindowSpec, default_spec
 from omnimouse_model.errors import EmptyMaskError, MaskError
 from omnimouse_model.masks.attachment import Attachment, attachment_of
-from omnimouse_model.masks.cells import (
-    GUARD_SAMPLES,
-    HIDDEN,
-    TARGET,
-    VISIBLE,
-    BehaviorMode,
-)
+from omnimouse_model.masks.cells import GUARD_SAMPLES, HIDDEN, TARGET, VISIBLE, BehaviorMode
 from omnimouse_model.masks.files import ranges_text
 from omnimouse_model.storage.trees import read_json
 

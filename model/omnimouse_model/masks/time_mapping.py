@@ -107,11 +107,7 @@ _TOLERANCE = 1e-6
 
 
 def map_cells(
-    cells: np.ndarray,
-    old: WindowSpec,
-    new: WindowSpec,
-    offset_s: float,
-    speed: float = 1.0,
+    cells: np.ndarray, old: WindowSpec, new: WindowSpec, offset_s: float, speed: float = 1.0
 ) -> np.ndarray:
     """Return the codes uint8 (new.n_samples, P) of cells of the old spec.
 
@@ -133,11 +129,7 @@ def map_cells(
 
 
 def map_frames(
-    frames: np.ndarray,
-    old: WindowSpec,
-    new: WindowSpec,
-    offset_s: float,
-    speed: float = 1.0,
+    frames: np.ndarray, old: WindowSpec, new: WindowSpec, offset_s: float, speed: float = 1.0
 ) -> np.ndarray:
     """Return the visible frames bool (new.n_frames,) of frames of the old spec."""
     mapped = np.zeros(new.n_frames, bool)
@@ -178,10 +170,7 @@ def stretch(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def describe_mapping(
-    old: WindowSpec,
-    new: WindowSpec,
-    frames: np.ndarray,
-    modes: tuple[BehaviorMode, ...],
+    old: WindowSpec, new: WindowSpec, frames: np.ndarray, modes: tuple[BehaviorMode, ...]
 ) -> str:
     """Return a note on the mapping, with everything that the new spec cannot hold."""
     lost = ["visible video"] if frames.any() and new.video is None else []

@@ -10,21 +10,13 @@ how many neurons were excluded.
 from omnimouse_model.metrics.correlation import Moments as Moments
 from omnimouse_model.metrics.correlation import Policy as Policy
 from omnimouse_model.metrics.correlation import Status as Status
-from omnimouse_model.metrics.correlation import (
-    StreamingCorrelation as StreamingCorrelation,
-)
+from omnimouse_model.metrics.correlation import StreamingCorrelation as StreamingCorrelation
 from omnimouse_model.metrics.correlation import Valued as Valued
 from omnimouse_model.metrics.correlation import correlation as correlation
-from omnimouse_model.metrics.correlation import (
-    correlation_to_average as correlation_to_average,
-)
-from omnimouse_model.metrics.correlation import (
-    explained_variance as explained_variance,
-)
+from omnimouse_model.metrics.correlation import correlation_to_average as correlation_to_average
+from omnimouse_model.metrics.correlation import explained_variance as explained_variance
 from omnimouse_model.metrics.correlation import moments as moments
-from omnimouse_model.metrics.correlation import (
-    psth_explained_variance as psth_explained_variance,
-)
+from omnimouse_model.metrics.correlation import psth_explained_variance as psth_explained_variance
 from omnimouse_model.metrics.correlation import single_trial as single_trial
 from omnimouse_model.metrics.fits import LogLine as LogLine
 from omnimouse_model.metrics.fits import PowerLaw as PowerLaw
@@ -55,12 +47,8 @@ from omnimouse_model.metrics.named import session_score as session_score
 from omnimouse_model.metrics.repeats import CCScores as CCScores
 from omnimouse_model.metrics.repeats import Explainable as Explainable
 from omnimouse_model.metrics.repeats import cc_scores as cc_scores
-from omnimouse_model.metrics.repeats import (
-    conservative_reliability as conservative_reliability,
-)
+from omnimouse_model.metrics.repeats import conservative_reliability as conservative_reliability
 from omnimouse_model.metrics.repeats import explainable_variance as explainable_variance
-from omnimouse_model.metrics.repeats import (
-    jackknife_reliability as jackknife_reliability,
-)
+from omnimouse_model.metrics.repeats import jackknife_reliability as jackknife_reliability
 from omnimouse_model.metrics.repeats import stack_clips as stack_clips
 from omnimouse_model.metrics.time_blocks import bootstrap_interval as bootstrap_interval

@@ -84,10 +84,7 @@ class Moments:
         return np.where(undefined, np.nan, np.clip(value, -1.0, 1.0))
 
     def centred(
-        self,
-        prediction: np.ndarray,
-        target: np.ndarray,
-        variance: np.ndarray | float = 0.0,
+        self, prediction: np.ndarray, target: np.ndarray, variance: np.ndarray | float = 0.0
     ) -> np.ndarray:
         """Return the correlation about fixed means, NaN where it is undefined.
 
@@ -136,8 +133,7 @@ class Moments:
 
 
 def first_of(
-    *cases: tuple[np.ndarray | np.bool, Status],
-    default: np.ndarray | str = Status.OK,
+    *cases: tuple[np.ndarray | np.bool, Status], default: np.ndarray | str = Status.OK
 ) -> np.ndarray:
     """Return the status of the first true case per entry; a case may be a scalar."""
     names = [np.asarray(str(name)) for _, name in cases]
@@ -343,8 +339,7 @@ class StreamingCorrelation:
 
 # -- explained variance (R²): of decoded channels, and of firing rates of neurons -----
 def explained_variance(
-    prediction: Float[np.ndarray, "sample channel"],
-    target: Float[np.ndarray, "sample channel"],
+    prediction: Float[np.ndarray, "sample channel"], target: Float[np.ndarray, "sample channel"]
 ) -> Valued:
     """R² = 1 - SSE / SST of each channel; NaN for a constant target.
 
@@ -365,8 +360,7 @@ def explained_variance(
     spread = moments(target, target, axis=0, valid=valid)
     error = np.where(valid, np.where(valid, target - prediction, 0.0) ** 2, 0.0)
     status = first_of(
-        ((spread.count == 0) & (len(target) > 0), Status.NAN_INPUT),
-        default=spread.status(),
+        ((spread.count == 0) & (len(target) > 0), Status.NAN_INPUT), default=spread.status()
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         value = 1 - error.sum(axis=0) / spread.square_target

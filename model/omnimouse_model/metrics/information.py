@@ -281,10 +281,7 @@ def decoding_r2(
         fitted[held_out] = False
         for k, penalty in enumerate(PENALTIES):
             found = _ridge(
-                train_rates[fitted],
-                train_values[fitted],
-                train_rates[held_out],
-                penalty,
+                train_rates[fitted], train_values[fitted], train_rates[held_out], penalty
             )
             scores[k] += r2(train_values[held_out], found)
     best = PENALTIES[int(np.argmax(scores))]
@@ -331,11 +328,7 @@ RHO = 0.005
 
 
 def zig_log_likelihood(
-    target: np.ndarray,
-    theta: np.ndarray,
-    k: np.ndarray,
-    q: np.ndarray,
-    rho: float = RHO,
+    target: np.ndarray, theta: np.ndarray, k: np.ndarray, q: np.ndarray, rho: float = RHO
 ) -> Valued:
     """Return the log density of each response; the parameters broadcast against it.
 

@@ -173,10 +173,7 @@ Z_95: Final = 1.959964
 
 
 def accuracy(
-    chosen: Shaped[np.ndarray, " trial"],
-    target: Shaped[np.ndarray, " trial"],
-    *,
-    balanced: bool,
+    chosen: Shaped[np.ndarray, " trial"], target: Shaped[np.ndarray, " trial"], *, balanced: bool
 ) -> Number:
     """Share of correct choices, plain or balanced over the true choices.
 
@@ -372,9 +369,7 @@ def score_summary(scores: np.ndarray | None) -> ScoreSummary:
     return ScoreSummary(len(finite), mean, median, low, high)
 
 
-def common_scores(
-    each: Sequence[np.ndarray | None],
-) -> tuple[np.ndarray | None, ...]:
+def common_scores(each: Sequence[np.ndarray | None]) -> tuple[np.ndarray | None, ...]:
     """Return the scores of the neurons with a score in all conditions; NaN elsewhere.
 
     Conditions are comparable over the same neurons only. A condition without any score

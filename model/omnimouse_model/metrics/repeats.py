@@ -36,9 +36,7 @@ class CCScores:
 
 
 def cc_scores(
-    prediction: np.ndarray,
-    target: np.ndarray,
-    ddof: Literal["paper", "fnn"] = "paper",
+    prediction: np.ndarray, target: np.ndarray, ddof: Literal["paper", "fnn"] = "paper"
 ) -> CCScores:
     """CC_abs, CC_max and CC_norm of (unit, repeat, time) arrays.
 
@@ -157,9 +155,7 @@ class Explainable(NamedTuple):
     status: np.ndarray
 
 
-def conservative_reliability(
-    target: Float[np.ndarray, "stimulus repeat unit"],
-) -> Valued:
+def conservative_reliability(target: Float[np.ndarray, "stimulus repeat unit"]) -> Valued:
     """sqrt(V_m / (V_m + V_n)), V_m the variance of means, V_n the mean variance.
 
     V_m is over stimuli, of the mean over repeats; V_n is over the repeats of a
@@ -174,9 +170,7 @@ def conservative_reliability(
     return Valued(np.where(status == Status.OK, value, np.nan), status)
 
 
-def jackknife_reliability(
-    target: Float[np.ndarray, "stimulus repeat unit"],
-) -> Valued:
+def jackknife_reliability(target: Float[np.ndarray, "stimulus repeat unit"]) -> Valued:
     """Correlation of each repeat with the mean of the others, over all samples."""
     target, status = _repeated(target)
     present = np.isfinite(target)
@@ -209,10 +203,7 @@ def explainable_variance(
     with np.errstate(invalid="ignore", divide="ignore"):
         fev = np.where(is_ok, (total - noise) / total, np.nan)
         feve = np.where(is_ok & (total > noise), 1 - (error - noise) / (total - noise), np.nan)
-    status = first_of(
-        (is_ok & ~(total > noise), Status.NO_SIGNAL),
-        default=status,
-    )
+    status = first_of((is_ok & ~(total > noise), Status.NO_SIGNAL), default=status)
     return Explainable(fev, feve, status)
 
 
@@ -358,9 +349,7 @@ class RunningRepeats:
         others = np.where(is_complete, (total - filled) / (self._n_repeats - 1), 0.0)
         self._pairs[0, part] += self._n_repeats * is_complete.sum(axis=0)
         for of, added in zip(
-            self._pairs[1:],
-            (own, others, own**2, others**2, own * others),
-            strict=True,
+            self._pairs[1:], (own, others, own**2, others**2, own * others), strict=True
         ):
             of[part] += added.sum(axis=(0, 1))
 

@@ -189,8 +189,7 @@ def orientation_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def angular_distance(
-    first: Float[np.ndarray, "*unit feature"],
-    second: Float[np.ndarray, "*unit feature"],
+    first: Float[np.ndarray, "*unit feature"], second: Float[np.ndarray, "*unit feature"]
 ) -> np.ndarray:
     """Return the angle between vectors along the last axis, divided by π (0 to 1)."""
     lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
@@ -284,9 +283,7 @@ def spatial_selectivity(
     return Valued(value, status)
 
 
-def centroids(
-    average: Float[np.ndarray, "unit height width"],
-) -> Float[np.ndarray, "unit 2"]:
+def centroids(average: Float[np.ndarray, "unit height width"]) -> Float[np.ndarray, "unit 2"]:
     """Return the centre of mass (x, y) of each average; negative pixels count as 0."""
     return _first_moments(average)[0]
 

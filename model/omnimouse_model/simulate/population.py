@@ -368,9 +368,7 @@ class CalciumImaging:
         clean, mean_drive, mean_full = np.split(signals, 3, axis=1)
         floor = FLOOR * rng.standard_exponential(actual.shape, dtype=np.float32)
         return CalciumBlock(
-            SCALE * (clean + floor),
-            SCALE * (mean_drive + FLOOR),
-            SCALE * (mean_full + FLOOR),
+            SCALE * (clean + floor), SCALE * (mean_drive + FLOOR), SCALE * (mean_full + FLOOR)
         )
 
 

@@ -251,10 +251,7 @@ def _filter(
     # Tiles overlap by the length of the filter; the strided view shares memory instead
     # of copying, so it must not be written to.
     tiles = np.lib.stride_tricks.as_strided(
-        padded,
-        (n_tiles, _TILE + TAPS - 1, n_neurons),
-        (_TILE * row, row, column),
-        writeable=False,
+        padded, (n_tiles, _TILE + TAPS - 1, n_neurons), (_TILE * row, row, column), writeable=False
     )
     filtered = np.matmul(toeplitz.reshape(-1, _TILE + TAPS - 1), tiles)
     parts: np.ndarray = filtered.reshape(n_tiles, len(kernels), _TILE, n_neurons)

@@ -12,13 +12,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from omnimouse_model.simulate.population import (
-    Purpose,
-    decay,
-    integrate,
-    stream,
-    wander,
-)
+from omnimouse_model.simulate.population import Purpose, decay, integrate, stream, wander
 from omnimouse_model.simulate.specs import (
     BLANK_SAMPLES,
     BLOCK_SAMPLES,
@@ -56,11 +50,7 @@ class Textures:
 
 def draw_textures(seed: int, count: int = 16) -> Textures:
     """Draw the images from which the clips of a session are cut."""
-    makers: tuple[Callable[[np.random.Generator], np.ndarray], ...] = (
-        _pink,
-        _leaves,
-        _band,
-    )
+    makers: tuple[Callable[[np.random.Generator], np.ndarray], ...] = (_pink, _leaves, _band)
     banks = [
         np.stack([make(stream(seed, Purpose.TEXTURES, 100 * kind + i)) for i in range(count)])
         for kind, make in enumerate(makers)

@@ -39,12 +39,7 @@ from omnimouse_model.simulate.truth import FOLDER as TRUTH
 from omnimouse_model.simulate.truth import ResponseSums, spec_fingerprint
 from omnimouse_model.simulate.video_and_behavior import GRAY, device_traces
 from omnimouse_model.storage.arrays.npy import fill, rows_to_fill
-from omnimouse_model.storage.write import (
-    put_in_place,
-    remove_left_over,
-    temporary_folder,
-    writing,
-)
+from omnimouse_model.storage.write import put_in_place, remove_left_over, temporary_folder, writing
 
 logger = logging.getLogger(__name__)
 
@@ -278,10 +273,7 @@ def _write_responses_meta(simulation: Simulation, place: Path, moments: Response
     meta = _sequence_meta(RESPONSES_START_S, RATE_HZ, shape, "float32")
     named = ("unit_ids", "cell_motor_coordinates", "fields")
     properties = {name: f"meta/{name}.npy" for name in named}
-    fill(
-        place / "meta.yml",
-        meta | {"is_mem_mapped": True, "neuron_properties": properties},
-    )
+    fill(place / "meta.yml", meta | {"is_mem_mapped": True, "neuron_properties": properties})
 
 
 def _write_truth_meta(simulation: Simulation, place: Path, moments: ResponseSums) -> None:

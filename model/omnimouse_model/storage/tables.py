@@ -162,7 +162,7 @@ def parquet_bytes(columns: Mapping[str, Column], notes: Mapping[str, str]) -> by
         name: arrow.array(
             values.tolist() if isinstance(values, np.ndarray) and values.dtype.kind in "UO"
             else values,
-            from_pandas=True,
+            from_pandas=True
         )
         for name, values in columns.items()
     }  # fmt: skip

@@ -83,10 +83,7 @@ def score_scatter(
 
 
 def score_histogram(
-    scores: Score | Sequence[Score],
-    *,
-    names: Sequence[str] = (),
-    theme: style.Theme = "light",
+    scores: Score | Sequence[Score], *, names: Sequence[str] = (), theme: style.Theme = "light"
 ) -> "Figure":
     """Draw the distribution of scores over neurons, one outline per condition or model.
 

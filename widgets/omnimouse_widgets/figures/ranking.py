@@ -45,11 +45,7 @@ def ranking_figure(
 
 
 def pretrain_figure(
-    curve: PretrainCurve,
-    *,
-    axis: Axis = "k",
-    theme: Theme = "light",
-    has_notes: bool = True,
+    curve: PretrainCurve, *, axis: Axis = "k", theme: Theme = "light", has_notes: bool = True
 ) -> "Figure":
     """Draw the test score over the number of pretraining sessions, or of trials.
 

@@ -146,11 +146,7 @@ def _fit_traces(curve: ScalingCurve, colour: str) -> list[dict[str, Any]]:
     along = curve.along
     text = f"{curve.name}: {_FITS[name]}{_parameters(curve, name)}"
     line = style.scatter(
-        along,
-        fit(along),
-        "lines",
-        line={"color": colour, "width": 2},
-        hovertext=style.hover(text),
+        along, fit(along), "lines", line={"color": colour, "width": 2}, hovertext=style.hover(text)
     )
     # A single session and run cannot be resampled.
     if name not in curve.bands:

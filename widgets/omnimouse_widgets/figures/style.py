@@ -80,10 +80,7 @@ def titled(text: str, **fields: Any) -> dict[str, Any]:
 
 
 def scatter(
-    x: Sequence[float] | np.ndarray,
-    y: Sequence[float] | np.ndarray,
-    mode: str,
-    **fields: Any,
+    x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, mode: str, **fields: Any
 ) -> dict[str, Any]:
     """Return a trace of lines, markers or both."""
     return {"type": "scatter", "mode": mode, "x": plain(x), "y": plain(y), **fields}

@@ -48,10 +48,7 @@ MAX_TWO_LINE_TICKS: Final = 3
 
 
 def context_sweep_figure(
-    sweeps: Sweeps,
-    *,
-    target: str = RESPONSES,
-    theme: Theme = "light",
+    sweeps: Sweeps, *, target: str = RESPONSES, theme: Theme = "light"
 ) -> "Figure":
     """Draw score against visible neurons and history (Fig. S2 and S3).
 
@@ -151,10 +148,7 @@ def drawn_sweeps(sweeps: Sweeps) -> list[DrawnSweep]:
 
 
 def sweep_traces(
-    drawn: Sequence[DrawnSweep],
-    *,
-    target: str = RESPONSES,
-    theme: Theme = "light",
+    drawn: Sequence[DrawnSweep], *, target: str = RESPONSES, theme: Theme = "light"
 ) -> dict[CurveKey, dict[str, Any]]:
     """Return positions, bars and text of every curve with points, without its style."""
     spots = [spot for sweep in drawn for spot in points_of(sweep, target)]
@@ -245,18 +239,13 @@ def axis_fields(drawn: Sequence[DrawnSweep], axis: ContextAxis) -> dict[str, Any
     )
 
 
-def score_range(
-    traces: Mapping[CurveKey, Mapping[str, Any]],
-) -> list[float]:
+def score_range(traces: Mapping[CurveKey, Mapping[str, Any]]) -> list[float]:
     """Return limits of the score axis that contain all points and error bars."""
     ends = [
         end
         for fields in traces.values()
         for value, above, below in zip(
-            fields["y"],
-            fields["error_y"]["array"],
-            fields["error_y"]["arrayminus"],
-            strict=True,
+            fields["y"], fields["error_y"]["array"], fields["error_y"]["arrayminus"], strict=True
         )
         for end in (value - below, value + above)
     ]

@@ -140,10 +140,7 @@ class MaskPainter(Part):
         return (
             Drawing(self._draw_field, [state.session]),
             Drawing(self._draw_planes, [state.session, state.plane_shown]),
-            Drawing(
-                self._draw_areas,
-                [state.session, state.areas_shown, self._outlining.changed],
-            ),
+            Drawing(self._draw_areas, [state.session, state.areas_shown, self._outlining.changed]),
             Drawing(
                 self._draw_colours,
                 [

@@ -403,9 +403,7 @@ class _OutlineBox(plot_style.PressBox):
     """View box of curves that draws the outline of a drag, and reports it at its end."""
 
     def __init__(
-        self,
-        pressed: Callable[[float, float], None],
-        selected: Callable[[np.ndarray, bool], None],
+        self, pressed: Callable[[float, float], None], selected: Callable[[np.ndarray, bool], None]
     ) -> None:
         super().__init__(pressed)
         self.outline: record.Outline = ""

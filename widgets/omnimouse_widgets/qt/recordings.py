@@ -4,12 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from qtpy.QtCore import (
-    QModelIndex,
-    QPersistentModelIndex,
-    QSortFilterProxyModel,
-    Qt,
-)
+from qtpy.QtCore import QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
 from qtpy.QtGui import QColor, QHideEvent, QKeySequence, QStandardItem, QStandardItemModel
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -90,9 +85,7 @@ class RecordingsPanel(QWidget):
         self.count = QLabel()
         self.count.setToolTip("Recordings that match the filter")
         self.stop = push_button(
-            "Stop",
-            "Stop the search; the recordings found so far remain",
-            self._recordings.stop,
+            "Stop", "Stop the search; the recordings found so far remain", self._recordings.stop
         )
 
     def _build_view(self) -> None:

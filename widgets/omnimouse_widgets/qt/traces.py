@@ -451,10 +451,7 @@ def _limit(row: _PlacedRow, trace: Trace, limit: int) -> tuple[np.ndarray, np.nd
 
 
 def _scale_bars(
-    rows: list[_PlacedRow],
-    traces: Sequence[Trace],
-    heights: Sequence[float],
-    place: float,
+    rows: list[_PlacedRow], traces: Sequence[Trace], heights: Sequence[float], place: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a centred vertical bar of some height for every row.
 

@@ -28,15 +28,7 @@ from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.report import drawings, markup, results
 from omnimouse_widgets.report.drawings import FieldPictures
-from omnimouse_widgets.report.markup import (
-    Markup,
-    document,
-    facts,
-    joined,
-    number,
-    table,
-    tag,
-)
+from omnimouse_widgets.report.markup import Markup, document, facts, joined, number, table, tag
 from omnimouse_widgets.report.results import (
     key_of,
     summary_cells,

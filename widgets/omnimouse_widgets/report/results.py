@@ -9,26 +9,14 @@ import numpy as np
 from omnimouse_model import masks
 from omnimouse_model.data.session import Window
 from omnimouse_model.display import count
-from omnimouse_model.live.report import (
-    ReportCondition,
-    ReportData,
-    recorded_behavior,
-)
+from omnimouse_model.live.report import ReportCondition, ReportData, recorded_behavior
 from omnimouse_model.live.results import IN_WINDOW, windows_text
 from omnimouse_model.masks.cells import PATTERN_NAMES
 from omnimouse_model.masks.mask import input_cells
 from omnimouse_model.metrics.named import Metric, ScoreSummary, score_summary, scores_by_area
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import PlotLine, state_sample
-from omnimouse_widgets.report.markup import (
-    STATE_CLASSES,
-    Markup,
-    facts,
-    joined,
-    number,
-    table,
-    tag,
-)
+from omnimouse_widgets.report.markup import STATE_CLASSES, Markup, facts, joined, number, table, tag
 from omnimouse_widgets.views.neuron import heading
 from omnimouse_widgets.views.text.tier_score import (
     tier_score_lines,

@@ -94,7 +94,7 @@ class BehaviorView(OfController):
                         is_row=True, refusal=no_mode,
                     ),
                     record.Menu("export", "Export", "Save the curves", exports, no_rows),
-                ),
+                )
             )
         ]  # fmt: skip
 

@@ -168,11 +168,7 @@ class FilesView(OfController):
     name = "files"
 
     def __init__(
-        self,
-        state: LiveState,
-        loader: SessionLoader,
-        exports: Exports,
-        makers: Mapping[str, Maker],
+        self, state: LiveState, loader: SessionLoader, exports: Exports, makers: Mapping[str, Maker]
     ) -> None:
         self._state, self._loader, self._exports = state, loader, exports
         self.makers = {"table": exports.maker, "arrays": exports.maker, **makers}
@@ -239,7 +235,7 @@ class FilesView(OfController):
                                   self.reading.reset, closed),
                     record.Text("space", ""),
                 ),
-                wide="space",
+                wide="space"
             ),
             *([record.Progress("opening", loader.message, None)] if loader.is_busy else []),
             record.Text("fault", self.fault, "problem"),

@@ -28,11 +28,7 @@ from omnimouse_model.predict.compatibility import unused_text
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.form import Form, setting, settings_of
-from omnimouse_widgets.views.text.tier_score import (
-    no_score_text,
-    tier_score_lines,
-    tier_score_tip,
-)
+from omnimouse_widgets.views.text.tier_score import no_score_text, tier_score_lines, tier_score_tip
 
 LOSS_COLOUR: Final = palette.RECORDED
 SCORE_COLOUR: Final = palette.PREDICTED
@@ -124,11 +120,7 @@ class FinetuneSettings:
                 "linear layers);\nthe core is frozen, so predictions for other recordings "
                 "do not change",
             ),
-            (
-                "all",
-                "all weights",
-                "Train the core as well; the result knows only this recording",
-            ),
+            ("all", "all weights", "Train the core as well; the result knows only this recording"),
         ),
     )
     steps: int = setting(

@@ -14,13 +14,7 @@ from omnimouse_model.live.analysis_file import MAX_REPEATS
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.inference.background_task import BUSY_TIP, cost_text
 from omnimouse_model.live.laboratory import Laboratory
-from omnimouse_model.live.laboratory_jobs import (
-    BARCODES,
-    FOLDS,
-    LabResult,
-    lab_names,
-    label_of,
-)
+from omnimouse_model.live.laboratory_jobs import BARCODES, FOLDS, LabResult, lab_names, label_of
 from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
 from omnimouse_model.live.navigation import frame_at_sample, frame_rate
 from omnimouse_model.live.neurons.colour_by import Colouring
@@ -469,8 +463,7 @@ def _gray(frame: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height
 
 
 def _over(
-    average: Float[np.ndarray, "height width"],
-    frame: UInt8[np.ndarray, "height width"] | None,
+    average: Float[np.ndarray, "height width"], frame: UInt8[np.ndarray, "height width"] | None
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Return a field in colours, over a frame where it is weak or unknown."""
     average = np.nan_to_num(average)

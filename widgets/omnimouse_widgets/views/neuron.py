@@ -209,9 +209,7 @@ class NeuronView(OfController):
         return [
             # A new selection needs new numbers, but only if the panel is visible.
             Block(
-                tuple,
-                [events.selection, events.session, facts.focus_changed],
-                follow=self._follow,
+                tuple, [events.selection, events.session, facts.focus_changed], follow=self._follow
             ),
             Block(self._head, [*about, *shown]),
             Block(self._parts, part),
@@ -716,10 +714,7 @@ def _window_frame(repeats: ClipRepeats, over: AlignedPrediction | None) -> Overl
 
 
 def mean_plot(
-    repeats: ClipRepeats,
-    over: AlignedPrediction | None,
-    per_sd: float = 1.0,
-    unit: str = "s.d.",
+    repeats: ClipRepeats, over: AlignedPrediction | None, per_sd: float = 1.0, unit: str = "s.d."
 ) -> Curves:
     """Return the mean over repeats with its standard deviation, and a prediction.
 

@@ -40,10 +40,7 @@ VIEWS: Final[dict[Page, tuple[str, str]]] = {
         "Score of each recording's model on each held-out recording, and its rank",
     ),
     "table": ("Table", "Recordings for one held-out recording, the best first"),
-    "curves": (
-        "Curves",
-        "Test score over the number of recordings or trials, in three orders",
-    ),
+    "curves": ("Curves", "Test score over the number of recordings or trials, in three orders"),
     "gains": ("Gains", "Test scores of the curves, and gains over training anew"),
 }
 EXPLANATIONS: Final[dict[Page, str]] = {

@@ -184,7 +184,7 @@ class RasterView(OfController):
                                   lambda: self.zoom(1 / ZOOM), "", "+"),
                     record.Action("all", "All", "Show all rows (Home)", self.show_all, "", "Home"),
                 ),
-                wide="tool",
+                wide="tool"
             )
         ]  # fmt: skip
 

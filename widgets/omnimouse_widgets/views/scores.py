@@ -492,7 +492,7 @@ class ScoresView(OfController):
                                   tuple((each[0], each[1], each[2]) for each in choices),
                                   self.against, self.set_against),
                 ),
-                wide="against",
+                wide="against"
             ),
             # Beside the buttons, it would take more lines than both have below each other.
             # Without scores, the reason stands in the place of the plots.
@@ -504,7 +504,7 @@ class ScoresView(OfController):
                                   f"Select the {N_RANKED} neurons with the {rank} scores",
                                   partial(self.select_ranked, rank), reason)
                     for rank in RANKS
-                ),
+                )
             ),
             record.Text("message", self.message, "quiet"),
         ]  # fmt: skip
@@ -599,7 +599,7 @@ class ScoresView(OfController):
                                   cast(tuple[tuple[str, str, str], ...], TOOLS),
                                   self.tool, self.set_tool),
                 ),
-                wide="bar",
+                wide="bar"
             )
         ]  # fmt: skip
 

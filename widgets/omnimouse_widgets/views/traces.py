@@ -689,11 +689,7 @@ class LegendEntry(NamedTuple):
 
 
 def legend_entries(
-    baseline: str = "",
-    *,
-    is_large: bool = False,
-    bar: str,
-    has_band: bool = False,
+    baseline: str = "", *, is_large: bool = False, bar: str, has_band: bool = False
 ) -> list[LegendEntry]:
     """Return the meaning of colours and lines.
 
@@ -719,9 +715,7 @@ def legend_entries(
 
 
 def pin_signs(
-    pins: Sequence[Pin],
-    results: Mapping[int, PinResult],
-    problem_of: Callable[[Pin], str],
+    pins: Sequence[Pin], results: Mapping[int, PinResult], problem_of: Callable[[Pin], str]
 ) -> list[LegendEntry]:
     """Return the legend of the shown pins, with reasons for missing predictions."""
     signs = []

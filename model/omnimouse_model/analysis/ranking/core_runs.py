@@ -193,10 +193,7 @@ def criterion_of(metric: str | Criterion, spec: WindowSpec) -> Criterion:
 
 
 def task_score(
-    task: str,
-    spec: WindowSpec,
-    metric: str | None = None,
-    max_windows: int | None = None,
+    task: str, spec: WindowSpec, metric: str | None = None, max_windows: int | None = None
 ) -> TaskScore:
     """Return the score of a task for models of a spec, which has the default metric.
 
@@ -402,10 +399,7 @@ class _Course:
 
 
 def run_scores(
-    runs: Sequence[CoreRun],
-    file: ResultsFile[TransferScore],
-    scheduler: str | None,
-    job: Job,
+    runs: Sequence[CoreRun], file: ResultsFile[TransferScore], scheduler: str | None, job: Job
 ) -> list[TransferScore]:
     """Compute the scores that the file lacks, and return those of all runs.
 

@@ -388,10 +388,7 @@ Plan = tuple[str, OrderName, int, tuple[str, ...]]
 
 
 def curve_plans(
-    ranking: RankTable,
-    ks: Sequence[int],
-    orders: Sequence[OrderName],
-    shuffles: int,
+    ranking: RankTable, ks: Sequence[int], orders: Sequence[OrderName], shuffles: int
 ) -> list[Plan]:
     """Return the plan of each point of a curve, in their order."""
     return [
@@ -404,10 +401,7 @@ def curve_plans(
 
 
 def curve_from_scores(
-    plans: Sequence[Plan],
-    scores: Sequence[TransferScore],
-    ranking: RankTable,
-    seeds: Sequence[int],
+    plans: Sequence[Plan], scores: Sequence[TransferScore], ranking: RankTable, seeds: Sequence[int]
 ) -> PretrainCurve:
     """Return the curve of test scores, those of all plans and of the baselines.
 

@@ -33,12 +33,7 @@ from omnimouse_model.data.recording import copies
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.evaluation.tier_windows import tier_starts
-from omnimouse_model.inference.families import (
-    TrainingPlan,
-    families,
-    load_of_family,
-    training_plan,
-)
+from omnimouse_model.inference.families import TrainingPlan, families, load_of_family, training_plan
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.progress import CallbackJob, Job, shown_job
 from omnimouse_model.storage.trees import decode_json
@@ -119,10 +114,7 @@ pretraining sessions, and each session needs an id of its own.
 
 
 def check_sessions(
-    sessions: Sequence[Session],
-    heldout: Sequence[Session],
-    factory: Factory,
-    tier: str,
+    sessions: Sequence[Session], heldout: Sequence[Session], factory: Factory, tier: str
 ) -> None:
     """Check sessions before hours of training.
 

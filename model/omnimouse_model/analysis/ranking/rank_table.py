@@ -14,11 +14,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.evaluation.results import json_values, number_or_none
-from omnimouse_model.evaluation.results_store import (
-    ResultsFile,
-    RowFormat,
-    row_key,
-)
+from omnimouse_model.evaluation.results_store import ResultsFile, RowFormat, row_key
 from omnimouse_model.storage.trees import decode
 from omnimouse_model.storage.write import cache_dir
 

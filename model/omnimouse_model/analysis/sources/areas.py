@@ -215,11 +215,7 @@ class AreaMatrix(Found):
         found = np.array([labels[neuron] for neuron in errors.neurons.tolist()])
         is_complete = len(found) == len(labels)
         return replace(
-            self,
-            errors=errors,
-            target_labels=found,
-            is_complete=is_complete,
-            n_finished=len(parts),
+            self, errors=errors, target_labels=found, is_complete=is_complete, n_finished=len(parts)
         )
 
     def _facts(self) -> dict[str, str]:

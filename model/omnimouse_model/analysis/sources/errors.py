@@ -520,10 +520,7 @@ class Work:
     scheduler: str | None = None
 
     def collected(
-        self,
-        pieces: Sequence[Piece],
-        job: Job,
-        on_part: Callable[[Sequence[Errors], int], None],
+        self, pieces: Sequence[Piece], job: Job, on_part: Callable[[Sequence[Errors], int], None]
     ) -> list[Errors]:
         """Return the errors of the pieces in their order; some of them if cancelled.
 

@@ -28,11 +28,7 @@ from omnimouse_model.masks.cells import (
     recording_rate,
 )
 from omnimouse_model.masks.selection import NeuronGroup, neurons_of
-from omnimouse_model.masks.strategies import (
-    FULL_POPULATION,
-    SMALL_POPULATION,
-    strategy_attachment,
-)
+from omnimouse_model.masks.strategies import FULL_POPULATION, SMALL_POPULATION, strategy_attachment
 from omnimouse_model.metrics import named_metric
 from omnimouse_model.predict.predictor import Needs
 

@@ -35,11 +35,7 @@ from omnimouse_model.evaluation.tier_score import MAX_WINDOWS, PRELIMINARY, Tier
 from omnimouse_model.masks import TARGET, HasNeurons, Mask, scored_cells
 from omnimouse_model.masks.cells import count_neurons, recording_rate
 from omnimouse_model.masks.selection import NeuronGroup, neurons_of
-from omnimouse_model.metrics import (
-    StreamingCorrelation,
-    bootstrap_interval,
-    session_score,
-)
+from omnimouse_model.metrics import StreamingCorrelation, bootstrap_interval, session_score
 from omnimouse_model.predict.predictor import Prediction, Predictor, Request, predictions_of
 from omnimouse_model.progress import stop_if
 

@@ -91,11 +91,7 @@ def planned_cells(plan: SweepPlan, sessions: Sequence[Session], spec: WindowSpec
 
 
 def row_of(
-    cell: Cell,
-    predictor: str,
-    score: Score | None,
-    behavior: Sequence[BehaviorScore],
-    reason: str,
+    cell: Cell, predictor: str, score: Score | None, behavior: Sequence[BehaviorScore], reason: str
 ) -> SweepRow:
     """Return the row of a cell; without a score it has the reason.
 
@@ -147,10 +143,7 @@ def cell_key(predictor: Predictor, cell: Cell, plan: SweepPlan) -> str:
 
 
 def score_cells(
-    predictor: Predictor,
-    cells: Sequence[Cell],
-    plan: SweepPlan,
-    job: Job = QUIET,
+    predictor: Predictor, cells: Sequence[Cell], plan: SweepPlan, job: Job = QUIET
 ) -> list[SweepRow]:
     """Return the rows of cells of one session, from one pass over its windows."""
     reasons = [too_large(cell.context, cell.draw) for cell in cells]
@@ -370,11 +363,7 @@ class _Run:
     """Cells of a sweep in order, and the finished rows."""
 
     def __init__(
-        self,
-        predictor: Predictor,
-        plan: SweepPlan,
-        sessions: list[Session],
-        job: Job,
+        self, predictor: Predictor, plan: SweepPlan, sessions: list[Session], job: Job
     ) -> None:
         self.predictor, self.plan = predictor, plan
         self.sessions = tuple(session.id for session in sessions)

@@ -338,12 +338,7 @@ class ContextSweep(HasSummary):
         )
 
     def curve(
-        self,
-        axis: ContextAxis,
-        *,
-        video: bool = True,
-        behavior: bool = True,
-        fixed: int = 0,
+        self, axis: ContextAxis, *, video: bool = True, behavior: bool = True, fixed: int = 0
     ) -> Curve:
         """Return one curve of the responses.
 
@@ -586,10 +581,7 @@ def _tidy(
 
 # -- conversion of the rows of context sweeps for a results store ---------------------
 SWEEP: RowFormat[SweepRow] = RowFormat(
-    "sweep",
-    "a sweep",
-    json_values,
-    partial(decode, SweepRow, place="a row", null_is_nan=True),
+    "sweep", "a sweep", json_values, partial(decode, SweepRow, place="a row", null_is_nan=True)
 )
 
 

@@ -25,12 +25,7 @@ from omnimouse_model.data.clock import Interval
 from omnimouse_model.data.readers.build import checked_values, spiking_units
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import named_properties
-from omnimouse_model.data.readers.build.notes import (
-    Notes,
-    ReadOptions,
-    apart,
-    scale_to_seconds,
-)
+from omnimouse_model.data.readers.build.notes import Notes, ReadOptions, apart, scale_to_seconds
 from omnimouse_model.data.readers.build.spiking_units import SpikingUnits, UnsortedSpikes
 from omnimouse_model.data.readers.build.trials import (
     PresentationIntervals,

@@ -487,10 +487,7 @@ def _is_similar(seconds: float, others: float) -> bool:
 
 
 def _is_transposed(
-    arrays: NamedArrays,
-    values: np.ndarray,
-    rate_hz: float,
-    durations: dict[str, float],
+    arrays: NamedArrays, values: np.ndarray, rate_hz: float, durations: dict[str, float]
 ) -> bool:
     """Return whether responses are (neuron, time), with a note.
 

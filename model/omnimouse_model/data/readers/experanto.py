@@ -38,13 +38,7 @@ from omnimouse_model.data.readers.build.trials import note_unknown_tiers
 from omnimouse_model.data.recording import RECORDING_RATE
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.stimulus import (
-    BLANK_TIER,
-    Stimulus,
-    TrialFiles,
-    Trials,
-    frame_shape,
-)
+from omnimouse_model.data.stimulus import BLANK_TIER, Stimulus, TrialFiles, Trials, frame_shape
 from omnimouse_model.data.window_spec import is_positive_number
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import (

@@ -48,10 +48,7 @@ from omnimouse_model.training.sessions import TrainingSession
 
 # -- the start of a run, and of a phase -----------------------------------------------
 def set_start_values(
-    net: OmniMouse,
-    sessions: list[TrainingSession],
-    config: TrainConfig,
-    generator: torch.Generator,
+    net: OmniMouse, sessions: list[TrainingSession], config: TrainConfig, generator: torch.Generator
 ) -> None:
     """Draw the start values of a network on the CPU, and fit those that the config asks for."""
     sessions = first_recordings(sessions_of_phase(sessions, config.phases[0]))

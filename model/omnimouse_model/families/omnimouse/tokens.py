@@ -307,10 +307,7 @@ def stored_batch(
 
 
 def batch_from_windows(
-    windows: Sequence[Window],
-    masks: Sequence[Mask],
-    config: OmniMouseConfig,
-    session: str,
+    windows: Sequence[Window], masks: Sequence[Mask], config: OmniMouseConfig, session: str
 ) -> WindowBatch:
     """Stack windows of one session into the input of the network, on the CPU.
 

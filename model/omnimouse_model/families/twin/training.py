@@ -33,12 +33,7 @@ from omnimouse_model.evaluation.shard import validation_results
 from omnimouse_model.families.parts.clips import clip_starts
 from omnimouse_model.families.parts.motion_energy import receptive_field_centers
 from omnimouse_model.families.twin.network import POSITION_SD, GroupMixing, TwinConfig, TwinNetwork
-from omnimouse_model.families.twin.predictor import (
-    N_GAZE,
-    RATE_HZ,
-    TwinPredictor,
-    twin_spec,
-)
+from omnimouse_model.families.twin.predictor import N_GAZE, RATE_HZ, TwinPredictor, twin_spec
 from omnimouse_model.families.twin.twin import FROZEN, MEAN, Side, TwinCheckpoint
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.devices import on_device
@@ -251,11 +246,7 @@ def _rules(net: TwinNetwork) -> Iterator[tuple[str, nn.Parameter, tuple[int, ...
 
 
 def learning_rate(
-    epoch: int,
-    cycle: int = 0,
-    lr: float = 0.1,
-    cycle_size: int = 100,
-    warmup_epochs: int = 10,
+    epoch: int, cycle: int = 0, lr: float = 0.1, cycle_size: int = 100, warmup_epochs: int = 10
 ) -> float:
     """Return the rate of an epoch of a cycle: a linear start of the first, then half a cosine.
 

@@ -334,10 +334,7 @@ def _filtered(
 
 
 def _moved(
-    noise: Iterator[np.ndarray],
-    moving: np.ndarray,
-    shift: float,
-    orientation: tuple[float, float],
+    noise: Iterator[np.ndarray], moving: np.ndarray, shift: float, orientation: tuple[float, float]
 ) -> Iterator[np.ndarray]:
     """Yield upsampled frames that move while a direction (radians) is set."""
     place = np.zeros(2)

@@ -85,9 +85,7 @@ class ValueResponses:
 
 
 def responses_by_value(
-    responses: Float[np.ndarray, "event unit"],
-    values: Float[np.ndarray, " event"],
-    digits: int = 6,
+    responses: Float[np.ndarray, "event unit"], values: Float[np.ndarray, " event"], digits: int = 6
 ) -> ValueResponses:
     """Average the responses to events of equal value, and count these events.
 

@@ -20,13 +20,7 @@ from omnimouse_model.display import count
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation.shard import n_centring
 from omnimouse_model.evaluation.tier_windows import scored_starts
-from omnimouse_model.live.inference.engine import (
-    IN_THREADS,
-    LOOK_S,
-    Answer,
-    Engine,
-    Execution,
-)
+from omnimouse_model.live.inference.engine import IN_THREADS, LOOK_S, Answer, Engine, Execution
 from omnimouse_model.progress import (
     QUIET,
     CallbackJob,
@@ -66,9 +60,7 @@ class PausableJob:
     device = "auto"
 
     def __init__(
-        self,
-        is_awaited: Callable[[], bool] = never,
-        on_wait: Callable[[], object] = lambda: None,
+        self, is_awaited: Callable[[], bool] = never, on_wait: Callable[[], object] = lambda: None
     ) -> None:
         self.report: Callable[[int | float, int | float, str], object] = QUIET.progress
         self.waited_s = 0.0

@@ -66,10 +66,7 @@ class PinnedStageRunner:
     """
 
     def __init__(
-        self,
-        load: Load,
-        live: Callable[[str, str], Predictor | None],
-        tiers: TierResults,
+        self, load: Load, live: Callable[[str, str], Predictor | None], tiers: TierResults
     ) -> None:
         self._load, self._live, self._tiers = load, live, tiers
         self._loaded: dict[tuple[str, str], Predictor] = {}

@@ -14,11 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from omnimouse_model.analysis.barcodes import (
-    LearnedNeurons,
-    key_of,
-    learned_neurons,
-)
+from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of, learned_neurons
 from omnimouse_model.analysis.counterfactual import WhatIf, what_if
 from omnimouse_model.analysis.peri_event import PeriEvent, PeriEventResponses
 from omnimouse_model.analysis.sweep.live_sweep import SEEDS, TierCurves, live_sweep
@@ -27,17 +23,8 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.running_score import window_scores
 from omnimouse_model.evaluation.tier_score import TierScore, scored_tier
 from omnimouse_model.inference.client import WorkerPredictor
-from omnimouse_model.live.inference.pinned_stages import (
-    Load,
-    PinnedStageRunner,
-    PinRequest,
-)
-from omnimouse_model.live.inference.stream import (
-    LiveRequest,
-    LoadRequest,
-    Stream,
-    neighbours,
-)
+from omnimouse_model.live.inference.pinned_stages import Load, PinnedStageRunner, PinRequest
+from omnimouse_model.live.inference.stream import LiveRequest, LoadRequest, Stream, neighbours
 from omnimouse_model.live.inference.tier_results import MAX_SCORE_BYTES, ScoreStore, TierResults
 from omnimouse_model.live.pin import PinResult
 from omnimouse_model.masks import scored_cells
@@ -148,9 +135,7 @@ class StageRunner:
         self._peri_events = MemoryCache[PeriEvent](MAX_SCORE_BYTES, lambda events: events.n_bytes)
 
     def __call__(
-        self,
-        request: LiveRequest | LoadRequest | PinRequest,
-        cancelled: Cancelled,
+        self, request: LiveRequest | LoadRequest | PinRequest, cancelled: Cancelled
     ) -> Iterator[Stage | PinResult | None]:
         """Yield the stages of a request; see the module's docstring."""
         if isinstance(request, PinRequest):
@@ -186,11 +171,7 @@ class StageRunner:
             yield _described("loaded", predictor)
 
     def _predict(
-        self,
-        predictor: Predictor,
-        request: LiveRequest,
-        targets: np.ndarray,
-        cancelled: Cancelled,
+        self, predictor: Predictor, request: LiveRequest, targets: np.ndarray, cancelled: Cancelled
     ) -> Iterator[Stage]:
         if not request.edits:
             streamed = self._stream.follow(predictor, request.window, request.mask, cancelled)
@@ -222,9 +203,7 @@ class StageRunner:
             yield from self._sweep_context(predictor, request, cancelled)
 
     def when_idle(
-        self,
-        request: LiveRequest | LoadRequest | PinRequest,
-        cancelled: Cancelled,
+        self, request: LiveRequest | LoadRequest | PinRequest, cancelled: Cancelled
     ) -> Iterator[Stage]:
         """Prefetch the neighbouring windows; then yield scores over a tier.
 
@@ -338,10 +317,7 @@ class StageRunner:
             yield Stage("sweep", sweep=sweep)
 
     def _load_for(
-        self,
-        request: LiveRequest | LoadRequest,
-        session: Session | None,
-        cancelled: Cancelled,
+        self, request: LiveRequest | LoadRequest, session: Session | None, cancelled: Cancelled
     ) -> Predictor:
         predictor = request.predictor
         if isinstance(predictor, str):
@@ -410,10 +386,7 @@ def _of_tier(found: TierScore | TierCurves) -> Stage:
 
 
 def _predict_mapped(
-    predictor: Predictor,
-    request: LiveRequest,
-    targets: np.ndarray,
-    cancelled: Cancelled,
+    predictor: Predictor, request: LiveRequest, targets: np.ndarray, cancelled: Cancelled
 ) -> Iterator[Stage]:
     """Predict the same time span at the rates of another spec."""
     since = perf_counter()
@@ -429,10 +402,7 @@ def _predict_mapped(
 
 
 def _predict_edits(
-    predictor: Predictor,
-    request: LiveRequest,
-    unedited: Prediction,
-    cancelled: Cancelled,
+    predictor: Predictor, request: LiveRequest, unedited: Prediction, cancelled: Cancelled
 ) -> Stage:
     """Predict under the edits; a `ValueError` becomes the stage's `error`."""
     stop_if(cancelled)

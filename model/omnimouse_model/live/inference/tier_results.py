@@ -28,12 +28,7 @@ from omnimouse_model.analysis.sweep.live_sweep import (
 )
 from omnimouse_model.analysis.sweep.table import SWEEP, ContextSweep
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.evaluation.results import (
-    BehaviorScore,
-    Score,
-    json_values,
-    score_arguments,
-)
+from omnimouse_model.evaluation.results import BehaviorScore, Score, json_values, score_arguments
 from omnimouse_model.evaluation.tier_score import (
     Arrays,
     Facts,
@@ -150,12 +145,7 @@ class ScoreStore:
         return self.folder / "unfinished" / self._path(key).name
 
     def _write(
-        self,
-        path: Path,
-        key: tuple[str, ...],
-        facts: Facts,
-        arrays: Arrays,
-        limit_bytes: int,
+        self, path: Path, key: tuple[str, ...], facts: Facts, arrays: Arrays, limit_bytes: int
     ) -> bool:
         """Write a file, and return whether that succeeded."""
         text = json.dumps({"key": _name_parts(key), **facts}, allow_nan=False)
@@ -171,10 +161,7 @@ class ScoreStore:
         return True
 
     def _read(
-        self,
-        path: Path,
-        key: tuple[str, ...],
-        parsed: Callable[[Facts, Arrays], Found],
+        self, path: Path, key: tuple[str, ...], parsed: Callable[[Facts, Arrays], Found]
     ) -> Found | None:
         if not path.is_file():
             return None

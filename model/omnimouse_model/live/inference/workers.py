@@ -133,10 +133,7 @@ MIN_URGENT = 19
 
 @contextlib.contextmanager
 def background_predictor(
-    source: str | Predictor,
-    device: str,
-    load: Load,
-    cancelled: Cancelled,
+    source: str | Predictor, device: str, load: Load, cancelled: Cancelled
 ) -> Iterator[Predictor]:
     """Load a predictor, or use the predictor object; close it at the end if loaded.
 

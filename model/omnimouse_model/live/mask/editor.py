@@ -69,11 +69,7 @@ class UndoStep:
         """Return the state before the step, from the mask after it."""
         is_pinned = self.unpinned is not None
         return UndoState(
-            self.delta.undo(mask),
-            self.presets[0],
-            self.edits[0],
-            self.unpinned,
-            is_pinned,
+            self.delta.undo(mask), self.presets[0], self.edits[0], self.unpinned, is_pinned
         )
 
     def redo(self, mask: Mask) -> UndoState:
@@ -163,11 +159,7 @@ class UndoHistory:
         return self._done[-1].redo(current.mask)
 
     def _push(
-        self,
-        name: str,
-        before: UndoState,
-        after: UndoState,
-        unpinned: Pin | None = None,
+        self, name: str, before: UndoState, after: UndoState, unpinned: Pin | None = None
     ) -> bool:
         """Add a step and clear the undone steps; return False if nothing changed."""
         # Differences, not full masks: a mask of n_samples x P cells per stroke would

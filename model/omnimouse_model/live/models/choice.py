@@ -331,10 +331,7 @@ def mask_of_file(state: LiveState, needs: Needs | None) -> Mask | None:
     except (OSError, PredictionsFileError):
         return None  # the engine reports what is wrong with the file
     mask = metadata.mask
-    is_of_session = (session.id, session.n_neurons) == (
-        metadata.session,
-        metadata.n_neurons,
-    )
+    is_of_session = (session.id, session.n_neurons) == (metadata.session, metadata.n_neurons)
     return mask if is_of_session and mask != state.mask else None
 
 

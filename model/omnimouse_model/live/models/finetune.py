@@ -275,12 +275,7 @@ def finetuned_under(folder: Path) -> tuple[FinetunedModel, ...]:
 
 
 def folder_for(
-    folder: Path,
-    model: str,
-    session: Session,
-    train: TrainedPart,
-    *,
-    is_fresh: bool = False,
+    folder: Path, model: str, session: Session, train: TrainedPart, *, is_fresh: bool = False
 ) -> Path:
     """Return the folder of the fine-tuning of a model to a recording.
 
@@ -783,11 +778,7 @@ class Finetuning(HasBackgroundTask):
         """Restart in a new folder, if the existing one cannot be continued."""
         if self.can_resume and (request := self.request) is not None:
             path = folder_for(
-                self.folder,
-                request.model,
-                request.session,
-                request.train,
-                is_fresh=True,
+                self.folder, request.model, request.session, request.train, is_fresh=True
             )
             self._begin(replace(request, path=path, stop=threading.Event()))
 

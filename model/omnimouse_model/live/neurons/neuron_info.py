@@ -21,10 +21,7 @@ from omnimouse_model.analysis.direction_tuning import (
     kept_fields_and_tuning,
     tuning_path,
 )
-from omnimouse_model.analysis.receptive_fields import (
-    ReceptiveField,
-    receptive_fields,
-)
+from omnimouse_model.analysis.receptive_fields import ReceptiveField, receptive_fields
 from omnimouse_model.analysis.spike_activity import SpikeActivity, spike_activity
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ExportError

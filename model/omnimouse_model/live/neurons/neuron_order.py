@@ -82,8 +82,7 @@ def sampled_activity(session: Session, job: Job = QUIET) -> Float32[np.ndarray, 
 
 
 def order_by_similarity(
-    activity: Float32[np.ndarray, "neuron bin"],
-    job: Job = QUIET,
+    activity: Float32[np.ndarray, "neuron bin"], job: Job = QUIET
 ) -> Int[np.ndarray, " neuron"]:
     """Return the neurons ordered by activity; constant neurons come last."""
     centred = activity - activity.mean(axis=1, keepdims=True, dtype=np.float32)

@@ -93,14 +93,10 @@ QUANTITIES: Final = (
         "px",
     ),
     Quantity(
-        "osi",
-        "Orientation selectivity",
-        f"0 none, 1 one orientation alone, {_COMPUTED}; {_GREY}",
+        "osi", "Orientation selectivity", f"0 none, 1 one orientation alone, {_COMPUTED}; {_GREY}"
     ),
     Quantity(
-        "dsi",
-        "Direction selectivity",
-        f"0 none, 1 one direction alone, {_COMPUTED}; {_GREY}",
+        "dsi", "Direction selectivity", f"0 none, 1 one direction alone, {_COMPUTED}; {_GREY}"
     ),
     Quantity("lab", "Laboratory", "What an experiment on the model found"),
     Quantity("source", "Largest source", "What tells most of the neuron: information, not cause"),

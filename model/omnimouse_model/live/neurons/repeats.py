@@ -58,10 +58,7 @@ class RepeatsOnScreen(HasBackgroundTask):
     """Repeats of the clip at the window's centre."""
 
     def __init__(
-        self,
-        state: LiveState,
-        seek: Callable[[float], None],
-        execution: Execution = IN_THREADS,
+        self, state: LiveState, seek: Callable[[float], None], execution: Execution = IN_THREADS
     ) -> None:
         self._state, self._seek = state, seek
         self._cache = MemoryCache[ClipRepeats](_CACHE_BYTES, lambda one: one.responses.nbytes)

@@ -421,10 +421,7 @@ class Project(HasBackgroundTask):
     # -- the predictor of an opened analysis ------------------------------------------
     def _compare_predictor(self) -> None:
         """Add a message if the predictor's weights differ from the saved ones."""
-        name, population = (
-            self._screen.state.predictor_name,
-            self._screen.results.population,
-        )
+        name, population = (self._screen.state.predictor_name, self._screen.results.population)
         if population is None or not name:
             return
         # The id contains the hash of the weights, which is known only after the model

@@ -13,11 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from omnimouse_model.analysis.counterfactual import (
-    apply_edits,
-    describe_edits,
-    edits_for,
-)
+from omnimouse_model.analysis.counterfactual import apply_edits, describe_edits, edits_for
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import Edit
 from omnimouse_model.display import printable
@@ -203,12 +199,7 @@ def _readable_analysis(path: Path) -> Analysis | None:
 
 
 def restore_analysis(
-    view: SessionView,
-    analysis: Analysis,
-    path: Path | None,
-    *,
-    saved: Analysis | None,
-    digest: str,
+    view: SessionView, analysis: Analysis, path: Path | None, *, saved: Analysis | None, digest: str
 ) -> SessionView:
     """Return a recording's view with the analysis' mask, selection and edits.
 
@@ -343,10 +334,7 @@ class UnsavedBackups:
     """
 
     def __init__(
-        self,
-        store: StateStore,
-        notify: Callable[[tuple[str, ...]], None],
-        execution: Execution,
+        self, store: StateStore, notify: Callable[[tuple[str, ...]], None], execution: Execution
     ) -> None:
         self._store, self._notify, self._execution = store, notify, execution
         self._files: dict[_Key, Path] = {}

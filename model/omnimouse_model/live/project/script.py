@@ -30,11 +30,7 @@ BEHAVIOR_LINES = (
 
 
 def script_of(
-    state: LiveState,
-    score: TierScore | None,
-    predictor: str,
-    analysis: Path | None,
-    folder: Path,
+    state: LiveState, score: TierScore | None, predictor: str, analysis: Path | None, folder: Path
 ) -> str:
     """Return a script that opens the session, predicts and prints the scores on screen.
 

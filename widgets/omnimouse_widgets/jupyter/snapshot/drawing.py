@@ -97,12 +97,7 @@ class Sheet:
         corners = [(x - 4, y - 2.5), (x, y), (x - 4, y + 2.5)]
         self._draw.polygon([(SCALE * a, SCALE * b) for a, b in corners], fill=colour)
 
-    def line(
-        self,
-        places: Places,
-        colour: str,
-        dashes: tuple[float, float] | None = None,
-    ) -> None:
+    def line(self, places: Places, colour: str, dashes: tuple[float, float] | None = None) -> None:
         """Draw a line through points (n, 2), with gaps at NaN."""
         self.keep_exact(colour)
         points = SCALE * np.asarray(places, float).reshape(-1, 2)
@@ -234,11 +229,7 @@ def traces_height(n_traces: int) -> int:
 
 
 def draw_traces(
-    sheet: Sheet,
-    controller: Controller,
-    traces: Sequence[Trace],
-    top: float,
-    n_omitted: int,
+    sheet: Sheet, controller: Controller, traces: Sequence[Trace], top: float, n_omitted: int
 ) -> None:
     """Draw the traces in two columns, with a legend below them."""
     width = (WIDTH - 2 * EDGE - 2 * GAP * (COLUMNS - 1)) / COLUMNS

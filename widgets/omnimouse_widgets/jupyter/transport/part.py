@@ -29,12 +29,7 @@ from traitlets import Dict, TraitError, Unicode
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.editor import CODE_NAMES, checked_code
-from omnimouse_widgets.jupyter.transport.draw_thread import (
-    FRAME_S,
-    Board,
-    Draw,
-    drawing_paused,
-)
+from omnimouse_widgets.jupyter.transport.draw_thread import FRAME_S, Board, Draw, drawing_paused
 from omnimouse_widgets.views.text.controls import (
     COPIED,
     COPY,

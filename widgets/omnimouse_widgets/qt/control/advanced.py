@@ -10,14 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QDoubleSpinBox,
-    QLabel,
-    QLineEdit,
-    QSpinBox,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QLineEdit, QSpinBox, QWidget
 
 from omnimouse_model.analysis.clock_check import AlignmentReport
 from omnimouse_model.inference.families import baseline_names

@@ -17,11 +17,7 @@ from qtpy.QtWidgets import (
 
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.mask.editor import MaskEditor
-from omnimouse_model.live.mask.presets import (
-    name_and_region,
-    regions_of,
-    with_region,
-)
+from omnimouse_model.live.mask.presets import name_and_region, regions_of, with_region
 from omnimouse_model.live.neurons.planes import PaintedRegion
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
@@ -318,10 +314,7 @@ class BrushSection(QWidget, OfController):
         self.seconds.setText(f"{(stop - start) / state.spec.response_rate_hz:z.2f} s")
 
     def _draw_growth(self) -> None:
-        region, code = (
-            self._painted_region,
-            self._state.brush_code,
-        )
+        region, code = (self._painted_region, self._state.brush_code)
         word = palette.STATE_NAMES[code]
         near = f"{region.distance:g} {region.unit}"
         self.grow.setEnabled(region.can_grow)

@@ -20,11 +20,7 @@ from omnimouse_model.live.models.finetune import Finetuning
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.results import NOT_FITTED, Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.predict.compatibility import (
-    FALLBACK,
-    Compatibility,
-    check_compatibility,
-)
+from omnimouse_model.predict.compatibility import FALLBACK, Compatibility, check_compatibility
 from omnimouse_model.predict.devices import Residence, process_bytes
 from omnimouse_widgets.qt.style import controls
 from omnimouse_widgets.qt.style.file_dialog import choose_file, choose_folder

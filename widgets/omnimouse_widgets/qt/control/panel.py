@@ -11,14 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import (
-    QAction,
-    QInputDialog,
-    QMenu,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QAction, QInputDialog, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller, OfController
 from omnimouse_model.live.session_loader import FolderIndex, SessionLoader, with_model

@@ -4,13 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import (
-    QApplication,
-    QMenu,
-    QMessageBox,
-    QPushButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QApplication, QMenu, QMessageBox, QPushButton, QWidget
 
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.analysis_file import SUFFIX
@@ -50,11 +44,7 @@ class AnalysisSection(QWidget, OfController):
     """
 
     def __init__(
-        self,
-        state: LiveState,
-        exports: Exports,
-        project: Project,
-        files: FilesView,
+        self, state: LiveState, exports: Exports, project: Project, files: FilesView
     ) -> None:
         super().__init__()
         self._state, self._exports, self._analyses = state, exports, project
@@ -93,11 +83,7 @@ class AnalysisSection(QWidget, OfController):
                    events.predictor_name, events.baseline_name, events.edits,
                    events.pins, self._analyses.changed,
                    self._exports.changed]  # fmt: skip
-        self.redraw = Redraw(
-            self,
-            (self._forget_copy, [events.session]),
-            (self._draw, signals),
-        )
+        self.redraw = Redraw(self, (self._forget_copy, [events.session]), (self._draw, signals))
 
     def _menu(self) -> QMenu:
         menu = QMenu(self)

@@ -222,11 +222,7 @@ class ColourLegend(QWidget):
         self.untuned_disk = theme.disk_label(palette.UNSCORED, "", palette.UNKNOWN_RING)
         self.selected_ring = theme.ring_label(palette.SELECTED, "selected")
         row = row_of(
-            self.visible_ring,
-            self.unscored_ring,
-            self.unknown_ring,
-            self.selected_ring,
-            spacing=8,
+            self.visible_ring, self.unscored_ring, self.unknown_ring, self.selected_ring, spacing=8
         )
         row.addStretch(1)
         self.rings.setLayout(row)

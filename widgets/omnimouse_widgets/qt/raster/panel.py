@@ -254,10 +254,7 @@ class RasterPlot:
     """Plot items of one raster picture inside a graphics layout."""
 
     def __init__(
-        self,
-        gestures: RasterGestures,
-        scrubbed: Callable[[float], None],
-        tints: np.ndarray,
+        self, gestures: RasterGestures, scrubbed: Callable[[float], None], tints: np.ndarray
     ) -> None:
         self.box = RasterBox(gestures)
         self.axis = TimeAxis()

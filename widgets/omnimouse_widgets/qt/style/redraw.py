@@ -214,10 +214,7 @@ class Redraw(QObject):
     frames: ClassVar[TurnTime] = TurnTime()
 
     def __init__(
-        self,
-        panel: QWidget,
-        *parts: tuple[Draw, Sequence[Any]],
-        resting: Collection[int] = (),
+        self, panel: QWidget, *parts: tuple[Draw, Sequence[Any]], resting: Collection[int] = ()
     ) -> None:
         super().__init__(panel)
         self._panel = panel
@@ -353,10 +350,7 @@ class _PanelHook:
         self._before = before
 
     def __call__(
-        self,
-        kind: type[BaseException],
-        error: BaseException,
-        trace: TracebackType | None,
+        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
         redraw = _redraw_of(trace) if isinstance(error, Exception) else None
         if redraw is not None and isinstance(error, Exception):

@@ -59,11 +59,7 @@ KEYS: Final = (
         lambda c: c.planes.show_in_space(not c.state.in_space),
     ),
     Key("G", "grow the painted region by a distance", lambda c: c.painted_region.grow()),
-    Key(
-        "Shift+G",
-        "shrink the painted region by a distance",
-        lambda c: c.painted_region.shrink(),
-    ),
+    Key("Shift+G", "shrink the painted region by a distance", lambda c: c.painted_region.shrink()),
     Key(
         "Shift+S",
         "traces: as large as the recording, or one scale",
@@ -75,11 +71,7 @@ KEYS: Final = (
         for n in range(1, MAX_PINS + 1)
     ),
     Key("N", "information on the next selected neuron", lambda c: c.neuron_info.step(1)),
-    Key(
-        "Shift+N",
-        "information on the previous neuron",
-        lambda c: c.neuron_info.step(-1),
-    ),
+    Key("Shift+N", "information on the previous neuron", lambda c: c.neuron_info.step(-1)),
     Key("Shift+W", "what if: remove all edits", lambda c: c.stimulus_edits.reset()),
     Key("Ctrl+Z", "undo", lambda c: c.editor.undo()),
     Key("Ctrl+Shift+Z", "redo", lambda c: c.editor.redo()),

@@ -271,11 +271,7 @@ class SweepSettings:
         refusal=lambda state: "" if _has_behavior(state) else "The recording has no behaviour",
     )
     draws: int = setting(
-        "Draws",
-        "Random draws of neurons; the table has the s.e.m. over them",
-        5,
-        low=1,
-        high=50,
+        "Draws", "Random draws of neurons; the table has the s.e.m. over them", 5, low=1, high=50
     )
     windows: int | None = setting(
         "Windows",
@@ -285,10 +281,7 @@ class SweepSettings:
         empty="all",
     )
     tier: str = setting(
-        "Part",
-        "Part of the recording (tier); “test”: all test parts",
-        "test",
-        options=_tiers,
+        "Part", "Part of the recording (tier); “test”: all test parts", "test", options=_tiers
     )
     name: str = setting(
         "Name", "Name in the list; by default recording and model", "", empty="automatic"

@@ -51,10 +51,7 @@ QUESTIONS: Final[dict[Question, tuple[str, str]]] = {
 }
 PAGES: Final[dict[Page, tuple[str, str]]] = {
     "figure": ("Figure", "Bars, curve or matrix"),
-    "means": (
-        "Alone and unique",
-        "Means over the neurons of each value",
-    ),
+    "means": ("Alone and unique", "Means over the neurons of each value"),
     "values": ("Values", "The numbers of the figure with their intervals"),
     "table": ("Table", "All numbers; of informants, their rank and what each adds"),
 }

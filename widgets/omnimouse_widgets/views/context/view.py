@@ -628,7 +628,7 @@ class ContextView(OfController):
                     record.Text("about", entry.problem or question, "quiet", about,
                                 is_line=True),
                 ),
-                wide="about",
+                wide="about"
             )
         ]  # fmt: skip
 

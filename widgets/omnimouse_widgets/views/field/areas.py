@@ -151,11 +151,7 @@ def _of_plane(plane: int, centres: np.ndarray, area: np.ndarray) -> Iterator[Are
 
 
 def _owners(
-    tree: "KDTree",
-    area_index: np.ndarray,
-    n_areas: int,
-    places: np.ndarray,
-    maximum: float,
+    tree: "KDTree", area_index: np.ndarray, n_areas: int, places: np.ndarray, maximum: float
 ) -> np.ndarray:
     """Return the area index of every place, -1 without a neuron within `maximum`."""
     count = min(_NEAREST, tree.n)

@@ -393,8 +393,7 @@ def _centres(pixels: _Pixels, count: int) -> np.ndarray:
     # A neuron without a pixel gets the centre NaN (0 / 0).
     with np.errstate(invalid="ignore"):
         centres = np.stack(
-            [np.bincount(pixels.neuron, weight * v, count) / total for v in (y, x)],
-            axis=1,
+            [np.bincount(pixels.neuron, weight * v, count) / total for v in (y, x)], axis=1
         )
     return centres.astype(np.float32)
 

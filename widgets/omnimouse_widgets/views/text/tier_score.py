@@ -9,11 +9,7 @@ from omnimouse_model.analysis.sweep.contexts import inputs_label
 from omnimouse_model.data.session import Window
 from omnimouse_model.display import difference_text
 from omnimouse_model.evaluation.results import POOLED
-from omnimouse_model.evaluation.tier_score import (
-    TierScore,
-    has_scored_targets,
-    has_tier_score,
-)
+from omnimouse_model.evaluation.tier_score import TierScore, has_scored_targets, has_tier_score
 from omnimouse_model.evaluation.tier_windows import tiers_at
 from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.neurons.colour_by import Colouring
@@ -183,10 +179,7 @@ def shown_tier_score_lines(
     """Return the lines of the mask on screen."""
     found = results.tier_score
     lines = tier_score_lines(
-        found,
-        state.metric,
-        baseline.tier_score,
-        Path(state.baseline_name).name,
+        found, state.metric, baseline.tier_score, Path(state.baseline_name).name
     )
     ceiling = stimulus_ceiling(state, results, colouring)[0]
     # Beside a sample of the targets there is no room.
@@ -238,10 +231,7 @@ def no_score_of(state: LiveState, results: Results, neuron: int) -> str:
 
 
 def tier_score_lines(
-    found: TierScore | None,
-    metric: Metric,
-    baseline: TierScore | None,
-    baseline_name: str,
+    found: TierScore | None, metric: Metric, baseline: TierScore | None, baseline_name: str
 ) -> list[str]:
     """Return lines: score and interval, windows, gain over the baseline, behaviour.
 

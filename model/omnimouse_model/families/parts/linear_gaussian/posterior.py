@@ -760,11 +760,7 @@ class SubsetPosterior:
     """
 
     def __init__(
-        self,
-        prior: Prior,
-        visible: Sequence[np.ndarray],
-        targets: Sequence[Target],
-        check: Check,
+        self, prior: Prior, visible: Sequence[np.ndarray], targets: Sequence[Target], check: Check
     ) -> None:
         self._prior = prior
         numbers: dict[bytes, int] = {}
