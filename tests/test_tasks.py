@@ -97,9 +97,7 @@ def setup_steps(tasks, monkeypatch):
     monkeypatch.setattr(tasks, "is_root", lambda: False)
     monkeypatch.setattr(tasks, "has_working_packages", lambda: True)
     monkeypatch.setattr(
-        tasks,
-        "create_environment",
-        lambda is_fresh: steps.append("new" if is_fresh else "venv"),
+        tasks, "create_environment", lambda is_fresh: steps.append("new" if is_fresh else "venv")
     )
     monkeypatch.setattr(tasks, "install_everything", lambda: steps.append("install"))
     return steps

@@ -21,13 +21,7 @@ from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec
 from omnimouse_model.inference import families
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.family import Family
-from omnimouse_model.predict.predictor import (
-    Encoded,
-    Needs,
-    Prediction,
-    Predictor,
-    check_request,
-)
+from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor, check_request
 from omnimouse_model.progress import Cancelled, never, stop_if
 
 COUNTS = om.WindowSpec(duration_s=3.0, response_rate_hz=50.0, responses="count", align="trial")

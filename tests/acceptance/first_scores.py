@@ -15,18 +15,10 @@ import numpy as np
 import omnimouse_model as om
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.stitching import predict_span
-from omnimouse_model.evaluation.tier_score import (
-    TierScore,
-    TierScoring,
-    scored_tier,
-)
+from omnimouse_model.evaluation.tier_score import TierScore, TierScoring, scored_tier
 from omnimouse_model.live.mask.presets import DEFAULT_PRESET, mask_for
 from omnimouse_model.live.pin import page_around
-from omnimouse_model.live.state_store import (
-    SHIPPED,
-    FirstScores,
-    first_scores,
-)
+from omnimouse_model.live.state_store import SHIPPED, FirstScores, first_scores
 from omnimouse_model.predict.predictor import Predictor
 
 LOWEST_RANK: Final = 0.4
@@ -59,13 +51,7 @@ def _typical_start(
     The rule is in the docstring of this module.
     """
     assert last.score is not None
-    values = dict(
-        zip(
-            last.score.neurons.tolist(),
-            last.score.per_neuron.tolist(),
-            strict=True,
-        )
-    )
+    values = dict(zip(last.score.neurons.tolist(), last.score.per_neuron.tolist(), strict=True))
     neurons = np.array(found.neurons)
     scores = [values[neuron] for neuron in found.neurons]
     starts = sorted(last.window_scores, key=lambda start: last.window_scores[start])

@@ -22,11 +22,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.families.omnimouse.batches import Group, Phase, TrainConfig
-from omnimouse_model.families.omnimouse.network import (
-    OmniMouse,
-    initialise,
-    set_neuron_embeddings,
-)
+from omnimouse_model.families.omnimouse.network import OmniMouse, initialise, set_neuron_embeddings
 from omnimouse_model.families.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.families.omnimouse.training import OmniMouseTraining
 from omnimouse_model.masks.selection import half_population_mask

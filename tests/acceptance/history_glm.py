@@ -39,8 +39,7 @@ def predict_windows(
     """
     axes = _components(train)
     own, shared = zip(
-        *(_inputs(counts, starts, axes) for counts in (train, validation, test)),
-        strict=True,
+        *(_inputs(counts, starts, axes) for counts in (train, validation, test)), strict=True
     )
     scale = shared[0].mean((0, 1)), shared[0].std((0, 1))
     shared = [(values - scale[0]) / scale[1] for values in shared]

@@ -128,10 +128,7 @@ def true_scores(world: World, n_s: int = TRUTH_S) -> np.ndarray:
 
 
 def scores_over_windows(
-    windows: Moments,
-    starts_s: np.ndarray,
-    centres: Centres,
-    counts: tuple[int, ...] = COUNTS,
+    windows: Moments, starts_s: np.ndarray, centres: Centres, counts: tuple[int, ...] = COUNTS
 ) -> Iterator[tuple[Parts, Parts]]:
     """Yield the centred and the pooled score of the first windows, and their parts.
 

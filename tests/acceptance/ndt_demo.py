@@ -18,11 +18,7 @@ import numpy as np
 
 from omnimouse_app.cli.terminal import markdown_table
 from omnimouse_model.analysis.fit import finetune
-from omnimouse_model.analysis.spike_scores import (
-    HELD_OUT,
-    decode_trial_labels,
-    trial_counts,
-)
+from omnimouse_model.analysis.spike_scores import HELD_OUT, decode_trial_labels, trial_counts
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.families.ndt.predictor import N_WINDOWS, ONSET, TRIALS, WINDOW, NdtPredictor

@@ -38,10 +38,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import SessionFormatError, UnsupportedRequestError
-from omnimouse_model.evaluation.conditions import (
-    Condition,
-    half_population_targets,
-)
+from omnimouse_model.evaluation.conditions import Condition, half_population_targets
 from omnimouse_model.evaluation.results import BASELINE, Score
 from omnimouse_model.evaluation.tier_windows import spread_starts
 from omnimouse_model.inference.registry import load_predictor

@@ -25,14 +25,7 @@ from omnimouse_model.inference.families import TrainingPlan
 from omnimouse_model.storage.trees import decode_json
 from omnimouse_model.storage.write import cache_dir
 from omnimouse_model.training.config import RunSettings
-from tests.model.dynamics_world import (
-    HELDOUT,
-    N_BINS,
-    RELATIVES,
-    SPEC,
-    STRANGERS,
-    dynamics_session,
-)
+from tests.model.dynamics_world import HELDOUT, N_BINS, RELATIVES, SPEC, STRANGERS, dynamics_session
 
 MIN_SHARE = 0.9
 """Share of the worlds in which the three relatives must be first."""
@@ -119,9 +112,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument(
-        "--results",
-        type=Path,
-        default=cache_dir() / "ranking" / "acceptance.ranking.jsonl",
+        "--results", type=Path, default=cache_dir() / "ranking" / "acceptance.ranking.jsonl"
     )
     options = parser.parse_args()
     # Small matrices: more threads are slower.

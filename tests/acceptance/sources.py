@@ -371,10 +371,7 @@ def spearman(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _alone(
-    session: om.Session,
-    targets: np.ndarray,
-    sources: Sequence[str | om.NeuronGroup],
-    windows: int,
+    session: om.Session, targets: np.ndarray, sources: Sequence[str | om.NeuronGroup], windows: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return squared errors of sources alone, and of the train mean, in blocks of time.
 

@@ -141,8 +141,7 @@ def test_a_model_of_another_family_is_used_like_any_other(
     dock.bring_up("Context")
     results = controller.results
     wait_for(
-        lambda: [s for s in live_sweeps(state, results).values() if len(s.rows) > 2],
-        "the sweep",
+        lambda: [s for s in live_sweeps(state, results).values() if len(s.rows) > 2], "the sweep"
     )
     (sweep, *_) = live_sweeps(state, results).values()
     assert sweep.plan.metric == spec.metric

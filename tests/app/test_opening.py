@@ -82,8 +82,7 @@ def test_the_chosen_model_alone_is_loaded_and_the_demo_opened_where_the_last_is_
 
 
 @pytest.mark.parametrize(
-    ("last", "baseline"),
-    [(None, "linear-gaussian"), ("ridge", "ridge"), ("", "")],
+    ("last", "baseline"), [(None, "linear-gaussian"), ("ridge", "ridge"), ("", "")]
 )
 def test_a_named_recording_opens_with_the_last_baseline(
     launch, session_folder, tmp_path, last, baseline

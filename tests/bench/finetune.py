@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import (
-    device_option,
-    folder_option,
-    named_session,
-    threads_option,
-)
+from omnimouse_app.cli.inputs import device_option, folder_option, named_session, threads_option
 from omnimouse_app.cli.terminal import Progress, interruptible
 from tests.bench.benchmark import Row, benchmark
 
@@ -82,23 +77,16 @@ class ScoredModel:
     help="Mouse to which the demo model is fine-tuned. May be repeated.",
 )
 @folder_option(
-    "--out",
-    help="Folder of the runs; runs that it contains continue. [default: the cache]",
+    "--out", help="Folder of the runs; runs that it contains continue. [default: the cache]"
 )
 @click.option(
-    "--steps",
-    type=click.IntRange(min=1),
-    help="Steps of the embeddings. [default: as finetune]",
+    "--steps", type=click.IntRange(min=1), help="Steps of the embeddings. [default: as finetune]"
 )
 @click.option("--max-windows", default=95, show_default=True, type=click.IntRange(1))
 @threads_option(1)
 @device_option
 def command(
-    mice: tuple[str, ...],
-    out: Path | None,
-    steps: int | None,
-    max_windows: int,
-    device: str,
+    mice: tuple[str, ...], out: Path | None, steps: int | None, max_windows: int, device: str
 ) -> list[Row]:
     """Fine-tune the demo model to simulated mice, and score the test tier.
 

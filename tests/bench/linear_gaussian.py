@@ -70,10 +70,7 @@ def command(neurons: int, minutes: float, masks: int) -> list[Row]:
     """Time the fit without video and behaviour, and predictions under new masks."""
     arguments = [str(value) for value in (neurons, minutes, masks)]
     done = subprocess.run(
-        [sys.executable, "-c", _MEASURE, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", _MEASURE, *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise click.ClickException(done.stderr.strip().splitlines()[-1])

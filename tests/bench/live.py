@@ -57,11 +57,7 @@ def command(neurons: str, moves: int, device: "Device") -> list[Row]:
     Rows state the number of neurons, and whether the model was idle or running.
     Without a display a virtual one is used, on which the CPU draws.
     """
-    from omnimouse_app.window.screen import (
-        has_display,
-        run_on_virtual_display,
-        scratch_settings,
-    )
+    from omnimouse_app.window.screen import has_display, run_on_virtual_display, scratch_settings
 
     if not has_display():
         arguments = ["bench", "live", "--neurons", neurons, "--moves", str(moves)]
@@ -194,11 +190,7 @@ def _running_rows(
 ) -> list[Row]:
     """Return rows while the model computes: every stroke is a new request."""
     from omnimouse_model.masks import TARGET, VISIBLE
-    from tests.bench.screens.live_window import (
-        scrub_hz,
-        stroke_to_traces_ms,
-        sweep_turns,
-    )
+    from tests.bench.screens.live_window import scrub_hz, stroke_to_traces_ms, sweep_turns
 
     conditions = {"neurons": count, "model": "running"}
     # A preset with targets: the model computes after each change of the mask.

@@ -43,10 +43,7 @@ DTYPES = ("float32", "bfloat16")
 @threads_option(2)
 @device_option
 def command(
-    sizes: tuple[str, ...],
-    cases: "tuple[Case, ...]",
-    repeats: int,
-    device: str,
+    sizes: tuple[str, ...], cases: "tuple[Case, ...]", repeats: int, device: str
 ) -> list[Row]:
     """Time forward passes in calibrated GFLOP: seconds x the fp32 matmul rate.
 

@@ -116,12 +116,7 @@ def command(
 
 
 def _rates(
-    root: Path,
-    size: Size,
-    windows: int,
-    passes: int,
-    progress: Progress,
-    checkout: Path | None,
+    root: Path, size: Size, windows: int, passes: int, progress: Progress, checkout: Path | None
 ) -> Iterator[Row]:
     """Yield one row per way of reading the same windows."""
     import numpy as np
@@ -242,9 +237,7 @@ def _readers(places: dict[str, Path]) -> dict[str, Reader]:
 
 
 def _take_turns(
-    timers: dict[str, Callable[[], tuple[float, float]]],
-    passes: int,
-    progress: Progress,
+    timers: dict[str, Callable[[], tuple[float, float]]], passes: int, progress: Progress
 ) -> dict[str, list[tuple[float, float]]]:
     """Return CPU and elapsed seconds of all passes, by reader."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in timers}

@@ -99,11 +99,7 @@ def command(repeats: int) -> list[Row]:
     processor times of the window's process alone, which other programs change less.
     Without a display a virtual one is used.
     """
-    from omnimouse_app.window.screen import (
-        has_display,
-        run_on_virtual_display,
-        scratch_settings,
-    )
+    from omnimouse_app.window.screen import has_display, run_on_virtual_display, scratch_settings
 
     if not has_display():
         formats = click.get_current_context().params

@@ -14,11 +14,7 @@ import numpy as np
 import torch
 
 from omnimouse_model.families.omnimouse.batches import TrainConfig
-from omnimouse_model.families.omnimouse.training import (
-    OmniMouseTraining,
-    Step,
-    batch_loss,
-)
+from omnimouse_model.families.omnimouse.training import OmniMouseTraining, Step, batch_loss
 from omnimouse_model.predict.devices import on_device
 from omnimouse_model.training.distributed import Team
 from omnimouse_model.training.loop import drawn_ahead, reused_heap
@@ -66,10 +62,7 @@ class StepCost:
 
 
 def step_cost(
-    config: TrainConfig,
-    sessions: list[TrainingSession],
-    device: torch.device | str,
-    n_steps: int,
+    config: TrainConfig, sessions: list[TrainingSession], device: torch.device | str, n_steps: int
 ) -> StepCost:
     """Measure the first steps of a config on its sessions."""
     # These start values need ridge fits or video and do not change the cost of a step.

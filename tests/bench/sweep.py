@@ -56,10 +56,7 @@ class Times:
     columns=("name", "median", "p99", "n", "unit", "bound", "neurons", "contexts"),
 )
 @click.option(
-    "--model",
-    default="demo-plain",
-    show_default=True,
-    help="A transformer without a context part.",
+    "--model", default="demo-plain", show_default=True, help="A transformer without a context part."
 )
 @click.option("--session", default="demo", show_default=True)
 @click.option("--windows", default=8, show_default=True, help="Windows timed.")

@@ -5,12 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import (
-    device_option,
-    named_session,
-    sessions_option,
-    threads_option,
-)
+from omnimouse_app.cli.inputs import device_option, named_session, sessions_option, threads_option
 from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:
@@ -38,9 +33,7 @@ if TYPE_CHECKING:
 @threads_option(2)
 @click.option("--compile", "is_compiled", is_flag=True, help="Compile the blocks of the network.")
 @click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16"]),
-    help="Instead of the config's.",
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), help="Instead of the config's."
 )
 @device_option
 def command(

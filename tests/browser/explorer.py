@@ -123,8 +123,7 @@ def wait_for_counts(tab: NotebookPage, number: int = 0, **expected: int) -> None
 def wait_for_other_counts(tab: NotebookPage, before: str) -> None:
     """Wait until the page tells other counts than these words."""
     tab.page.wait_for_function(
-        "before => document.querySelector('.omnimouse-counts').innerText !== before",
-        arg=before,
+        "before => document.querySelector('.omnimouse-counts').innerText !== before", arg=before
     )
 
 

@@ -27,9 +27,7 @@ SHOWN = "explorer.controller.results.neuron_scores.values"
 SCORES = f"(sorted(map(float, {SHOWN}[list(explorer.selection)])) or [9])"
 
 
-def test_a_stroke_of_the_mouse_is_in_the_kernel_and_a_new_prediction_is_drawn(
-    fresh_explorer,
-):
+def test_a_stroke_of_the_mouse_is_in_the_kernel_and_a_new_prediction_is_drawn(fresh_explorer):
     before, since = kernel_counts(fresh_explorer), fresh_explorer.now_ms()
     after = painted(fresh_explorer)
     assert after["visible"] > before["visible"]
@@ -71,9 +69,7 @@ def test_the_keyboard_paints_what_the_mouse_paints(fresh_explorer):
     assert wait_for_agreement(fresh_explorer)["hidden"] > 0
 
 
-def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(
-    fresh_explorer,
-):
+def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(fresh_explorer):
     before = fresh_explorer.page.evaluate(CELL_TYPES)
     fresh_explorer.part("painter").get_by_role("button", name="Brush").click()
     for key in ("3", "r"):  # elsewhere "r" makes the cell a raw one, without output
@@ -175,9 +171,7 @@ def test_without_subshells_a_stroke_is_seen_at_once_and_answered_when_a_cell_has
     tab.wait_for_kernel("explorer.controller.editor.in_stroke", False)
 
 
-def test_nothing_grave_keeps_anybody_from_using_it_and_what_is_grave_is_found(
-    fresh_explorer,
-):
+def test_nothing_grave_keeps_anybody_from_using_it_and_what_is_grave_is_found(fresh_explorer):
     for title in ("Traces", "Context", "Behaviour", "Neurons", "Scores"):
         fresh_explorer.page.get_by_role("tab", name=title, exact=True).last.click()
         assert not grave_violations(fresh_explorer), title
@@ -310,9 +304,7 @@ def test_properties_are_columns_of_the_table(fresh_explorer, tmp_path):
 
 
 # -- ranking --------------------------------------------------------------------------
-def test_a_stored_ranking_is_looked_at_and_no_tab_of_a_narrow_page_is_cut(
-    fresh_explorer,
-):
+def test_a_stored_ranking_is_looked_at_and_no_tab_of_a_narrow_page_is_cut(fresh_explorer):
     page, ranking = fresh_explorer.page, fresh_explorer.part("ranking").first
     page.set_viewport_size({"width": 1200, "height": SIZE["height"]})
     try:

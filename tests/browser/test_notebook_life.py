@@ -78,9 +78,7 @@ def test_an_error_of_a_model_is_told_in_the_widget(rerun_page):
 
 
 @pytest.mark.acceptance
-def test_a_page_reloaded_in_a_stroke_shows_its_mask_and_leaves_no_stroke_open(
-    rerun_page,
-):
+def test_a_page_reloaded_in_a_stroke_shows_its_mask_and_leaves_no_stroke_open(rerun_page):
     mask = painted(rerun_page)
     wait_for_picture_of(rerun_page, mask["visible"])
     rerun_page.page.get_by_role("tab", name="Scores", exact=True).last.click()

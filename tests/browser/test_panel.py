@@ -92,7 +92,7 @@ PLOTS: dict[str, tuple[Item, dict[str, int]]] = {
     "intervals": (
         curves(
             line("s", ends=np.stack([WAVE - 0.1, WAVE + 0.1], 1), tips=tuple("abcd"), dash="none"),
-            baseline=(0.2, "all"),
+            baseline=(0.2, "all")
         ),
         {"polyline[stroke='#E69F00']": 5, "polygon[role=img]": 4, "polyline[stroke-dasharray]": 2},
     ),

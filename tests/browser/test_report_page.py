@@ -33,10 +33,7 @@ def page(browser, report):
     context = browser.new_context(viewport={"width": 1100, "height": 900})
     opened, wrong = context.new_page(), []
     opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on(
-        "console",
-        lambda line: wrong.append(line.text) if line.type == "error" else None,
-    )
+    opened.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
     opened.on("request", lambda asked: wrong.append(asked.url))
     opened.goto(report.as_uri())
     yield opened

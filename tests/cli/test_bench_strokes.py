@@ -23,9 +23,6 @@ def test_every_stroke_begins_with_the_whole_task(monkeypatch, tmp_path):
     # Without a reset, the second task has too few targets for its six strokes.
     assert len(rows) == 8
     for selected, population in zip(rows[::2], rows[1::2], strict=True):
-        assert (selected["name"], population["name"]) == (
-            "selected_ms",
-            "population_ms",
-        )
+        assert (selected["name"], population["name"]) == ("selected_ms", "population_ms")
         assert 0 < selected["value"] <= population["value"]
         assert selected["n"] == population["n"] == 2

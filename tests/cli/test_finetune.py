@@ -8,12 +8,7 @@ from omnimouse_app.cli.terminal import TrainingProgress
 from omnimouse_model.progress import STARTING, TRAINING
 from tests.cli.test_main import run
 from tests.cli.test_train import interrupted
-from tests.model.finetune_process import (
-    KNOWN,
-    NEW,
-    few_windows,
-    write_mouse_folder,
-)
+from tests.model.finetune_process import KNOWN, NEW, few_windows, write_mouse_folder
 
 pytestmark = pytest.mark.slow
 

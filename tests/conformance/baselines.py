@@ -240,9 +240,7 @@ def factorised_lines(folder: Folder) -> Iterator[Line]:
             responses = inputs["responses"].transpose(1, 2)[:, -output.shape[1] :]
             found["loss.poisson_sum"] = poisson_sum(output, responses)
         yield folder.compared(
-            case,
-            found,
-            {"loss": (0.0, RELATIVE), "regularizer": (VALUES, RELATIVE)},
+            case, found, {"loss": (0.0, RELATIVE), "regularizer": (VALUES, RELATIVE)}
         )
 
 

@@ -141,13 +141,7 @@ def spatial_line(arrays: Arrays) -> Line:
         line.add(f"sta {name}", average, arrays[f"exp_sta_{name}"], 1e-6, rtol=SPATIAL)
         density = np.isfinite(response[:, chosen]) @ grid[chosen].reshape(len(shown), -1)
         density = density.reshape(average.shape)
-        line.add(
-            f"density {name}",
-            density,
-            arrays[f"exp_density_{name}"],
-            1e-6,
-            rtol=SPATIAL,
-        )
+        line.add(f"density {name}", density, arrays[f"exp_density_{name}"], 1e-6, rtol=SPATIAL)
         if name == "off":
             found = spatial_selectivity(average, clips=False).value
             line.add("ssi off", found, arrays["exp_ssi_off"], rtol=SPATIAL)
@@ -211,11 +205,7 @@ def preparation_line(arrays: Arrays) -> Line:
 
 
 def _compare_wide(
-    line: Line,
-    arrays: Arrays,
-    wide: tuple[float, float],
-    period: float,
-    offset: float,
+    line: Line, arrays: Arrays, wide: tuple[float, float], period: float, offset: float
 ) -> None:
     """Compare a span beyond the source, with the filter that fits the reference."""
     expected = arrays["exp_wide"]
@@ -263,13 +253,7 @@ def exciting_lines(folder: Path) -> Iterator[Line]:
     cutoff = float(case["cutoff"])
     for name, sd in (("spatial", "spatial_std"), ("temporal", "temporal_std")):
         kernel = gaussian_kernel(case[sd], cutoff)
-        line.add(
-            f"{name} kernel",
-            kernel,
-            tensors[f"gaussian.{name}_kernel"],
-            1e-8,
-            rtol=FRAMES,
-        )
+        line.add(f"{name} kernel", kernel, tensors[f"gaussian.{name}_kernel"], 1e-8, rtol=FRAMES)
     blurred = blur(tensors["raw_start"][0], case["spatial_std"], case["temporal_std"], cutoff)
     line.add("blurred", blurred, tensors["gaussian.blurred_raw"][0], FRAMES)
     yield line
@@ -323,12 +307,7 @@ def exciting_line(net: TwinNetwork, case: dict[str, Any], tensors: dict[str, Ten
         line.add(f"grad {key}", parameter.grad, expected, GRADIENTS * largest)
     steps = list(search_exciting(stimulus, respond, case["steps"]))
     line.add("losses", [s.loss for s in steps], tensors[f"{name}.losses"], rtol=FRAMES)
-    line.add(
-        "penalties",
-        [s.penalty for s in steps],
-        tensors[f"{name}.penalties"],
-        rtol=FRAMES,
-    )
+    line.add("penalties", [s.penalty for s in steps], tensors[f"{name}.penalties"], rtol=FRAMES)
     for key, parameter in stimulus.named_parameters():
         expected = tensors[f"{name}.after.{key}"].reshape(parameter.shape)
         # Contrast and brightness enter the bound of the frames as they are.

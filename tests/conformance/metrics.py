@@ -237,11 +237,7 @@ def tuning(data: Arrays) -> Iterator[Case]:
 
 
 def _indices(
-    prefix: str,
-    response: np.ndarray,
-    theta: np.ndarray,
-    data: Arrays,
-    names: tuple[str, ...],
+    prefix: str, response: np.ndarray, theta: np.ndarray, data: Arrays, names: tuple[str, ...]
 ) -> Iterator[Case]:
     for name in names:
         harmonic = 2 if name == "osi" else 1

@@ -153,11 +153,7 @@ def case_line(reference: Reference, case: dict[str, Any]) -> Line:
 
 
 def _compare_mask(
-    line: Line,
-    reference: Reference,
-    case: dict[str, Any],
-    hidden: np.ndarray,
-    target: np.ndarray,
+    line: Line, reference: Reference, case: dict[str, Any], hidden: np.ndarray, target: np.ndarray
 ) -> None:
     """Check that the recorded masks are ones that the scheme can draw."""
     masker, scheme = case["masker"], case["scheme"]
@@ -459,11 +455,7 @@ def evaluation_lines(reference: Reference) -> Iterator[Line]:
 
 
 def _compare_bits(
-    line: Line,
-    bits: Any,
-    mode: str,
-    arrays: dict[str, Tensor],
-    results: dict[str, Any],
+    line: Line, bits: Any, mode: str, arrays: dict[str, Tensor], results: dict[str, Any]
 ) -> None:
     expected = arrays[f"{mode}.bps"]
     # Minus infinity is a neuron without spikes, which has no number here.

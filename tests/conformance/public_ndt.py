@@ -11,10 +11,7 @@ from omnimouse_model.predict.checkpoint_file import load_strictly
 
 
 def from_public(
-    state: Mapping[str, Tensor],
-    config: NdtConfig,
-    sessions: Mapping[str, int],
-    source: str,
+    state: Mapping[str, Tensor], config: NdtConfig, sessions: Mapping[str, int], source: str
 ) -> Ndt:
     """Build a network from weights with public names.
 
@@ -31,9 +28,7 @@ def from_public(
         Tensors are missing, unexpected or of another shape; it names them.
     """
     return load_strictly(
-        lambda: Ndt(config, sessions),
-        public_to_own(state, config, sessions, source),
-        source,
+        lambda: Ndt(config, sessions), public_to_own(state, config, sessions, source), source
     )
 
 

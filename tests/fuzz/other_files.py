@@ -29,10 +29,7 @@ from omnimouse_model.families.ndt.predictor import NdtCheckpoint
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.families.omnimouse.network import OmniMouse, check_size
 from omnimouse_model.families.twin.network import TwinNetwork
-from omnimouse_model.families.twin.twin import (
-    TwinCheckpoint,
-    read_released,
-)
+from omnimouse_model.families.twin.twin import TwinCheckpoint, read_released
 from omnimouse_model.inference.families import config_path, training_plan
 from omnimouse_model.lab.responses import ResponseStore
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis

@@ -10,11 +10,7 @@ from omnimouse_model.progress import QUIET, Job, LimitedJob
 from omnimouse_model.training.config import RunSettings, SessionChoice
 from omnimouse_model.training.distributed import current_team
 from omnimouse_model.training.loop import TrainingRun, train
-from omnimouse_model.training.sessions import (
-    TrainingSession,
-    training_session,
-    training_sessions,
-)
+from omnimouse_model.training.sessions import TrainingSession, training_session, training_sessions
 
 
 def open_training_session(folder: Path, choice: SessionChoice) -> TrainingSession:

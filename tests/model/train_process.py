@@ -79,8 +79,7 @@ def rank_processes(
     context = multiprocessing.get_context("spawn")
     processes = [
         context.Process(
-            target=run_rank,
-            args=(team | {"RANK": str(r), "LOCAL_RANK": str(r)}, work, arguments),
+            target=run_rank, args=(team | {"RANK": str(r), "LOCAL_RANK": str(r)}, work, arguments)
         )
         for r in range(ranks)
     ]

@@ -145,10 +145,7 @@ class Job:
 
 
 def _jobs(
-    mutants: list[Mutant],
-    room_of: dict[Mutant, str],
-    marks: str,
-    pool: ProcessPoolExecutor,
+    mutants: list[Mutant], room_of: dict[Mutant, str], marks: str, pool: ProcessPoolExecutor
 ) -> list[Job]:
     """Trace the tests of the rooms of these mutants, and select those of each one."""
     rooms = {room_of[mutant] for mutant in mutants}
@@ -207,8 +204,7 @@ def _reached_lines(tests: str, marks: str) -> Reached:
         raise SystemExit(f"{tests} fails without a fault ({status}):\n{tail}")
     lines = json.loads(traced.read_text())
     return Reached(
-        {path: set(numbers) for path, numbers in lines.items()},
-        time.monotonic() - start,
+        {path: set(numbers) for path, numbers in lines.items()}, time.monotonic() - start
     )
 
 
@@ -257,11 +253,7 @@ def _tests(room: Room) -> list[str]:
 
 
 def _run_tests(
-    tests: list[str],
-    marks: str,
-    log: Path,
-    limit_s: float,
-    traced: Path | None = None,
+    tests: list[str], marks: str, log: Path, limit_s: float, traced: Path | None = None
 ) -> str:
     """Run tests in a fork with its own temporary files and fits; return the status."""
     with tempfile.TemporaryDirectory(prefix="omnimouse-mutant-") as scratch:

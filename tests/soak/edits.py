@@ -195,11 +195,7 @@ EDITS = (
 
 
 def soak(
-    name: str,
-    session: Session,
-    edits: int,
-    seed: int = 0,
-    settle_every: int = SETTLE_EVERY,
+    name: str, session: Session, edits: int, seed: int = 0, settle_every: int = SETTLE_EVERY
 ) -> dict[str, float | int | str]:
     """Run random edits with one predictor; raise AssertionError for a wrong result."""
     start, before = time.monotonic(), None

@@ -10,12 +10,7 @@ from pathlib import Path
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.analysis_file import (
-    SUFFIX,
-    Analysis,
-    read_analysis,
-    write_analysis,
-)
+from omnimouse_model.live.analysis_file import SUFFIX, Analysis, read_analysis, write_analysis
 from omnimouse_model.live.state_store import LastSession, StateStore, read_last_session
 from tests.model.finetune_process import KNOWN
 from tests.predictors import example_mask

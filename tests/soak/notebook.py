@@ -17,12 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from tests.bench.browser.page import (
-    NO_REQUEST_PENDING,
-    NotebookPage,
-    browser_and_server,
-    page_in,
-)
+from tests.bench.browser.page import NO_REQUEST_PENDING, NotebookPage, browser_and_server, page_in
 from tests.browser.explorer import LONGER_TIMEOUT, open_explorer, reload
 
 LIMIT_S: Final = 10.0

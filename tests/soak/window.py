@@ -60,10 +60,7 @@ from tests.soak.resources import (
 WINDOW_S = 30.0
 PATIENCE_S = 90.0
 NEURONS = 150
-WITH_TORCH = (
-    "omnimouse_model.lab.barcode_decoding",
-    "omnimouse_model.lab.exciting_search",
-)
+WITH_TORCH = ("omnimouse_model.lab.barcode_decoding", "omnimouse_model.lab.exciting_search")
 """Experiments of the laboratory whose first run imports PyTorch, about 190 MiB."""
 
 
@@ -257,11 +254,7 @@ def soak_window(
 
 def main() -> int:
     """Run windows; use a virtual display if there is no other."""
-    from omnimouse_app.window.screen import (
-        has_display,
-        scratch_settings,
-        virtual_display,
-    )
+    from omnimouse_app.window.screen import has_display, scratch_settings, virtual_display
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=120.0, help="of all windows")

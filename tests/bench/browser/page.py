@@ -293,11 +293,7 @@ def browser_and_server() -> Iterator[tuple["Browser", NotebookServer]]:
 
 @contextmanager
 def page_in(
-    browser: "Browser",
-    server: NotebookServer,
-    *,
-    has_touch: bool = False,
-    scale: float = 1.0,
+    browser: "Browser", server: NotebookServer, *, has_touch: bool = False, scale: float = 1.0
 ) -> Iterator[NotebookPage]:
     """Open a new page; at the end of the block, close it and end its kernels.
 

@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
-from tests.bench.browser.page import (
-    NO_REQUEST_PENDING,
-    NotebookPage,
-    browser_and_server,
-    page_in,
-)
+from tests.bench.browser.page import NO_REQUEST_PENDING, NotebookPage, browser_and_server, page_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
@@ -207,9 +202,7 @@ def twin_pictures(tab: NotebookPage) -> Pictures:
     yield "laboratory", tab
 
 
-def spiking_pictures(
-    tab: NotebookPage,
-) -> Pictures:
+def spiking_pictures(tab: NotebookPage) -> Pictures:
     """Yield pictures of a spiking session with its trials, and of a ranking."""
     tab.open(["from omnimouse_widgets import Explorer", SPIKES])
     tab.finish(tab.start("command", "application:toggle-left-area"))

@@ -70,9 +70,7 @@ class PublicNdt:
             self._config = _config(net)
             (count,) = net.sessions.values()
             model = import_module("models.ndt1").NDT1(
-                self._config.model,
-                **self._config.method.model_kwargs,
-                num_neurons=[count],
+                self._config.model, **self._config.method.model_kwargs, num_neurons=[count]
             )
             missing, unexpected = model.load_state_dict(
                 {k: v.cpu() for k, v in own_to_public(net).items()}, strict=False

@@ -9,11 +9,7 @@ from omnimouse_model.analysis.evaluate import CHANNELS, evaluate, evaluate_all
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import BehaviorSpec, WindowSpec
 from omnimouse_model.errors import MaskError, StoppedError, UnsupportedRequestError
-from omnimouse_model.evaluation.conditions import (
-    DEMO,
-    Condition,
-    half_population_targets,
-)
+from omnimouse_model.evaluation.conditions import DEMO, Condition, half_population_targets
 from omnimouse_model.evaluation.running_score import window_scores
 from omnimouse_model.evaluation.shard import TRAIN_WINDOWS, ShardScores, centring_starts
 from omnimouse_model.evaluation.tier_windows import mean_rates, scored_starts, spread_starts

@@ -15,12 +15,7 @@ from omnimouse_model.evaluation.sensorium2023 import (
     write_submission,
 )
 from omnimouse_model.evaluation.tier_windows import scored_starts, shared_starts
-from omnimouse_model.inference.families import (
-    config_of_run,
-    families,
-    remember,
-    training_plan,
-)
+from omnimouse_model.inference.families import config_of_run, families, remember, training_plan
 from omnimouse_model.predict.compatibility import over_span
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.training.config import write_record

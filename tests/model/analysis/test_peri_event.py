@@ -67,10 +67,7 @@ def test_averages_are_those_of_the_trials_of_each_label(arrays, session, mask):
         np.testing.assert_allclose(average.recorded[:, 0].mean(), rates.mean(), rtol=0.02)
         assert np.corrcoef(average.recorded[:, 0], rates.mean(axis=0))[0, 1] > 0.98
         np.testing.assert_allclose(average.predicted[:, 0], average.recorded[:, 0])
-        np.testing.assert_allclose(
-            average.recorded_sem[:, 0],
-            average.predicted_sem[:, 0],
-        )
+        np.testing.assert_allclose(average.recorded_sem[:, 0], average.predicted_sem[:, 0])
         assert np.isnan(average.predicted[:, 1]).all()
     np.testing.assert_allclose(found.bin_s[0], 0.03)
 

@@ -88,9 +88,7 @@ def test_what_is_not_possible_is_said(spiking, model):
     assert by_name["intra-region"].refusal == ""
     one.area[-5:] = ""
     within, between = om.score_held_out(
-        *(model, replace(spiking, units=one)),
-        ["intra-region", "inter-region"],
-        max_trials=2,
+        *(model, replace(spiking, units=one)), ["intra-region", "inter-region"], max_trials=2
     )
     assert "All units with a region are in CA1" in between.refusal
     assert np.isnan(within.per_neuron[-5:]).all()

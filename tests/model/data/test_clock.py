@@ -6,11 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnimouse_model.data import clock
-from omnimouse_model.data.signal import (
-    ShiftOrder,
-    gather_shifted,
-    shifted_rows,
-)
+from omnimouse_model.data.signal import ShiftOrder, gather_shifted, shifted_rows
 
 clocks = st.sampled_from([0.0, 1000.0, 1_000_000.0, 1_523_456_789.25, 1.52e9 + 1 / 3])
 rates = st.sampled_from([30.0, 29.9994, 20.0, 100.0, 8.0, 7.98, 15.5, 1 / 3])

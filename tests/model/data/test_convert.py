@@ -388,8 +388,7 @@ def test_verify_compares_with_the_source(name, sound_store, source, session, tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("dtype", "frame_dtype"),
-    [("uint16", "uint16"), ("uint64", ">f4"), (">i2", "float64")],
+    ("dtype", "frame_dtype"), [("uint16", "uint16"), ("uint64", ">f4"), (">i2", "float64")]
 )
 def test_any_numbers_are_stored_read_and_compared(dtype, frame_dtype, tmp_path):
     folder = write_folder(tmp_path / "s", mem=False, frame_dtype=frame_dtype)

@@ -3,11 +3,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.evaluation import repeats
-from omnimouse_model.evaluation.repeats import (
-    RepeatedClip,
-    clip_repeats,
-    repeated_clips,
-)
+from omnimouse_model.evaluation.repeats import RepeatedClip, clip_repeats, repeated_clips
 from omnimouse_model.metrics import cc_scores, stack_clips
 from omnimouse_model.progress import CallbackJob
 from tests.memory import check_memory
@@ -57,8 +53,7 @@ def test_the_ceiling_is_that_of_all_the_clips_together(session):
     known = np.isfinite(found.single_trial_max)
     assert known.sum() > 20
     np.testing.assert_allclose(
-        found.single_trial_max[known],
-        np.sqrt((whole.signal_power / whole.total_power)[known]),
+        found.single_trial_max[known], np.sqrt((whole.signal_power / whole.total_power)[known])
     )
     assert found.description == f"3 repeats of 3 clips, {3 * length / 30:.0f} s"
 

@@ -7,12 +7,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Window
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.evaluation.running_score import decode_scores
-from omnimouse_model.evaluation.stitching import (
-    NOWHERE,
-    Stitching,
-    predict_span,
-    span_stride,
-)
+from omnimouse_model.evaluation.stitching import NOWHERE, Stitching, predict_span, span_stride
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded, Prediction

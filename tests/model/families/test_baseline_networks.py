@@ -7,11 +7,7 @@ import pytest
 import torch
 
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.families.dwiseneuro.network import (
-    DwiseConfig,
-    DwiseNetwork,
-    cut_mix,
-)
+from omnimouse_model.families.dwiseneuro.network import DwiseConfig, DwiseNetwork, cut_mix
 from omnimouse_model.families.latent_zig import network as density
 from omnimouse_model.families.latent_zig.network import (
     LatentConfig,

@@ -23,10 +23,7 @@ from omnimouse_model.families.dwiseneuro.network import (
 from omnimouse_model.training.sessions import training_session
 from tests.cli.runner import run_command
 from tests.model.families import clips
-from tests.model.families.clips import (
-    check_resumed,
-    mask_of_all,
-)
+from tests.model.families.clips import check_resumed, mask_of_all
 
 CONFIG = DwiseConfig(
     widths=(4, 6),

@@ -18,15 +18,10 @@ from omnimouse_model.families.sensorium_factorised.network import (
 )
 from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import training_session
-from tests.model.families.clips import (
-    check_resumed,
-    mask_of_all,
-    written,
-)
+from tests.model.families.clips import check_resumed, mask_of_all, written
 
 CONFIG = FactorisedConfig(
-    core=CoreConfig(3, (2, 3), ((7, 7), (5, 5)), (11, 9)),
-    readout=ReadoutConfig(places=None),
+    core=CoreConfig(3, (2, 3), ((7, 7), (5, 5)), (11, 9)), readout=ReadoutConfig(places=None)
 )
 
 

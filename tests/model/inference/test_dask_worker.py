@@ -10,11 +10,7 @@ import distributed
 import pytest
 
 from omnimouse_model.errors import StoppedError, WorkerError
-from omnimouse_model.inference.dask_map import (
-    PLAIN_SCHEDULER,
-    check_address,
-    remote_predictor,
-)
+from omnimouse_model.inference.dask_map import PLAIN_SCHEDULER, check_address, remote_predictor
 from tests.model.dask_clusters import cluster_address
 from tests.predictors import EchoPredictor, EndlessPredictor, example_mask
 
@@ -66,8 +62,7 @@ def test_what_travels_in_the_clear_is_refused_with_the_way_out(address):
 
 
 @pytest.mark.parametrize(
-    "address",
-    ["", "here", "tcp://127.0.0.1", "http://127.0.0.1:80", "ws://127.0.0.1:1"],
+    "address", ["", "here", "tcp://127.0.0.1", "http://127.0.0.1:80", "ws://127.0.0.1:1"]
 )
 def test_what_is_no_scheduler_is_told(address):
     with pytest.raises(ValueError, match="Dask scheduler"):

@@ -50,10 +50,7 @@ def stopped(run, after, **settings):
         finished.append(done)
 
     with pytest.raises(StoppedError):
-        run(
-            job=CallbackJob(note, lambda: bool(finished) and finished[-1] >= after),
-            **settings,
-        )
+        run(job=CallbackJob(note, lambda: bool(finished) and finished[-1] >= after), **settings)
 
 
 def test_a_result_prints_what_was_found_and_its_table_has_index_and_id(run, session):

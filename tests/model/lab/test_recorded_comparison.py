@@ -6,18 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnimouse_model.lab.recorded_comparison import (
-    recorded_responses,
-    responses_to_trials,
-)
+from omnimouse_model.lab.recorded_comparison import recorded_responses, responses_to_trials
 from omnimouse_model.lab.recorded_trials import direction_trials
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.storage.arrays.rows import MemoryRows
-from tests.model.lab.recorded.known_neurons import (
-    OFFSET_S,
-    RATE_HZ,
-    grating_session,
-)
+from tests.model.lab.recorded.known_neurons import OFFSET_S, RATE_HZ, grating_session
 from tests.predictors import EchoPredictor
 from tests.toy_predictors import FRAMES
 
@@ -72,9 +65,7 @@ def test_no_window_touches_a_pause_of_the_recording(noisy):
     values[first:stop] = np.nan
     spans = np.array([[0, first - 1], [stop, signal.n_samples - 1]]) / RATE_HZ
     paused = replace(
-        signal,
-        file=MemoryRows(Path("x"), values),
-        recorded_spans=signal.start + spans,
+        signal, file=MemoryRows(Path("x"), values), recorded_spans=signal.start + spans
     )
     session, starts = replace(noisy, responses=paused), []
 

@@ -207,10 +207,7 @@ def test_a_long_video_is_predicted_in_windows_that_overlap(session):
     frames = np.repeat(np.arange(240, dtype=np.uint8)[:, None, None], 36, 1)
     frames = np.repeat(frames, 64, 2)
     events = Events(
-        np.zeros(3, int),
-        np.array([0.2, 1.5, 7.5]),
-        np.array([0.5, 6.0, 9.0]),
-        PLACES[:3, 0],
+        np.zeros(3, int), np.array([0.2, 1.5, 7.5]), np.array([0.5, 6.0, 9.0]), PLACES[:3, 0]
     )
     stimulus = Stimulus("ramp", {}, 30.0, 1, 240, lambda _: frames, events)
     model = EnergyNeurons(reads_places=True)

@@ -14,10 +14,7 @@ from omnimouse_model.errors import StoppedError, TimeRangeError
 from omnimouse_model.live import state_store
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.live.state_store import (
-    LastSession,
-    write_last_session,
-)
+from omnimouse_model.live.state_store import LastSession, write_last_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, scored_cells
 from omnimouse_model.storage.trees import take_notes
 from tests import SESSIONS, SUITE2P

@@ -164,9 +164,7 @@ def test_responses_of_a_model_object_are_not_kept(controller, model):
     assert model.asked > asked
 
 
-def test_what_a_model_without_responses_can_answer_is_offered_and_explained(
-    controller,
-):
+def test_what_a_model_without_responses_can_answer_is_offered_and_explained(controller):
     assert not controller.results.needs.sees_responses
     assert "all_response_only" not in dict(controller.editor.presets)
     evidence, _ = live_lines(controller.state, controller.results)

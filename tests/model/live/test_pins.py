@@ -19,12 +19,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import Cancelled, never
-from tests.predictors import (
-    EchoPredictor,
-    GatedPredictor,
-    RefusingPredictor,
-    open_controller,
-)
+from tests.predictors import EchoPredictor, GatedPredictor, RefusingPredictor, open_controller
 from tests.small_sessions import write_session
 
 TIMEOUT = 60.0

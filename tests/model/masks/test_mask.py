@@ -8,14 +8,7 @@ from hypothesis import strategies as st
 import omnimouse_model as om
 from omnimouse_model.data.window_spec import VideoSpec
 from omnimouse_model.errors import MaskError
-from omnimouse_model.masks import (
-    HIDDEN,
-    TARGET,
-    VISIBLE,
-    Mask,
-    input_cells,
-    scored_cells,
-)
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask, input_cells, scored_cells
 from tests.model.random_masks import masks
 
 N = 6

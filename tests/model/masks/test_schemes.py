@@ -6,12 +6,7 @@ import pytest
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
-from omnimouse_model.masks.schemes import (
-    SCHEMES,
-    SchemeSettings,
-    draw_scheme,
-    nearest_scheme,
-)
+from omnimouse_model.masks.schemes import SCHEMES, SchemeSettings, draw_scheme, nearest_scheme
 
 REGIONS = ["V1"] * 4 + ["LP"] * 6 + ["CA1"] * 5
 SHAPE = (4, 12, 15)

@@ -34,8 +34,7 @@ from omnimouse_model.masks.selection import (
 from tests.small_sessions import write_session
 
 POSITIONS = np.array(
-    [[0, 0, 100], [10, 0, 100], [0, 20, 250], [300, 0, 400], [np.nan] * 3, [0, 0, 130]],
-    np.float32,
+    [[0, 0, 100], [10, 0, 100], [0, 20, 250], [300, 0, 400], [np.nan] * 3, [0, 0, 130]], np.float32
 )
 
 FAR = ((5.0, 400.0), (-1.0, 1.0))

@@ -120,9 +120,7 @@ def test_no_token_of_a_training_batch_holds_a_missing_response(session):
     assert torch.isfinite(batch.windows.responses).all()
 
 
-def test_windows_of_one_mask_with_other_missing_responses_have_their_own_tokens(
-    session,
-):
+def test_windows_of_one_mask_with_other_missing_responses_have_their_own_tokens(session):
     """Neighbouring requests share a batch; a missing response of one is no token."""
     transformer = _transformer(session)
     mask = Mask.nothing(session).show(range(8)).ask(range(8, N), slice(30, 60))

@@ -15,8 +15,7 @@ from omnimouse_model.storage import processes
 
 # A fork has the simulation and the cache of the test.
 pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"),
-    reason="the system does not fork processes safely",
+    not sys.platform.startswith("linux"), reason="the system does not fork processes safely"
 )
 
 

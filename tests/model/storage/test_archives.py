@@ -56,11 +56,7 @@ def test_a_session_is_unpacked_with_and_without_a_folder_of_its_own(tmp_path):
         with tarfile.open(tmp_path / name, mode) as tar:  # type: ignore[call-overload]
             tar.add(folder, inside)
         (tmp_path / f".{name}.out.77-01234567.part").mkdir()  # a kill
-        out = unpack(
-            tmp_path / name,
-            tmp_path / f"{name}.out",
-            job,
-        )
+        out = unpack(tmp_path / name, tmp_path / f"{name}.out", job)
         assert shares[-1] == 1.0
         shares.clear()
         assert (out / "responses").is_dir()

@@ -61,9 +61,7 @@ def send_mask(connection) -> None:
 
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no masks of signals")
-def test_an_interrupt_of_the_terminal_does_not_reach_a_process_that_starts(
-    monkeypatch,
-):
+def test_an_interrupt_of_the_terminal_does_not_reach_a_process_that_starts(monkeypatch):
     monkeypatch.setattr(processes, "SPAWN", SpawnContext())
     child, pipe = processes.spawn("t", send_mask)
     assert signal.SIGINT in pipe.recv()

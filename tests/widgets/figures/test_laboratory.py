@@ -4,11 +4,7 @@ import numpy as np
 
 from omnimouse_model.lab.exciting_search import ExcitingInputs, ExcitingSettings
 from omnimouse_model.lab.tuning import directions_of
-from omnimouse_widgets.figures import (
-    direction_figure,
-    direction_map_figure,
-    exciting_figure,
-)
+from omnimouse_widgets.figures import direction_figure, direction_map_figure, exciting_figure
 
 DIRECTIONS = np.arange(8) * 45.0
 

@@ -10,14 +10,7 @@ from typing import get_args
 import pytest
 from ipywidgets import Tab
 from psygnal import SignalInstance
-from qtpy.QtWidgets import (
-    QAbstractButton,
-    QAbstractSpinBox,
-    QComboBox,
-    QLineEdit,
-    QSlider,
-    QWidget,
-)
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider, QWidget
 
 import omnimouse_widgets
 from omnimouse_widgets.jupyter import explorer as explorer_module

@@ -17,8 +17,7 @@ def test_without_video_and_behaviour_no_setting_has_an_error_and_the_reasons_are
 
 
 @pytest.mark.parametrize(
-    ("video", "told"),
-    [(VideoSpec(20.0, 36, 64), "video, 50 ms each"), (None, "video")],
+    ("video", "told"), [(VideoSpec(20.0, 36, 64), "video, 50 ms each"), (None, "video")]
 )
 def test_the_delay_is_told_in_frames_of_the_models_video(look_at, session, video, told):
     spec = om.WindowSpec(2.0, 20.0, video=video)

@@ -185,8 +185,7 @@ def test_the_command_fits_and_draws(plan_file, results, tmp_path):
     page = tmp_path / "a.html"
     arguments = [str(results), "--train", str(plan_file), "--device", "cpu"]
     done = CliRunner().invoke(
-        command,
-        [*arguments, "--figure", str(page), "--csv", f"{page}.csv", "--markdown"],
+        command, [*arguments, "--figure", str(page), "--csv", f"{page}.csv", "--markdown"]
     )
     assert done.exit_code == 0, done.output
     assert "| tiny | 2 | 2 |" in done.stdout

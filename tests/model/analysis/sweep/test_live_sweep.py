@@ -26,12 +26,7 @@ from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import Cancelled, never
 from tests.model.context_predictor import ContextPredictor
-from tests.predictors import (
-    EchoPredictor,
-    GatedPredictor,
-    RefusingPredictor,
-    tiny_transformer,
-)
+from tests.predictors import EchoPredictor, GatedPredictor, RefusingPredictor, tiny_transformer
 
 TIMEOUT = 60.0
 SELECTED = np.array([3, 11, 30])

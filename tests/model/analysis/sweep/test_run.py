@@ -30,13 +30,7 @@ from omnimouse_model.masks.mask import Mask
 from omnimouse_model.masks.selection import NeuronGroup
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import CallbackJob, never
-from tests.model.context_predictor import (
-    ASK,
-    N_NEURONS,
-    ContextPredictor,
-    expected_score,
-    world,
-)
+from tests.model.context_predictor import ASK, N_NEURONS, ContextPredictor, expected_score, world
 
 
 @pytest.fixture(scope="module")

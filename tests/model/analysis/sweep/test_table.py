@@ -7,12 +7,7 @@ from dataclasses import replace
 import pytest
 
 from omnimouse_model.analysis.sweep.run import context_sweep
-from omnimouse_model.analysis.sweep.table import (
-    SUFFIX,
-    distinct_curves,
-    read_sweep,
-    saved_sweeps,
-)
+from omnimouse_model.analysis.sweep.table import SUFFIX, distinct_curves, read_sweep, saved_sweeps
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.evaluation.results import CEILING
 from omnimouse_model.predict.predictor import Needs

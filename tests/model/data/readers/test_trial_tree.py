@@ -8,13 +8,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.families.twin.predictor import twin_spec
 from omnimouse_model.masks import Mask
 from tests.model.data.refusals import check_refusal, left_out
-from tests.model.trial_tree_folder import (
-    LENGTHS,
-    N_UNITS,
-    REPEATS,
-    SIZE,
-    write_tree,
-)
+from tests.model.trial_tree_folder import LENGTHS, N_UNITS, REPEATS, SIZE, write_tree
 
 RATE_HZ = 30.0
 

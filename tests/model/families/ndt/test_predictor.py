@@ -9,10 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 import omnimouse_model as om
-from omnimouse_model.errors import (
-    StoppedError,
-    UnsupportedRequestError,
-)
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.families.ndt.network import Ndt, NdtConfig
 from omnimouse_model.families.ndt.predictor import TRIALS, NdtCheckpoint
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
@@ -147,8 +144,7 @@ def test_public_weights_load_where_a_table_names_their_sessions(
     assert found.net.config == replace(CONFIG, leaks=False)
     assert "leaks" in found.checkpoint().assumed[0]
     np.testing.assert_array_equal(
-        found.predict(window, half).responses,
-        predictor.predict(window, half).responses,
+        found.predict(window, half).responses, predictor.predict(window, half).responses
     )
     file.with_suffix(".json").write_text(json.dumps(table))
     assert "8 attention heads" in om.load_predictor(file).checkpoint().assumed[0]

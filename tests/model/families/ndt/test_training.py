@@ -260,8 +260,7 @@ def test_everything_can_be_trained_and_a_stopped_run_goes_on(trained, new, tmp_p
     assert mine.needs.n_neurons == {"new": 7}
     start = NdtCheckpoint.read(trained / "model.safetensors").shared
     assert not torch.equal(
-        mine.net.state_dict()["encoder.out_norm.weight"],
-        start["encoder.out_norm.weight"],
+        mine.net.state_dict()["encoder.out_norm.weight"], start["encoder.out_norm.weight"]
     )
 
 

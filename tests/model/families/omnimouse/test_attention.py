@@ -25,9 +25,7 @@ from tests.attended import dense
 def _plan_with_empty_groups() -> AttentionPlan:
     """Groups of several sizes; some queries have keys in two slices, some have none."""
     queries = Intervals(
-        torch.tensor([9.0, 0.0, 0.5, 9.0]),
-        torch.tensor([9.5, 0.5, 1, 9.5]),
-        (2, 3, 2, 1),
+        torch.tensor([9.0, 0.0, 0.5, 9.0]), torch.tensor([9.5, 0.5, 1, 9.5]), (2, 3, 2, 1)
     )
     keys = Intervals(
         torch.tensor([0.0, 0.4, 0.5, 0.0]), torch.tensor([0.4, 0.6, 2, 8]), (2, 1, 3, 2)

@@ -162,8 +162,7 @@ def test_a_config_outside_its_choices_is_refused(net, tmp_path, changes, word):
 
 
 @pytest.mark.parametrize(
-    ("ratio", "layers"),
-    [(None, "LLL"), ((1, 0), "LLL"), ((0, 1), "GGG"), ((1, 1), "LLG")],
+    ("ratio", "layers"), [(None, "LLL"), ((1, 0), "LLL"), ((0, 1), "GGG"), ((1, 1), "LLG")]
 )
 def test_the_schedule_of_local_and_global_layers(ratio, layers):
     config = replace(SIZES["1M"], num_layers=3, local_to_global_ratio=ratio)

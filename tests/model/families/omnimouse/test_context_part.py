@@ -8,11 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 import omnimouse_model as om
-from omnimouse_model.errors import (
-    CheckpointError,
-    StoppedError,
-    UnsupportedRequestError,
-)
+from omnimouse_model.errors import CheckpointError, StoppedError, UnsupportedRequestError
 from omnimouse_model.evaluation import stored_fits
 from omnimouse_model.families.omnimouse import FAMILY
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint

@@ -32,10 +32,7 @@ from tests.small_sessions import write_session
 COARSE = replace(SMALL.hiera, patch_stride=(2, 8, 8), mask_unit_size=(1, 4, 4))
 OURS = replace(SMALL, hiera=COARSE)
 OFFICIAL = replace(
-    OURS,
-    hidden_video="cut",
-    ideal_times=False,
-    hiera=replace(COARSE, windows="official"),
+    OURS, hidden_video="cut", ideal_times=False, hiera=replace(COARSE, windows="official")
 )
 WITH_VIDEO = Mask.from_strategy("test/video_behavior", 12)
 FORECAST = Mask.from_strategy("causal_response_25_video_behavior", 12)

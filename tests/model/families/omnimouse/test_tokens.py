@@ -22,10 +22,7 @@ from omnimouse_model.families.omnimouse.tokens import (
     place_predictions,
     query_parts,
 )
-from omnimouse_model.masks import (
-    Mask,
-    input_cells,
-)
+from omnimouse_model.masks import Mask, input_cells
 from omnimouse_model.masks.strategies import Strategy
 from tests.model.random_masks import masks
 from tests.model.small_net import SMALL

@@ -2,13 +2,7 @@
 
 import pytest
 
-from omnimouse_model.families.omnimouse import (
-    CELL_S,
-    FAMILY,
-    START_CELLS,
-    training_cells,
-    transfer,
-)
+from omnimouse_model.families.omnimouse import CELL_S, FAMILY, START_CELLS, training_cells, transfer
 from omnimouse_model.families.omnimouse.training import DEMO
 from omnimouse_model.progress import STARTING, TRAINING, CallbackJob, TimeLeft
 

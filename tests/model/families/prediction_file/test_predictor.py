@@ -9,11 +9,7 @@ import zarr
 
 import omnimouse_model as om
 from omnimouse_model.analysis.stimulus_edits import Blank
-from omnimouse_model.errors import (
-    NotStoredError,
-    PredictionsFileError,
-    UnsupportedRequestError,
-)
+from omnimouse_model.errors import NotStoredError, PredictionsFileError, UnsupportedRequestError
 from omnimouse_model.evaluation.stitching import predict_span
 from omnimouse_model.inference.registry import load_in_process
 from omnimouse_model.live.controller import Controller

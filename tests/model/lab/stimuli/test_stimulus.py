@@ -14,13 +14,7 @@ from omnimouse_model.lab.stimuli.gratings_and_dots import (
     kinematograms,
     pink_noise,
 )
-from omnimouse_model.lab.stimuli.stimulus import (
-    GRAY,
-    Monitor,
-    images_in,
-    movie,
-    still_images,
-)
+from omnimouse_model.lab.stimuli.stimulus import GRAY, Monitor, images_in, movie, still_images
 
 SIZE = (36, 64)
 

@@ -92,8 +92,7 @@ def test_after_a_restart_it_has_the_bits_of_a_fresh_computation(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("n_stages", "end"),
-    [(2, "closed"), (4, "closed"), (2, "killed"), (2, "damaged")],
+    ("n_stages", "end"), [(2, "closed"), (4, "closed"), (2, "killed"), (2, "damaged")]
 )
 def test_an_unfinished_refinement_goes_on_after_a_restart(
     request_of, tmp_path, monkeypatch, n_stages, end

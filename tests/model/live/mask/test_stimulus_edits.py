@@ -4,11 +4,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.counterfactual import what_if
-from omnimouse_model.analysis.stimulus_edits import (
-    BehaviorSet,
-    Blank,
-    Contrast,
-)
+from omnimouse_model.analysis.stimulus_edits import BehaviorSet, Blank, Contrast
 from omnimouse_model.data.session import Window
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded

@@ -339,8 +339,7 @@ def test_an_older_answer_is_not_exported(session, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
-    [("neurons.xlsx", r"\.csv"), ("gone/neurons.csv", "No such file")],
+    ("name", "words"), [("neurons.xlsx", r"\.csv"), ("gone/neurons.csv", "No such file")]
 )
 def test_an_export_that_cannot_be_written_is_told(controller, tmp_path, name, words):
     controller.exports.export(tmp_path / name)

@@ -17,12 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.stimulus_edits import (
-    BehaviorSet,
-    Contrast,
-    OtherClip,
-    Shift,
-)
+from omnimouse_model.analysis.stimulus_edits import BehaviorSet, Contrast, OtherClip, Shift
 from omnimouse_model.data.hub.servers import VARIABLE
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import AnalysisFileError
@@ -30,11 +25,7 @@ from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_an
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.project import saved_screen
 from omnimouse_model.live.project.saved_screen import Autosave
-from omnimouse_model.live.state_store import (
-    LastSession,
-    read_last_session,
-    write_last_session,
-)
+from omnimouse_model.live.state_store import LastSession, read_last_session, write_last_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask
 from tests.predictors import open_controller
 from tests.small_sessions import write_session
@@ -218,10 +209,7 @@ def test_a_table_that_moved_with_the_recording_is_joined(
     session = second_controller.state.session
     assert session.options["unit_tables"] == str(moved / "units.csv")
     assert "osi" in session.units.properties
-    rewrite(
-        moved / "a.omnimouse.json",
-        lambda f: f["recording"]["options"].update(unit_tables=1),
-    )
+    rewrite(moved / "a.omnimouse.json", lambda f: f["recording"]["options"].update(unit_tables=1))
     with pytest.raises(AnalysisFileError, match="unit_tables"):
         read_analysis(moved / "a.omnimouse.json")
 

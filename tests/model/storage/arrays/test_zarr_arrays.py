@@ -11,14 +11,7 @@ import numcodecs
 import numpy as np
 import pytest
 import zarr
-from zarr.codecs import (
-    BloscCodec,
-    BytesCodec,
-    Crc32cCodec,
-    GzipCodec,
-    TransposeCodec,
-    ZstdCodec,
-)
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, TransposeCodec, ZstdCodec
 
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.zarr_arrays import (

@@ -10,11 +10,7 @@ from omnimouse_widgets.jupyter.jobs import ContextSweep
 from omnimouse_widgets.jupyter.raster import Raster
 from omnimouse_widgets.jupyter.results import BehaviorDecoder, NeuronScores, NeuronTable, Traces
 from omnimouse_widgets.jupyter.transport import part as module
-from omnimouse_widgets.jupyter.transport.draw_thread import (
-    CONFIRMATION_S,
-    Board,
-    drawing_paused,
-)
+from omnimouse_widgets.jupyter.transport.draw_thread import CONFIRMATION_S, Board, drawing_paused
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 from omnimouse_widgets.jupyter.video import VideoScrubber
 

@@ -16,11 +16,7 @@ from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.metrics.named import METRICS
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets.palette import UNKNOWN_RING
-from omnimouse_widgets.qt.control.advanced import (
-    OTHER_RESPONSES,
-    OTHER_WINDOWS,
-    baseline_text,
-)
+from omnimouse_widgets.qt.control.advanced import OTHER_RESPONSES, OTHER_WINDOWS, baseline_text
 from omnimouse_widgets.qt.control.panel import BrushPanel, ControlPanel
 from omnimouse_widgets.qt.control.view import ColourLegend
 from omnimouse_widgets.views.field.colours import scale_colours

@@ -208,10 +208,7 @@ def test_keys_choose_the_brush_undo_and_redo(raster, controller):
     QTest.keyClick(raster, Qt.Key.Key_Period)
     assert controller.state.cursor == 1
     controller.editor.paint_cells([0], slice(0, 60), VISIBLE)
-    control, shift = (
-        Qt.KeyboardModifier.ControlModifier,
-        Qt.KeyboardModifier.ShiftModifier,
-    )
+    control, shift = (Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier)
     QTest.keyClick(raster, Qt.Key.Key_Z, control)
     assert (controller.state.mask.cells == HIDDEN).all()
     QTest.keyClick(raster, Qt.Key.Key_Z, control | shift)

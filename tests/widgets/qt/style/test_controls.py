@@ -7,12 +7,7 @@ from qtpy.QtGui import QHelpEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QComboBox, QSpinBox, QToolTip, QVBoxLayout, QWidget
 
-from omnimouse_widgets.qt.style.controls import (
-    combo_box,
-    number_box,
-    scroll_vertically,
-    slider,
-)
+from omnimouse_widgets.qt.style.controls import combo_box, number_box, scroll_vertically, slider
 from omnimouse_widgets.qt.style.shortcuts import bind
 from tests.widgets.pointer import pick, press, wheel
 

@@ -157,8 +157,7 @@ def test_what_an_eye_camera_sees_is_no_pupil(path):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["processing/behavior/eye_xy_positions", "acquisition/PupilTracking/PupilCenter"],
+    "name", ["processing/behavior/eye_xy_positions", "acquisition/PupilTracking/PupilCenter"]
 )
 def test_the_pupil_is_found_by_words(path, name):
     add_series(path, name, np.zeros((700, 2)), "SpatialSeries")
