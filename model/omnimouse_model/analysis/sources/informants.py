@@ -378,12 +378,14 @@ def _search_in(facts: Mapping[str, Any]) -> Search:
     Raises
     ------
     ValueError
-        Targets are among the informants, as an earlier version chose them.
+        Targets are in the regression as candidates, as in an earlier version.
     """
-    if not {*facts["targets"]}.isdisjoint(facts["order"]):
-        raise ValueError("Targets are among the informants: the result is of an earlier version.")
-    adds = [np.nan if one is None else one for one in facts["adds"]]
-    return np.array(adds, float), np.array(facts["order"], np.int64)
+    adds = np.array([np.nan if one is None else one for one in facts["adds"]], float)
+    targets, order = np.array(facts["targets"], int), np.array(facts["order"], np.int64)
+    # Then all values are wrong, also where none of them was chosen.
+    if np.isfinite(adds[targets]).any() or np.isin(targets, order).any():
+        raise ValueError("Targets are among the candidates: the result is of an earlier version.")
+    return adds, order
 
 
 def _stored_search(results: str | Path | None, definition: Mapping[str, Any]) -> Search | None:

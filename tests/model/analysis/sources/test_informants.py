@@ -83,14 +83,18 @@ def test_of_many_targets_none_is_an_informant(session, monkeypatch, tmp_path):
     adds, order = find_informants(session, targets, 30, om.OMNIMOUSE, QUIET)
     assert np.isnan(adds[targets]).all()
     assert sorted(order) == np.setdiff1d(np.arange(40), targets).tolist()
-    # A file of an earlier version, which chose among them, is not continued.
+    # A file of an earlier version, which had them among the candidates, is not continued.
     ask = partial(om.informants, "linear-gaussian", session, [0, 1], k=2, n_random=1, max_windows=4)
     path = ask().save(tmp_path / "a.informants.jsonl")
     found = om.Informants.open(path)
-    wrong = replace(found, order=np.array([found.targets[0], *found.order[1:]]))
-    path = wrong.save(tmp_path / "wrong.informants.jsonl")
-    with pytest.raises(ValueError, match="Targets are among the informants"):
-        om.Informants.open(path)
+    target, adds = found.targets[0], found.adds.copy()
+    adds[target] = 0.1
+    for number, fields in enumerate(
+        ({"order": np.array([target, *found.order[1:]])}, {"adds": adds})
+    ):
+        path = replace(found, **fields).save(tmp_path / f"{number}.informants.jsonl")
+        with pytest.raises(ValueError, match="Targets are among the candidates"):
+            om.Informants.open(path)
 
 
 def test_a_search_begins_with_a_part_of_the_neurons(session, monkeypatch):
