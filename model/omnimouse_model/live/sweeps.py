@@ -253,7 +253,7 @@ class Sweeps:
     @property
     def is_waiting(self) -> bool:
         """Whether the running sweep waits for a prediction on screen."""
-        return self.is_busy and self._runner.job.is_waiting
+        return self.is_busy and not self.is_paused and self._runner.job.is_waiting
 
     @property
     def error(self) -> Exception | None:

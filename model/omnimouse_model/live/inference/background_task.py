@@ -92,16 +92,22 @@ class PausableJob:
     def cancelled(self) -> bool:
         """Wait while the work has to; return whether it must end."""
         since = perf_counter()
-        with self._changed:
-            while not self.is_stopped and (self.is_paused or self._is_awaited()):
-                # `pause` and `stop` notify; the end of a live request does not, so it
-                # is polled.
-                self._changed.wait(None if self.is_paused else LOOK_S)
-                has_waited = perf_counter() - since >= TOLD_AFTER_S
-                self._tell(has_waited and not self.is_paused and self._is_awaited())
+        while self._waited_once():
+            # Without the lock, which `pause` and `stop` need: listeners may wait for them.
+            has_waited = perf_counter() - since >= TOLD_AFTER_S
+            self._tell(has_waited and not self.is_paused and self._is_awaited())
         self._tell(False)
         self.waited_s += perf_counter() - since
         return self.is_stopped
+
+    def _waited_once(self) -> bool:
+        """Wait for a moment if the work has to wait; return whether it had to."""
+        with self._changed:
+            if self.is_stopped or not (self.is_paused or self._is_awaited()):
+                return False
+            # `pause` and `stop` notify; the end of a live request does not, so it is polled.
+            self._changed.wait(None if self.is_paused else LOOK_S)
+            return True
 
     def _tell(self, is_waiting: bool) -> None:
         if is_waiting != self.is_waiting:

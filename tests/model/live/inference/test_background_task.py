@@ -11,6 +11,8 @@ import pytest
 from omnimouse_model.data import session_index
 from omnimouse_model.data.session_index import Entry, holds_sessions
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.inference import background_task
+from omnimouse_model.live.inference.background_task import PausableJob
 from omnimouse_model.live.state_store import read_last_session
 from tests import SUITE2P
 from tests.model.drawing_thread import DrawingThread
@@ -32,6 +34,24 @@ def drawing_thread():
     made = DrawingThread(load=lambda *_: EchoPredictor())
     yield made
     made.controller.close()
+
+
+def test_another_thread_can_pause_work_while_listeners_are_told_that_it_waits(monkeypatch):
+    monkeypatch.setattr(background_task, "TOLD_AFTER_S", 0.0)
+    awaited, told = [True], []
+
+    def listen():
+        told.append(job.is_waiting)
+        other = threading.Thread(target=job.pause, args=(False,), daemon=True)
+        other.start()
+        other.join(5.0)
+        # As a listener that waits for a lock of that thread: both would wait for ever.
+        assert not other.is_alive()
+        awaited.clear()
+
+    job = PausableJob(lambda: bool(awaited), listen)
+    assert not job.cancelled()
+    assert told == [True, False]
 
 
 def test_a_folder_is_read_in_the_background(drawing_thread, folder, monkeypatch):
