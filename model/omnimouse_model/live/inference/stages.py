@@ -152,11 +152,20 @@ class StageRunner:
             return
         try:
             self._prepare(predictor, request.session, cancelled)
+            yield from self._answer(predictor, request, targets, cancelled)
         except ValueError:
-            # The session does not fit the predictor: report the predictor's needs, so
-            # that views can explain the error.
+            # The model cannot answer, for example because it does not know the session:
+            # report its needs, so that views can explain the error and offer a fine-tuning.
             yield _described("loaded", predictor)
             raise
+
+    def _answer(
+        self,
+        predictor: Predictor,
+        request: LiveRequest,
+        targets: np.ndarray,
+        cancelled: Cancelled,
+    ) -> Iterator[Stage]:
         if request.unedited is not None:
             # The engine replaces a running request only after its first stage. Without
             # this empty stage, a drag of an edit slider would compute every value.

@@ -60,6 +60,8 @@ def test_a_recording_that_the_model_does_not_know_opens_with_the_fallback(tmp_pa
         model.choose("specialist")
         assert (state.predictor_name, model.unfamiliar) == ("specialist", "")
         assert results.error == "does not know this recording"
+        # Known although it answered nothing: views offer a fine-tuning.
+        assert results.needs.sessions == {"known"}
 
 
 def load(name, *_):
