@@ -328,11 +328,16 @@ class TierScore:
         of = f"{SAMPLE:,} of {self.sample.n_targets:,} targets"
         return f"{self.n_windows:,} {self.tier} windows, {of}"
 
+    def is_ahead_of(self, baseline: "TierScore") -> bool:
+        """Whether it is of all targets, and a baseline, and so the gain, still of a sample."""
+        return self.sample is None and baseline.sample is not None
+
     def gain(self, baseline: "TierScore") -> tuple[Estimate, int]:
         """Return the score minus that of a baseline, and the number of windows.
 
         Both are over the windows that both have; NaN and 0 if there are none. If one is of a
-        sample of the targets, so is the gain. A preliminary gain has no interval.
+        sample of the targets, so is the gain: see `is_ahead_of`. A preliminary gain has no
+        interval.
         """
         own, others = self.steps, baseline.steps
         if self.sample is not None or baseline.sample is not None:

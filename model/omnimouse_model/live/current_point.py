@@ -15,7 +15,7 @@ from omnimouse_model.analysis.sweep.contexts import (
 from omnimouse_model.analysis.sweep.live_sweep import TierCurves
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.data.session import Window
-from omnimouse_model.evaluation.tier_score import PRELIMINARY
+from omnimouse_model.evaluation.tier_score import PRELIMINARY, TierScore
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET, Mask
@@ -61,11 +61,13 @@ class CurrentPoint:
     metric
         Metric of the score.
     score
-        Over a tier, beside its curves and as soon as the bar has one: of all target
-        neurons over its windows so far. Else, in this window: mean, over target samples, of
+        Over a tier, beside its curves and as soon as the bar has one: that of the bar, over
+        its windows so far. Else, in this window: mean, over target samples, of
         the selected target neurons, or of all if none is selected. NaN without a score.
     n_scored, n_windows
         Number of these neurons, and of the windows.
+    is_of_sample
+        Whether these neurons are a sample of the targets.
     is_comparable
         Whether neurons and windows are those of the curves: the mask's targets over a tier,
         the selected ones in a window.
@@ -85,6 +87,7 @@ class CurrentPoint:
     is_old: bool
     problem: str = ""
     n_windows: int = 1
+    is_of_sample: bool = False
     unread: tuple[str, ...] = ()
 
     @property
@@ -110,7 +113,7 @@ class CurrentPoint:
             return self.problem
         old, scope = " (older)" if self.is_old else "", ""
         if self.n_windows > 1:
-            scope = f" over {self.n_windows:,} windows"
+            scope = f" over {self.n_windows:,} windows{', sample of targets' * self.is_of_sample}"
         elif self.is_comparable:
             scope = " in this window"
         else:
@@ -184,17 +187,21 @@ def _point_over_tier(
         state.metric,
         float("nan") if score is None or problem else score.value,
         0 if score is None else score.n_neurons,
-        is_comparable=curves is not None and _is_of_curves(curves, mask, n_windows),
+        is_comparable=_is_of_curves(curves, mask, found),
         is_old=False,
         problem=problem,
         n_windows=n_windows,
+        is_of_sample=found is not None and found.sample is not None,
     )
 
 
-def _is_of_curves(curves: TierCurves, mask: Mask, n_windows: int) -> bool:
+def _is_of_curves(curves: TierCurves | None, mask: Mask, found: TierScore | None) -> bool:
     """Return whether a mask's score over a tier is of the question and windows of its curves."""
+    # Curves are of all targets.
+    if curves is None or found is None or found.sample is not None:
+        return False
     # Beside a mask without a pool, the curves are of held-out neurons.
-    is_same = curves.n_windows == n_windows and curves.is_of(mask)
+    is_same = curves.n_windows == found.n_windows and curves.is_of(mask)
     return is_same and bool(curves.asked.any())
 
 

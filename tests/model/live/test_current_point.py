@@ -7,6 +7,7 @@ import pytest
 
 from omnimouse_model.analysis.sweep.contexts import Context, context_mask, held_out_draw
 from omnimouse_model.analysis.sweep.live_sweep import live_draw
+from omnimouse_model.evaluation.tier_score import Sample
 from omnimouse_model.live.current_point import WINDOW_SWEEP, current_point
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
 from omnimouse_widgets.views.context.view import ContextView, live_lines, live_problem
@@ -53,6 +54,13 @@ def test_beside_curves_over_the_tier_it_is_over_the_tier(controller, session):
     curves = controller.results.tier_curves
     controller.results.tier_curves = replace(curves, n_windows=curves.n_total - 1)
     assert not current_point(controller.state, controller.results).is_comparable
+    # Nor are curves of all targets those of the sample that is scored first.
+    controller.results.tier_curves = curves
+    found = controller.results.tier_score
+    controller.results.tier_score = replace(found, sample=Sample(3000, 0))
+    mark = current_point(controller.state, controller.results)
+    assert not mark.is_comparable
+    assert mark.score_text.endswith(f"over {found.n_windows} windows, sample of targets")
 
 
 def test_beside_curves_of_held_out_neurons_all_targets_have_no_star(controller):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.evaluation import shard
+from omnimouse_model.evaluation import tier_score as tier_scores
 from omnimouse_model.evaluation.tier_score import TierScoring
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.live.project.exports import screen_content
@@ -16,6 +17,7 @@ from omnimouse_widgets.views.text import tier_score
 from omnimouse_widgets.views.text.tier_score import (
     NO_TARGET,
     SCORING,
+    guide_text,
     no_score_text,
     shown_tier_score_lines,
     tier_score_tip,
@@ -178,6 +180,33 @@ def test_a_score_without_windows_of_the_train_tier_is_called_pooled(
         means = "these windows" if word else "the train part of the recording"
         assert f"about the means of {means}," in content.shown_definition
         assert distribution_of(*scored_parts(controller)).evidence.endswith(word or "windows")
+
+
+def test_a_gain_over_a_baseline_that_is_still_at_a_sample_of_the_targets_says_so(
+    controller, session, monkeypatch
+):
+    results, baseline = controller.results, controller.baseline
+    controller.state.baseline_name = "linear-gaussian"
+    monkeypatch.setattr(tier_scores, "SAMPLE", 5)
+    scored = [
+        [*TierScoring(made, session, controller.state.mask).refine(lambda: False)]
+        for made in (NoisyPredictor("noisy"), load_predictor("linear-gaussian"))
+    ]
+
+    def told():
+        args = controller.state, results, baseline, controller.colouring
+        return shown_tier_score_lines(*args)[2], guide_text(*args)
+
+    results.tier_score, baseline.tier_score = scored[0][-1], scored[1][-2]
+    gain, guide = told()
+    assert gain.endswith(" windows, sample of targets)")
+    # Its own score on all targets is not the difference of the two.
+    assert "linear-gaussian" not in guide
+    for place in (-2, -1):
+        results.tier_score, baseline.tier_score = scored[0][place], scored[1][-1]
+        gain, guide = told()
+        assert gain.endswith(" over linear-gaussian")
+        assert "linear-gaussian" in guide
 
 
 def test_the_best_of_the_stimulus_alone_is_no_bound_on_a_model_that_sees_more(

@@ -17,7 +17,7 @@ from omnimouse_model.inference.families import baseline_names
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.models.choice import ModelChoice
-from omnimouse_model.live.results import Results
+from omnimouse_model.live.results import Results, windows_text
 from omnimouse_model.live.session_loader import ClockCheck, SessionLoader
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import UNGUARDED
@@ -241,11 +241,12 @@ def _common_text(results: Results, model: Results, metric: Metric) -> str:
     if found is None or other is None or found.mask is not other.mask:
         return ""
     gain, n_windows = found.gain(other)
-    if n_windows != found.n_windows or not np.isfinite(gain.value):
+    is_known = n_windows == found.n_windows and np.isfinite(gain.value)
+    if not is_known or found.is_ahead_of(other):
         return ""
     value = found.estimate.value
     numbers = f"baseline {value - gain.value:z.2f}, model {value:z.2f}."
-    return f"{metric.symbol} over {n_windows} {found.tier} windows: {numbers}"
+    return f"{metric.symbol} over {windows_text(found)}: {numbers}"
 
 
 def _mean_score(results: Results) -> str:

@@ -161,7 +161,7 @@ def _compared_score(
     if found is None or found.score is None or found.score.refusal:
         return [no_score_text(state, results)]
     texts, other = [], baseline.tier_score
-    if other is not None and other.mask is found.mask:
+    if other is not None and other.mask is found.mask and not found.is_ahead_of(other):
         gain, _ = found.gain(other)
         name = Path(state.baseline_name).name
         if np.isfinite(gain.value):
@@ -272,6 +272,8 @@ def _gain_text(found: TierScore, baseline: TierScore | None, name: str) -> str:
     gain, n_windows = found.gain(baseline)
     if not np.isfinite(gain.value):
         return ""
-    # The baseline may be some batches behind.
-    windows = "" if n_windows == found.n_windows else f" ({n_windows} windows)"
+    # The baseline may be some batches behind, or still at the sample of the targets.
+    targets = ", sample of targets" if found.is_ahead_of(baseline) else ""
+    is_same = n_windows == found.n_windows and not targets
+    windows = "" if is_same else f" ({n_windows} windows{targets})"
     return f"{difference_text(gain.value, gain.low, gain.high)} over {name}{windows}"
