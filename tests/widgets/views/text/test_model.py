@@ -73,6 +73,10 @@ def test_a_fine_tuned_model_is_called_as_in_the_menu(tmp_path):
     assert model_title(found, str(tmp_path)) == "demo, fine-tuned to 90009-1-1"
     assert model_title(found, "demo") == tmp_path.name
     assert model_title("linear-gaussian", str(tmp_path)) == "linear-gaussian"
+    for name in ("model (1)", "a@b"):
+        for found in (f"{name}@94140597", f"{name} (94140597)", name):
+            assert model_title(found, f"folder/{name}") == name
+    assert model_title("model (1)@94140597", "demo") == "model (1)"
 
 
 def test_the_model_that_stands_in_is_named():

@@ -1,5 +1,6 @@
 """Texts about the chosen model: its name, its task, and the age of its prediction."""
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -70,8 +71,10 @@ def model_title(predictor_id: str, chosen: str) -> str:
     Results have the id of their model; that of the `chosen` one is called as in the list of
     models.
     """
-    name = predictor_id.partition("@")[0].partition(" (")[0]
-    return model_name(chosen) if name == Path(chosen).name else name
+    # The last one: a file may be called "model (1)" or "a@b".
+    name = re.sub(r"(@\w+| \([^()]*\))$", "", predictor_id)
+    is_chosen = Path(chosen).name in (name, predictor_id)
+    return model_name(chosen) if is_chosen else name
 
 
 def is_unfitted(name: str, results: Results) -> bool:
