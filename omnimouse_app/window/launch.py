@@ -78,7 +78,8 @@ def launch(
         `.controller.results` have the displayed values.
     """
     require_napari()
-    is_new = viewer is None
+    if is_new := viewer is None:
+        share_heap()  # before Qt and napari start threads
     with paused_collection(), named_extras(), _splash(is_shown=is_new and show) as is_first:
         # Imports are inside the functions, so that importing this module is fast.
         from omnimouse_model.data.session_index import holds_sessions
@@ -132,7 +133,6 @@ def require_napari() -> None:
 @contextmanager
 def _splash(*, is_shown: bool) -> Iterator[bool]:
     """Show one line while the window is made; yield whether Qt was not in use before."""
-    share_heap()  # before Qt and napari start threads
     # It corrects the environment for Wayland, which Qt reads when it starts.
     import napari
     from qtpy.QtCore import Qt

@@ -162,6 +162,21 @@ def test_a_splash_is_on_screen_until_the_window_is_also_after_a_fault(qapp, monk
     assert lines_on_screen() == []
 
 
+def test_the_heaps_of_a_napari_that_is_open_stay_as_they_are(qapp, monkeypatch):
+    shared = []
+
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    for name in ("_start", "_in_new_viewer", "_in_viewer"):
+        monkeypatch.setattr(opening, name, fail)
+    monkeypatch.setattr(opening, "share_heap", lambda: shared.append(True))
+    for viewer in (object(), None):
+        with pytest.raises(ZeroDivisionError):
+            opening.launch("demo", viewer=viewer, show=False)
+        assert len(shared) == (viewer is None)
+
+
 SPLASH = """
 import sys
 from omnimouse_app.window.launch import _splash
