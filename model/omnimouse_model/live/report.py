@@ -70,11 +70,10 @@ def report_steps(controller: Controller, report: ReportProgress) -> None:
         found = results.tier_score
         if found is None or found.is_complete:
             return False
-        text = (
-            f"scores of {Path(name).name} over the {found.tier} part, "
-            f"{found.n_windows:,} of {found.n_total:,} windows"
-        )
-        tell("scores", text, found.n_windows / found.n_total)
+        # Beside a sample, in how many windows all targets are.
+        n_windows = found.n_windows if found.sample is None else found.sample.n_windows
+        text = f"scores of {Path(name).name} over {found.windows}"
+        tell("scores", text, n_windows / found.n_total)
         return True
 
     def on_results() -> None:
