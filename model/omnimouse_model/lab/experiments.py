@@ -481,8 +481,9 @@ class ExperimentResult:
     def to_dataframe(self) -> "DataFrame":
         """Return a table with a row per neuron, its provenance in `attrs`.
 
-        Of directions, an angle is NaN and `tuned` False as in `om.recorded_tuning`: where the
-        neuron does not pass the test of its selectivity.
+        Of directions, an angle is NaN where the neuron does not pass the test of this
+        selectivity, and `tuned` is whether it passes one of the tests, as in
+        `om.recorded_tuning`.
         """
         columns = self.columns
         table = data_frame({"neuron": self.neurons, "unit_id": self.unit_ids, **columns})
