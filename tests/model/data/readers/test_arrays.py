@@ -716,3 +716,17 @@ def test_odd_objects_in_memory_are_expected(name, odd):
     except SessionFormatError as error:
         codes = [error.code]
     assert "unexpected" not in codes
+
+
+def test_trials_of_a_video_that_goes_on_last_until_the_next_one_begins():
+    arrays = session_arrays()
+    begin = np.array([5.0, 10.0, 15.0])
+    arrays |= {"trial_start": begin, "trial_stop": begin + 4.0, "trial_tier": ["train"] * 3}
+    arrays["trial_stim_id"] = ["a", "b", "a"]
+    session = open_session(arrays)
+    named = session.trials.tier == "train"
+    np.testing.assert_allclose(session.trials.t_on[named], begin - 2.0, atol=0.05)
+    # The last one as well, though the video goes on.
+    np.testing.assert_allclose(session.trials.t_off[named], begin + 3.0, atol=0.05)
+    (note,) = [one for one in session.assumptions if one.code == "trial_ends"]
+    assert note.message.startswith("3 of 3 trials end in the trial table 0.9")

@@ -30,6 +30,8 @@ from omnimouse_model.storage.files import bad_file
 # For formats that store when frames were shown, but not what was shown in between.
 _LONGEST_STEP = 1.5
 """A pause longer than this many median frame steps divides a video."""
+_EARLY_S = 0.1
+"""Seconds by which the last frame of a trial may come after its end without a note."""
 _TIERS = ("tier", "split", "stimulus_set")
 _TIER_NAMES = {"training": "train", "val": "validation", "valid": "validation", "testing": "test"}
 """Other names of tiers, in lower case."""
@@ -141,9 +143,16 @@ class PresentationIntervals:
         columns = {name: [values[i] for i in chosen] for name, values in self.columns.items()}
         return PresentationIntervals(self.on[rows], self.off[rows], columns)
 
-    def starts(self, first: float, last: float) -> np.ndarray:
-        """Return the onsets of trials after `first` and up to `last`."""
-        return self.on[(self.on > first) & (self.on <= last)]
+    def bounds(self, first: float, last: float) -> np.ndarray:
+        """Return the onsets of trials after `first` and up to `last`, and the end of the last.
+
+        That trial lasts as long as the others, from onset to onset, or to its stored end.
+        """
+        bounds = self.on
+        if len(self.on) > 1:
+            end = max(float(self.off[-1]), float(self.on[-1] + np.median(np.diff(self.on))))
+            bounds = np.append(self.on, end)
+        return bounds[(bounds > first) & (bounds <= last)]
 
     def at(self, time: float) -> dict[str, Any]:
         """Return the columns of the trial that covers a time, {} if there is none.
@@ -173,12 +182,12 @@ class PresentationIntervals:
 def video_parts(
     name: str, times: np.ndarray, intervals: PresentationIntervals, stim_id: str
 ) -> list[Part]:
-    """Return the parts of one video, divided at pauses and at trial onsets."""
+    """Return the parts of one video, divided at pauses, trial onsets and the end of the last."""
     # The median is not affected by the pauses.
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
     gaps = np.flatnonzero(np.diff(times) > _LONGEST_STEP * step) + 1
     # Less 1 µs, so that rounding does not put a trial's first frame before its onset.
-    cuts = np.searchsorted(times, intervals.starts(times[0], times[-1]) - 1e-6)
+    cuts = np.searchsorted(times, intervals.bounds(times[0], times[-1]) - 1e-6)
     edges = np.unique(np.concatenate([[0], gaps, cuts, [len(times)]]))
     return [
         Part(name, times[a:b], np.arange(a, b), "video", stim_id)
@@ -222,6 +231,7 @@ def build_stimulus(
         own = [details.at(float(part.times[0])) if part.name else {} for part in parts]
         fields = [{**more, **one} for more, one in zip(own, fields, strict=True)]
     on = slot_t[first] - t0
+    _note_early_ends(slot_t[first], slot_t[first + count - 1], intervals, notes)
     named = np.array([bool(part.name) for part in parts])
     is_known = named | np.array([part.kind == "blank" for part in parts])
     # A hole inside a trial of some tier is not part of that tier; known gray is.
@@ -261,6 +271,25 @@ def _note_unseen(parts: Sequence[Part], intervals: PresentationIntervals, notes:
             f"{len(unseen):,} of {len(intervals.on):,} trials have no frame of the "
             f"stimulus, the first at {intervals.on[unseen[0]]:.6g} s: they are not in "
             "the trial table, in which trials last from frame to frame",
+        )
+
+
+def _note_early_ends(
+    first: np.ndarray, last: np.ndarray, intervals: PresentationIntervals, notes: Notes
+) -> None:
+    """Note trials that end in the trial table before their last frame."""
+    if not len(intervals.on):
+        return
+    row = np.searchsorted(intervals.on, first + 1e-6, side="right") - 1
+    is_timed = (row >= 0) & (first < intervals.off[np.maximum(row, 0)])
+    early = (last - intervals.off[row])[is_timed]
+    early = early[early > _EARLY_S]
+    if len(early):
+        notes.assume(
+            "trial_ends",
+            f"{len(early):,} of {is_timed.sum():,} trials end in the trial table "
+            f"{np.median(early):.3g} s (median) before their last frame: trials last until the "
+            "next one begins, and the time after their end has their tier",
         )
 
 
