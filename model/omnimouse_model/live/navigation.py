@@ -108,7 +108,7 @@ class Navigation:
     # -- trials -----------------------------------------------------------------------
     @property
     def n_trials(self) -> int:
-        """Number of trials of the session."""
+        """Number of trials of the session whose frames can be read."""
         return len(self._onsets())
 
     @property
@@ -152,8 +152,9 @@ class Navigation:
         session = self._state.session
         if session is None:
             return np.zeros(0)
+        # No window may touch the others, such as the time after the last frame of a video.
         # Files may list trials in another order.
-        return np.sort(session.trials.t_on)
+        return np.sort(session.trials.t_on[session.trials.readable])
 
 
 def trial_at(session: Session, time_s: float) -> int | None:

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,16 @@ def open_trials(controller: Controller, t_on: Sequence[float] | np.ndarray) -> N
     """Let trials begin at these times, each lasting until the next."""
     off = np.append(np.asarray(t_on)[1:], 20.0)
     controller.loader.open_now(with_trials(controller.state.session, t_on, off))
+
+
+def test_a_trial_without_readable_frames_is_left_out(controller):
+    open_trials(controller, [0.0, 5.0, 10.0])
+    session = controller.state.session
+    trials = replace(session.trials, readable=np.array([True, True, False]))
+    controller.loader.open_now(replace(session, trials=trials))
+    assert controller.navigation.n_trials == 2
+    controller.navigation.go_to_trial(2)
+    assert controller.state.window.start_s == pytest.approx(5.0, abs=0.03)
 
 
 @pytest.mark.parametrize("length", [0.5, 0.65, 0.8])
