@@ -240,7 +240,7 @@ def fields_and_tuning(
 
 
 # -- fields and tuning of all neurons in a file: a line per piece, without maps and curves
-TUNING_VERSION: Final = 2
+TUNING_VERSION: Final = 3
 """Version of what `fields_and_tuning` finds: increased when it changes."""
 LIMIT_BYTES: Final = 256 * 2**20
 """Maximum size of what is kept of all recordings: the least recently used is removed."""

@@ -24,6 +24,7 @@ from omnimouse_model.analysis.motion_energy import (
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ, VIDEO_SIZE
+from omnimouse_model.display import count
 from omnimouse_model.progress import QUIET, Job, shows_progress
 
 FieldKind = Literal["plain", "energy"]
@@ -36,6 +37,12 @@ MIN_RELIABILITY: dict[FieldKind, float] = {"plain": 0.22, "energy": 0.33}
 
 In 12 simulated minutes, 1 to 5 % of the neurons reach it if their responses are shifted
 against the video by minutes, that is without a receptive field.
+"""
+MIN_PATTERNS = 30
+"""Fewest independent patterns of the frames, of 576, with which a place can be told.
+
+Full-field gratings of 8 directions have 8, whatever the neuron prefers: the average frame is
+then as reliable as the response, and has no place.
 """
 # Minimum duration of video with responses, in seconds.
 MIN_S = 60.0
@@ -104,6 +111,7 @@ def receptive_fields(
     ----------
     kind
         "plain" or "energy"; by default the more reliable of the two for each neuron.
+        The default refuses frames of fewer than `MIN_PATTERNS` patterns.
     ridge
         Ridge for removing the spatial correlation of the video from the plain average,
         in units of the mean variance of pixels; None does not remove it.
@@ -120,7 +128,14 @@ def receptive_fields(
         for part in sums.values():
             part.add(block)
     by_kind = [_fields(neurons, part, ridge if k == "plain" else None) for k, part in sums.items()]
-    return tuple(max(pair, key=_worth) for pair in zip(*by_kind, strict=True))
+    fields = tuple(max(pair, key=_worth) for pair in zip(*by_kind, strict=True))
+    if "plain" in sums and (n := sums["plain"].n_patterns) < MIN_PATTERNS:
+        problem = (
+            f"The frames are sums of {count(n, 'pattern')}, as those of full-field gratings are: "
+            f"they tell no place, for which {MIN_PATTERNS} are needed."
+        )
+        return tuple(f if f.problem else _nothing(f.neuron, problem) for f in fields)
+    return fields
 
 
 def _worth(field: ReceptiveField) -> float:
@@ -233,6 +248,12 @@ class _Sums:
         covariance = self.pixel_products / n - np.outer(mean, mean)
         sd = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
         return covariance / np.outer(sd, sd)
+
+    @property
+    def n_patterns(self) -> int:
+        """Number of principal components of the frames with 1 % of the largest variance."""
+        variances = np.linalg.eigvalsh(self.pixel_correlation())
+        return int((variances > 0.01 * variances[-1]).sum())
 
 
 def _unbroken(has_frame: np.ndarray) -> np.ndarray:

@@ -170,6 +170,21 @@ def test_too_little_video_is_reported(short):
     assert "Too little video" in tuning.problem
 
 
+def test_full_field_gratings_tell_no_place():
+    draw, at = np.random.default_rng(0), np.arange(2700) / 30
+    deg = np.repeat(draw.integers(0, 8, 45) * 45, 60)
+    along = np.cos(np.deg2rad(deg))[:, None, None] * np.arange(64)
+    across = np.sin(np.deg2rad(deg))[:, None, None] * np.arange(36)[:, None]
+    phase = 2 * np.pi * (0.06 * (along + across) - 2 * at[:, None, None])
+    video = np.uint8(128 + 100 * np.sin(phase))
+    # The first neuron sees the brightness of one pixel, the second the direction alone.
+    seen = np.stack([video[:, 10, 10] / 255, deg == 90], axis=1) + draw.gamma(1, 0.2, (2700, 2))
+    arrays = {"responses": seen, "rate_hz": 30.0, "video": video, "video_rate_hz": 30.0}
+    for field in receptive_fields(om.open_session(arrays), np.arange(2)):
+        assert "they tell no place" in field.problem
+        assert np.isnan(field.centre_yx).all()
+
+
 def test_a_session_without_video_is_reported():
     session = om.open_session(
         {"responses": np.random.default_rng(0).gamma(2, 1, (900, 3)), "rate_hz": 30.0}
