@@ -27,13 +27,11 @@ CONDITIONS: Final = (
 )
 
 
-held_out_option = click.option(
-    "--held-out",
-    "held_out",
-    multiple=True,
+held_out_option = inputs.repeated(
+    *("--held-out", "held_out"),
+    help="Score a neural data transformer on hidden spikes, or on decoded labels of trials "
+    "(choice), instead of strategies.",
     type=click.Choice([*CONDITIONS, "all"]),
-    help="Score a neural data transformer on hidden spikes, or on decoded labels "
-    "of trials (choice), instead of strategies. May be repeated.",
 )
 
 
@@ -168,21 +166,13 @@ def _interval(row: Row, prefix: str) -> str:
 
 # -- `omnimouse evaluate`: scores on held-out windows, with baselines and ceilings
 @click.command("evaluate")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
+@inputs.repeated(
+    *("--model", "models"),
+    help="Predictor to score: a name, a checkpoint file or folder.",
     default=("demo",),
-    show_default="demo",
-    help="Predictor to score: a name, a checkpoint file or folder. May be repeated.",
 )
 @inputs.sessions_option
-@click.option(
-    "--strategy",
-    "strategies",
-    multiple=True,
-    help="A strategy such as test/video_behavior. May be repeated.",
-)
+@inputs.repeated("--strategy", "strategies", "A strategy such as test/video_behavior.")
 @click.option(
     "--table",
     "named_table",
@@ -205,14 +195,7 @@ def _interval(row: Row, prefix: str) -> str:
     help="Score the mean of all --model too, and write it to this .ensemble.json.",
 )
 @click.option("--baselines/--no-baselines", default=True, help="Score naive predictors, too.")
-@click.option(
-    "--tier",
-    "tiers",
-    multiple=True,
-    default=("test",),
-    show_default="test",
-    help="A held-out tier. May be repeated.",
-)
+@inputs.repeated("--tier", "tiers", "A held-out tier.", default=("test",))
 @click.option(
     "--by",
     type=click.Choice(["kind", "tier", "distribution"]),

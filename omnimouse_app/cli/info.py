@@ -437,12 +437,10 @@ def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
 @click.option(
     "--recording", default="", show_default=False, help="Place of the recording, if it was moved."
 )
-@click.option(
-    "--sweep",
-    "sweeps",
+@inputs.repeated(
+    *("--sweep", "sweeps"),
+    help="A saved context sweep to compare.",
     type=click.Path(path_type=Path, dir_okay=False),
-    multiple=True,
-    help="A saved context sweep to compare. May be repeated.",
 )
 @click.option(
     "--no-tier",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -25,13 +25,18 @@ IN_CLONE = (_ROOT / "tests" / "bench").is_dir()
 DEMO_SESSIONS = ("demo", "unseen", "spikes", "unseen-spikes")
 """Names of generated sessions; `./demo` is a folder of that name."""
 
-sessions_option = click.option(
-    "--session",
-    "sessions",
-    multiple=True,
+COUNT: Final = click.IntRange(min=1)
+
+
+def repeated(name: str, variable: str, help: str, **settings: Any) -> Option:
+    """Return an option that may be given several times, as its help says."""
+    return click.option(name, variable, multiple=True, help=f"{help} May be repeated.", **settings)
+
+
+sessions_option = repeated(
+    *("--session", "sessions"),
+    help="'demo', 'unseen', 'spikes', 'unseen-spikes' or a session's folder.",
     default=("demo",),
-    show_default="demo",
-    help="'demo', 'unseen', 'spikes', 'unseen-spikes' or a session's folder. May be repeated.",
 )
 
 
@@ -50,7 +55,7 @@ device_option = click.option(
 )
 max_windows_option = click.option(
     "--max-windows",
-    type=click.IntRange(min=1),
+    type=COUNT,
     help="At most this many windows of a session, spread over it.",
 )
 metric_option = click.option(
@@ -91,8 +96,7 @@ def folder_option(*names: str, help: str, **settings: Any) -> Option:
 
 def places_option(name: str, variable: str, help: str) -> Option:
     """Return an option for sessions, or folders of them, that exist."""
-    kind = click.Path(path_type=Path, exists=True)
-    return click.option(name, variable, multiple=True, type=kind, help=help)
+    return repeated(name, variable, help, type=click.Path(path_type=Path, exists=True))
 
 
 def threads_option(default: int | None = None, help: str = "CPU threads.") -> Option:
@@ -106,7 +110,7 @@ def threads_option(default: int | None = None, help: str = "CPU threads.") -> Op
 
     return click.option(
         "--threads",
-        type=click.IntRange(min=1),
+        type=COUNT,
         default=default,
         show_default=True if default else "all cores",
         expose_value=False,

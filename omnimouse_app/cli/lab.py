@@ -155,7 +155,7 @@ def measured(repeats: int, help: str) -> inputs.Option:
         inputs.folder_option(
             "--results", help="Keep the responses here (.zarr); a stopped experiment goes on there."
         ),
-        click.option("--repeats", default=repeats, type=click.IntRange(min=1), help=help),
+        click.option("--repeats", default=repeats, type=inputs.COUNT, help=help),
     )
 
     def decorate(run: Callable[..., None]) -> Callable[..., None]:
@@ -422,9 +422,9 @@ def recorded(
 @inputs.folder_option("--out", required=True, help="Write pictures and arrays here.")
 @click.option("--video", "is_video", is_flag=True, help="A video, not an image.")
 @click.option("--inhibiting", is_flag=True, help="The weakest response instead.")
-@click.option("--steps", default=20, type=click.IntRange(min=1))
+@click.option("--steps", default=20, type=inputs.COUNT)
 @click.option(
-    "--starts", default=2, type=click.IntRange(min=1),
+    "--starts", default=2, type=inputs.COUNT,
     help="Searches from different noise; their agreement is reported.",
 )  # fmt: skip
 @experiment_options

@@ -28,12 +28,8 @@ _ORDERS = ("ranked", "random", "reverse")
 
 @click.command("rank")
 @click.argument("config", required=False)
-@inputs.places_option(
-    "--sessions", "places", "Session or folder of sessions to pretrain on. May be repeated."
-)
-@inputs.places_option(
-    "--heldout", "heldout_places", "Held-out session or folder of them. May be repeated."
-)
+@inputs.places_option("--sessions", "places", "Session or folder of sessions to pretrain on.")
+@inputs.places_option("--heldout", "heldout_places", "Held-out session or folder of them.")
 @inputs.file_option(
     "--results",
     required=True,
@@ -48,45 +44,29 @@ _ORDERS = ("ranked", "random", "reverse")
 )
 @click.option("--metric", help="Metric of a strategy, as in `omnimouse evaluate`.")
 @inputs.max_windows_option
-@click.option(
-    "--seed",
-    "seeds",
-    multiple=True,
-    type=int,
-    default=(0, 1, 2),
-    show_default="0, 1, 2",
-    help="Seed of the trainings. May be repeated.",
-)
+@inputs.repeated("--seed", "seeds", "Seed of the trainings.", type=int, default=(0, 1, 2))
 @click.option(
     "--steps",
     type=click.IntRange(min=0),
     help="Steps of a transfer; by default those of a fine-tuning.",
 )
-@click.option("--batch", type=click.IntRange(min=1), help="Windows per step of a transfer.")
+@click.option("--batch", type=inputs.COUNT, help="Windows per step of a transfer.")
 @click.option(
     "--curve",
     "with_curve",
     is_flag=True,
     help="Then pretrain on the first sessions of each order; test tier.",
 )
-@click.option(
-    "--k",
-    "ks",
-    multiple=True,
-    type=click.IntRange(min=1),
-    help="Number of sessions of the curve. May be repeated. [default: 1, 2, 3, 4, 5, "
-    "10, 20, 30, 40 and all]",
+@inputs.repeated(
+    *("--k", "ks"),
+    help="Number of sessions of the curve.",
+    type=inputs.COUNT,
+    show_default="1, 2, 3, 4, 5, 10, 20, 30, 40 and all",
 )
-@click.option(
-    "--order",
-    "orders",
-    multiple=True,
-    type=click.Choice(_ORDERS),
-    default=_ORDERS,
-    show_default="all",
-    help="Order of the curve. May be repeated.",
+@inputs.repeated(
+    "--order", "orders", "Order of the curve.", type=click.Choice(_ORDERS), default=_ORDERS
 )
-@click.option("--shuffles", type=click.IntRange(min=1), default=3, help="Number of random orders.")
+@click.option("--shuffles", type=inputs.COUNT, default=3, help="Number of random orders.")
 @inputs.scheduler_option("models")
 @inputs.device_option
 @inputs.threads_option()

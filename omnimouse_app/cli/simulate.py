@@ -7,7 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
-from omnimouse_app.cli.inputs import OutputPath, json_option
+from omnimouse_app.cli.inputs import OutputPath, json_option, repeated
 from omnimouse_app.cli.terminal import emit, interruptible, n_bytes
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import WindowSpec
@@ -37,13 +37,11 @@ TRIALS = WindowSpec(3.0, 50.0, responses="count", align="trial", trial_offset_s=
 
 @click.command("simulate")
 @click.argument("out", type=OutputPath(file_okay=False))
-@click.option(
-    "--mouse",
-    "mice",
-    multiple=True,
+@repeated(
+    *("--mouse", "mice"),
+    help="A mouse or an animal; 'all' are the eight training mice.",
     default=("all",),
     type=click.Choice(["all", *SPECS, *ANIMALS]),
-    help="A mouse or an animal; 'all' are the eight training mice. May be repeated.",
 )
 @json_option
 def command(out: Path, mice: tuple[str, ...], as_json: bool) -> None:

@@ -36,6 +36,11 @@ def chosen(ctx: click.Context, param: click.Parameter, value: str | None) -> str
         return value
 
 
+def targets_option(help: str, **settings: Any) -> inputs.Option:
+    """Return `--targets`."""
+    return click.option("--targets", metavar="AREA|N,N,…", callback=chosen, help=help, **settings)
+
+
 def common_options(pieces: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return the options that the three commands share."""
     options = (
@@ -66,19 +71,12 @@ def common_options(pieces: str) -> Callable[[Callable[..., None]], Callable[...,
 
 
 @click.command("sources")
-@click.option(
-    "--source",
-    "names",
-    multiple=True,
+@inputs.repeated(
+    *("--source", "names"),
     help="video, behavior, a channel of behaviour, history, 'same area', 'other areas', "
-    "'other neurons' or an area. May be repeated; by default those that the session has.",
+    "'other neurons' or an area; by default those that the session has.",
 )
-@click.option(
-    "--targets",
-    metavar="AREA|N,N,…",
-    callback=chosen,
-    help="Neurons that are predicted, by area or index; all by default.",
-)
+@targets_option("Neurons that are predicted, by area or index; all by default.")
 @common_options("groups of targets")
 def command(names: tuple[str, ...], csv: Path | None, as_json: bool, **settings: Any) -> None:
     """Measure how much of each neuron of SESSION is predictable from each source.
@@ -103,18 +101,12 @@ def command(names: tuple[str, ...], csv: Path | None, as_json: bool, **settings:
 
 
 @click.command("informants")
-@click.option(
-    "--targets",
-    metavar="AREA|N,N,…",
-    required=True,
-    callback=chosen,
-    help="Neurons that are predicted, by area or index.",
-)
-@click.option("--k", type=click.IntRange(min=1), help="Informants, by default 16 at most.")
+@targets_option("Neurons that are predicted, by area or index.", required=True)
+@click.option("--k", type=inputs.COUNT, help="Informants, by default 16 at most.")
 @click.option(
     "--random",
     "n_random",
-    type=click.IntRange(min=1),
+    type=inputs.COUNT,
     default=5,
     help="Draws of random neurons beside them.",
 )
@@ -160,7 +152,7 @@ def informants(csv: Path | None, as_json: bool, **settings: Any) -> None:
     default="area",
     help="Sets of neurons that are compared.",
 )
-@click.option("--neurons", type=click.IntRange(min=1), help="Visible neurons of each set.")
+@click.option("--neurons", type=inputs.COUNT, help="Visible neurons of each set.")
 @click.option("--lagged", is_flag=True, help="Show only the past of the source.")
 @click.option("--draws", type=click.IntRange(1, 10), default=5)
 @common_options("draws")

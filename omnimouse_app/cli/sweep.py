@@ -74,10 +74,7 @@ def switches(ctx: click.Context, param: click.Parameter, value: str) -> tuple[bo
 )
 @click.option("--grid", is_flag=True, help="Every combination of neurons and history.")
 @click.option(
-    "--seeds",
-    type=click.IntRange(min=1),
-    default=5,
-    help="Draws of neurons; the s.e.m. is over draws.",
+    "--seeds", type=inputs.COUNT, default=5, help="Draws of neurons; the s.e.m. is over draws."
 )
 @click.option("--tier", default="test", help="A held-out tier.")
 @inputs.metric_option

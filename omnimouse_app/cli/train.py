@@ -33,9 +33,7 @@ run_option = inputs.folder_option(
 @click.argument("config")
 @run_option
 @inputs.places_option(
-    "--sessions",
-    "places",
-    "Session or folder of sessions, instead of the config's. May be repeated.",
+    "--sessions", "places", "Session or folder of sessions, instead of the config's."
 )
 @click.option(
     "--mice",
@@ -47,9 +45,7 @@ run_option = inputs.folder_option(
     type=click.IntRange(min=0),
     help="Stop after this many steps; the same command continues.",
 )
-@click.option(
-    "--accumulate", type=click.IntRange(min=1), help="Batches per step, instead of the config's."
-)
+@click.option("--accumulate", type=inputs.COUNT, help="Batches per step, instead of the config's.")
 @click.option("--compile", "is_compiled", is_flag=True, help="Compile the blocks of the network.")
 @inputs.device_option
 @inputs.threads_option()
@@ -223,15 +219,9 @@ def fit(
     help="Recording that the model knows, with some of the same neurons by their ids.",
 )
 @click.option("--steps", type=click.IntRange(min=0), help="Number of steps in total.")
-@click.option("--batch", type=click.IntRange(min=1), help="Windows per step.")
+@click.option("--batch", type=inputs.COUNT, help="Windows per step.")
 @click.option("--seed", type=int, help="Of held-out windows, masks and start values.")
-@click.option(
-    "--set",
-    "others",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Another option of the model's family. May be repeated.",
-)
+@inputs.repeated("--set", "others", "Another option of the model's family.", metavar="NAME=VALUE")
 @inputs.device_option
 @inputs.threads_option()
 @inputs.json_option

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, folder_option, named_session, threads_option
+from omnimouse_app.cli.inputs import (
+    device_option,
+    folder_option,
+    named_session,
+    repeated,
+    threads_option,
+)
 from omnimouse_app.cli.terminal import Progress, interruptible
 from tests.bench.benchmark import Row, benchmark
 
@@ -67,14 +73,12 @@ class ScoredModel:
         *("beside_minutes", "ratio"),
     ),
 )
-@click.option(
-    "--mouse",
-    "mice",
-    multiple=True,
+@repeated(
+    *("--mouse", "mice"),
+    help="Mouse to which the demo model is fine-tuned.",
     default=MICE,
     show_default=True,
     type=click.Choice(MICE),
-    help="Mouse to which the demo model is fine-tuned. May be repeated.",
 )
 @folder_option(
     "--out", help="Folder of the runs; runs that it contains continue. [default: the cache]"

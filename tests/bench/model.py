@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, threads_option
+from omnimouse_app.cli.inputs import device_option, repeated, threads_option
 from tests.bench.benchmark import Row, benchmark, matmul_gflops
 
 if TYPE_CHECKING:
@@ -25,13 +25,7 @@ DTYPES = ("float32", "bfloat16")
     ),
     gflops=True,
 )
-@click.option(
-    "--size",
-    "sizes",
-    multiple=True,
-    type=click.Choice(SIZES),
-    help="A released size. May be repeated. [default: all]",
-)
+@repeated("--size", "sizes", "A released size.", type=click.Choice(SIZES), show_default="all")
 @click.option(
     "--case",
     "cases",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from omnimouse_app.cli.inputs import device_option, folder_option, threads_option
+from omnimouse_app.cli.inputs import device_option, folder_option, repeated, threads_option
 from tests.bench.benchmark import Row, benchmark, matmul_gflops
 from tests.bench.peers.public_ndt import PublicNdt
 
@@ -41,14 +41,12 @@ HELD_OUT_ON_CPU = 24
     ),
     gflops=True,
 )
-@click.option(
-    "--neurons",
-    "sizes",
-    multiple=True,
+@repeated(
+    *("--neurons", "sizes"),
+    help="Neurons of the session.",
     default=(300, 1000),
     show_default=True,
     type=click.IntRange(min=REGIONS),
-    help="Neurons of the session. May be repeated.",
 )
 @click.option(
     "--held-out",

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import click
 import numpy as np
 
-from omnimouse_app.cli.inputs import device_option
+from omnimouse_app.cli.inputs import device_option, repeated
 from tests.bench.benchmark import Row, benchmark, row
 from tests.bench.recordings import simulated_session
 from tests.bench.untrained_model import untrained_model
@@ -39,14 +39,7 @@ N_FRESH = 3
     columns=("name", "median", "n", "unit", "cpu_ms", "neurons", "predictor", "stroke", "video"),
     gflops=True,
 )
-@click.option(
-    "--neurons",
-    "counts",
-    multiple=True,
-    default=SIZES,
-    type=click.IntRange(100),
-    help="Number of neurons; can be repeated.",
-)
+@repeated("--neurons", "counts", "Number of neurons.", default=SIZES, type=click.IntRange(100))
 @click.option(
     "--predictor",
     "names",

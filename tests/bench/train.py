@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, named_session, sessions_option, threads_option
+from omnimouse_app.cli.inputs import (
+    device_option,
+    named_session,
+    repeated,
+    sessions_option,
+    threads_option,
+)
 from tests.bench.benchmark import Row, benchmark
 
 if TYPE_CHECKING:
@@ -20,13 +26,11 @@ if TYPE_CHECKING:
         *("step_s", "windows_per_s", "tokens_per_s"),
     ),
 )
-@click.option(
-    "--config",
-    "configs",
-    multiple=True,
+@repeated(
+    *("--config", "configs"),
+    help="A shipped config, or a file.",
     default=("demo", "omnimouse-1M"),
     show_default=True,
-    help="A shipped config, or a file. May be repeated.",
 )
 @sessions_option
 @click.option("--steps", default=12, show_default=True, type=click.IntRange(min=1))
