@@ -62,14 +62,7 @@ def command(
     # Imported late: napari takes seconds, and a wrong session is refused before.
     from omnimouse_app.window.launch import launch
 
-    launch(
-        place,
-        model,
-        device=device,
-        scheduler=scheduler,
-        reading=reading,
-        block=True,
-    )
+    launch(place, model, device=device, scheduler=scheduler, reading=reading, block=True)
 
 
 def _check(session: str, reading: dict[str, Any]) -> Path | str:

@@ -77,12 +77,7 @@ def _bits(
 
     conditions = [name for name in HELD_OUT if name in asked]
     scores = score_held_out(
-        predictor,
-        session,
-        conditions,
-        tier=tier,
-        max_trials=max_windows,
-        job=CallbackJob(show),
+        predictor, session, conditions, tier=tier, max_trials=max_windows, job=CallbackJob(show)
     )
     return [score.row() for score in scores]
 
@@ -330,12 +325,7 @@ def _evaluate(
         # With something to save, Ctrl-C ends after the current step instead of at once.
         stop.has_results = is_saved
         results = evaluate_all(
-            predictors,
-            sessions,
-            conditions,
-            results=out,
-            job=stop.job(progress),
-            **settings,
+            predictors, sessions, conditions, results=out, job=stop.job(progress), **settings
         )
     return results, stop
 

@@ -54,9 +54,7 @@ device_option = click.option(
     help="Where the model computes.",
 )
 max_windows_option = click.option(
-    "--max-windows",
-    type=COUNT,
-    help="At most this many windows of a session, spread over it.",
+    "--max-windows", type=COUNT, help="At most this many windows of a session, spread over it."
 )
 metric_option = click.option(
     "--metric",

@@ -68,13 +68,7 @@ def command(
         stop.has_results = True
         try:
             found = predict_session(
-                model,
-                recording,
-                mask,
-                out,
-                tier=tier,
-                job=stop.job(progress),
-                **settings,
+                model, recording, mask, out, tier=tier, job=stop.job(progress), **settings
             )
         except StoppedError:
             progress.finish()

@@ -256,10 +256,7 @@ def _name(recording: str) -> str:
 def main(recordings: Sequence[str]) -> int:
     """Print the table; return 1 if a recording could not be read or scored."""
     rows, status = [], 0
-    with (
-        tempfile.TemporaryDirectory() as cache,
-        patch.dict(os.environ, OMNIMOUSE_CACHE=cache),
-    ):
+    with tempfile.TemporaryDirectory() as cache, patch.dict(os.environ, OMNIMOUSE_CACHE=cache):
         for recording in recordings:
             try:
                 rows.append(row(recording))

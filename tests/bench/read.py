@@ -101,10 +101,7 @@ def command(
     `decode_floor_ms` is the processor time per window of the codec's own decoder on the
     same chunks, which lie in memory; for the uncompressed store, that of a copy of them.
     """
-    with (
-        Progress() as progress,
-        tempfile.TemporaryDirectory(prefix="omnimouse-read-") as scratch,
-    ):
+    with Progress() as progress, tempfile.TemporaryDirectory(prefix="omnimouse-read-") as scratch:
         folder = folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         size = Size(neurons, minutes)

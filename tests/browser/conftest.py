@@ -79,10 +79,7 @@ def page_check(tab: NotebookPage, item: pytest.Item, folder: Path) -> Iterator[N
 @pytest.fixture
 def tab(browser, server, demo, tmp_path, request):
     """A notebook page of one test's own."""
-    with (
-        page_in(browser, server) as page,
-        page_check(page, request.node, tmp_path),
-    ):
+    with page_in(browser, server) as page, page_check(page, request.node, tmp_path):
         yield page
 
 

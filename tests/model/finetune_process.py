@@ -44,10 +44,7 @@ def few_windows() -> Iterator[None]:
 
     They take most of a small fine-tuning's time.
     """
-    with (
-        patch.object(start, "WINDOWS", 2),
-        patch.object(shard, "TRAIN_WINDOWS", 1),
-    ):
+    with patch.object(start, "WINDOWS", 2), patch.object(shard, "TRAIN_WINDOWS", 1):
         yield
 
 

@@ -322,14 +322,7 @@ def _running_scores(
     for condition, mask in zip(shard.conditions, masks, strict=True):
         cells = _scored_cells(mask, condition, session, shard.neurons)
         empty = partial(
-            RunningScore,
-            session,
-            condition,
-            mask,
-            cells,
-            metric=metric,
-            null=null,
-            clips=clips,
+            RunningScore, session, condition, mask, cells, metric=metric, null=null, clips=clips
         )
         # Predictors share one ceiling per condition: it depends on the cells only.
         ceiling = empty("ceiling", None) if has_ceiling else None

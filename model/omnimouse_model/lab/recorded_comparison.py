@@ -338,13 +338,7 @@ def both_responses(
         return BothResponses(model.neurons, is_used, used, np.full_like(used, np.nan))
     chosen = np.arange(session.n_neurons) if neurons is None else neurons
     found = responses_to_trials(
-        model,
-        session,
-        trials,
-        chosen,
-        lag_s=lag_s,
-        behavior=behavior,
-        job=job,
+        model, session, trials, chosen, lag_s=lag_s, behavior=behavior, job=job
     )
     is_used = np.isfinite(found.recorded).any(axis=1)
     return BothResponses(chosen, is_used, found.recorded[is_used], found.predicted[is_used])

@@ -235,13 +235,7 @@ def place_trials(
     if unit == "px" and session.stimulus is not None:
         height_widths = session.stimulus.size[0] / session.stimulus.size[1]
     return PlaceTrials(
-        trials,
-        row.astype(np.int64),
-        column.astype(np.int64),
-        rows,
-        places,
-        names,
-        height_widths,
+        trials, row.astype(np.int64), column.astype(np.int64), rows, places, names, height_widths
     )
 
 

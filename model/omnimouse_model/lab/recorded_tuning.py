@@ -115,12 +115,7 @@ def compare_directions(
         `job.cancelled()` returned True.
     """
     found = direction_trials(
-        session,
-        column,
-        zero_deg=zero_deg,
-        is_clockwise=is_clockwise,
-        tier=tier,
-        where=where,
+        session, column, zero_deg=zero_deg, is_clockwise=is_clockwise, tier=tier, where=where
     )
     require_experiment(model, "preferred_deg", "directions")
     both = both_responses(model, session, found.trials, neurons, lag_s, behavior, job)

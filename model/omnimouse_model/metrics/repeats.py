@@ -77,16 +77,7 @@ def cc_scores(
         default=sums.status(),
     )
     signal = np.where(enough, signal, np.nan)
-    return CCScores(
-        cc_abs,
-        cc_max,
-        cc_abs / cc_max,
-        n_effective,
-        total,
-        mean_power,
-        signal,
-        status,
-    )
+    return CCScores(cc_abs, cc_max, cc_abs / cc_max, n_effective, total, mean_power, signal, status)
 
 
 def _effective_repeats(present: np.ndarray) -> np.ndarray:

@@ -385,15 +385,7 @@ def _world(name: str, spec: LaboratorySpec, draw: np.random.Generator) -> _World
     # The mean over time of the exponential is 1, so that `base` is the mean rate.
     rates = np.exp(base + drive - np.log(np.exp(drive).mean(axis=0)))
     return _World(
-        onsets,
-        is_left,
-        contrast,
-        block_is_left,
-        chose_left,
-        latents,
-        region,
-        is_good,
-        rates,
+        onsets, is_left, contrast, block_is_left, chose_left, latents, region, is_good, rates
     )
 
 

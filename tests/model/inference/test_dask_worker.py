@@ -80,10 +80,7 @@ def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
 @pytest.fixture(scope="module")
 def scheduler():
     # Dask tries to reach a dead worker for this time, 30 s by default.
-    with (
-        dask.config.set({"distributed.comm.timeouts.connect": "3s"}),
-        cluster_address() as address,
-    ):
+    with dask.config.set({"distributed.comm.timeouts.connect": "3s"}), cluster_address() as address:
         yield address
 
 

@@ -37,12 +37,7 @@ def search(predictor, session, seeds=(1, 2), **settings):
     # Without the penalty, which outweighs the small changes of a random network.
     settings |= {"penalty": 0.0}
     return search_starts(
-        predictor,
-        session,
-        NEURONS,
-        replace(SEARCH, **settings),
-        n_steps=3,
-        seeds=seeds,
+        predictor, session, NEURONS, replace(SEARCH, **settings), n_steps=3, seeds=seeds
     )
 
 

@@ -356,10 +356,7 @@ def test_a_lock_of_windows_waits_longer_than_its_library_does(windows_locks, tmp
     ],
 )
 def test_an_error_of_the_drive_has_the_path_and_the_next_step(tmp_path, error, words):
-    with (
-        pytest.raises(DriveError, match=words) as found,
-        writing(tmp_path / "a.zarr", 2_000_000),
-    ):
+    with pytest.raises(DriveError, match=words) as found, writing(tmp_path / "a.zarr", 2_000_000):
         raise error
     assert str(tmp_path / "a.zarr") in str(found.value)
 

@@ -376,12 +376,7 @@ class ScoresView(OfController):
     def spread(self) -> ScoreDistribution:
         """Scores of the neurons that pass the filter, and their histogram."""
         return distribution_of(
-            self._state,
-            self._results,
-            self._colouring,
-            self.filter,
-            self.against,
-            self.predictor,
+            self._state, self._results, self._colouring, self.filter, self.against, self.predictor
         )
 
     @property

@@ -153,12 +153,7 @@ class TaskScore:
         held_out = [name for name in HELD_OUT if name == self.task]
         if held_out:
             (bits,) = score_held_out(
-                model,
-                session,
-                held_out,
-                tier=tier,
-                max_trials=self.max_windows,
-                job=QUIET,
+                model, session, held_out, tier=tier, max_trials=self.max_windows, job=QUIET
             )
             value, refusal = bits.mean.value, bits.refusal
         else:

@@ -160,11 +160,7 @@ class StageRunner:
             raise
 
     def _answer(
-        self,
-        predictor: Predictor,
-        request: LiveRequest,
-        targets: np.ndarray,
-        cancelled: Cancelled,
+        self, predictor: Predictor, request: LiveRequest, targets: np.ndarray, cancelled: Cancelled
     ) -> Iterator[Stage]:
         if request.unedited is not None:
             # The engine replaces a running request only after its first stage. Without

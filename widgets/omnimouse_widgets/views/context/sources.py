@@ -278,13 +278,7 @@ class SourcesView(OfController):
                 lambda name: sources.set(is_quick=name == "quick"),
             ),
             record.Number(
-                "windows",
-                "Windows",
-                help_text,
-                *now,
-                set_windows,
-                unit,
-                none="all windows",
+                "windows", "Windows", help_text, *now, set_windows, unit, none="all windows"
             ),
         )
 
