@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
 from inspect import signature
-from math import sqrt
 from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from omnimouse_model.errors import StoppedError
@@ -24,8 +23,8 @@ FIRST_S = 20.0
 also fill caches, and a short sweep has few."""
 GUESSED = 0.1
 """Share of the work, of 1, below which the time left is called a first guess."""
-NEAR = 0.25
-"""Work from which a near pace is taken, as a part of what is left; a far one is of as much."""
+NEAR = 1 / 3
+"""Work from which a pace is taken, as a part of what is left: other programs begin and end."""
 LEAST_REPORTS = 8
 """Reports from which a pace is taken; some contain a validation, and take longer."""
 DELAY_S = 1.0
@@ -212,6 +211,9 @@ class TimeLeft:
     ----------
     clock
         Seconds of work; without those in which it waited for something else.
+    least
+        Share of the work of which a pace is at least, or some times as much, such as that of a
+        round of unequal pieces.
 
     Attributes
     ----------
@@ -220,8 +222,8 @@ class TimeLeft:
         work begins or ends can still make the estimate much too high or too low.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._begun_s = clock, clock()
+    def __init__(self, clock: Callable[[], float] = time.monotonic, least: float = 0.0) -> None:
+        self._clock, self._begun_s, self._least = clock, clock(), max(least, 0.02)
         self._first = 0.0
         self.is_guess = True
         # Shares and seconds of the reports from which the pace is taken.
@@ -232,10 +234,9 @@ class TimeLeft:
 
         Before a tenth is done, also None in the first `FIRST_S`.
 
-        The pace is that of the later half of what is done, because first pieces also fill
-        caches: the geometric mean of a far one, which other programs that begin and end
-        change less, and a near one, which follows them. A share that is smaller than the
-        last one begins another step.
+        The pace is the recent one, which follows other programs that begin and end; at most
+        that of the later half of what is done, because first pieces also fill caches. A share
+        that is smaller than the last one begins another step.
         """
         now_s = self._clock()
         if self._first <= 0.0 or share < self._told[-1][0]:
@@ -249,19 +250,17 @@ class TimeLeft:
         self.is_guess = done < GUESSED * (1 - self._first)
         is_early = share < 0.1 and now_s - self._begun_s < FIRST_S
         # Nearer to the end, a part of the rest is no longer a number of its own.
-        if done <= 0.02 or is_early or share > 1 - 1e-9:
+        if done < self._least - 1e-9 or is_early or share > 1 - 1e-9:
             return None
         told, rest = self._told, 1 - share
-        # Of reports of one share, as where work stands still, the one before them stays.
-        while told[1][0] <= share - done / 2 or (
-            len(told) > LEAST_REPORTS and told[1][0] <= share - rest
-        ):
+        recent = max(min(NEAR * rest, done / 2) // self._least, 1) * self._least
+        # The next pace can be of one more of the least share.
+        while len(told) > LEAST_REPORTS and told[1][0] <= share - recent - self._least:
             told.popleft()
-        near = min(bisect(told, (share - NEAR * rest, now_s)) - 1, len(told) - LEAST_REPORTS)
-        far_s, near_s = (
-            (now_s - at_s) / (share - at) for at, at_s in (told[0], told[max(near, 0)])
-        )
-        return rest * sqrt(far_s * near_s)
+        # Of reports of one share, as where work stands still, the one before them begins it.
+        number = min(bisect(told, (share - recent, now_s)) - 1, len(told) - LEAST_REPORTS)
+        at, at_s = told[max(number, 0)]
+        return rest * (now_s - at_s) / (share - at)
 
     def text(self, share: float) -> str:
         """Return `seconds` as ", about 3 min left"; "" where they are not known."""

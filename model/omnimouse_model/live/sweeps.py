@@ -162,26 +162,30 @@ def _timed(
     def clock() -> float:
         return perf_counter() - work.waited_s
 
-    time_left, begun_s = TimeLeft(clock), clock()
+    begun_s = clock()
     first_done: int | float | None = None
-    told: tuple[int | float, float, float] | None = None
+    time_left: TimeLeft | None = None
+    told: tuple[float, float] | None = None
 
     def progress(done: int | float, total: int | float, _context: str) -> None:
-        nonlocal first_done, told
+        nonlocal first_done, time_left, told
         first_done = done if first_done is None else first_done
         # The first point takes many times as long: it encodes windows that others share. Of
         # many windows, it does so for each batch of them: the pace is that of whole batches.
         is_few = total <= n_points * (BATCH + TRAIN_WINDOWS) or n_points < LEAST_POINTS
-        step = 1 if is_few else BATCH * min(n_points, CELLS_TOGETHER)
+        batch = 1 if is_few else BATCH * min(n_points, CELLS_TOGETHER)
         # One of few points is more than a tenth of the work, after which the time is told.
         is_first = is_few and done - first_done < total / max(n_points, 10)
-        if not is_first and (told is None or done - told[0] >= step):
+        left_s = None
+        if not is_first and done < total:
+            time_left = time_left or TimeLeft(clock, batch / (total + 1))
             # One more: the estimate begins with the first share above 0.
             left_s = time_left.seconds((done + 1) / (total + 1))
-            told = done, clock(), float("nan") if left_s is None else left_s
-        left_s = None
-        if told is not None and told[2] == told[2] and done < total:
-            left_s = max(told[2] - (clock() - told[1]), 1.0)
+            # A part of the last batch is not at the pace of a whole one.
+            if told is None or total - done >= batch:
+                told = None if left_s is None else (left_s, clock())
+            else:
+                left_s = max(told[0] - (clock() - told[1]), 1.0)
         rest_s, each_s = 0.0 if done == total else left_s, None
         # Earlier, a pace is that of few windows, beside whatever runs just then.
         n_done, (least_s, least_done) = done - first_done, LEAST_PACE
