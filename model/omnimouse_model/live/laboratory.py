@@ -12,6 +12,7 @@ from psygnal import Signal
 from omnimouse_model.analysis.barcodes import count_fits, fit_seconds
 from omnimouse_model.analysis.stimulus_edits import Picture
 from omnimouse_model.data.session import Session
+from omnimouse_model.display import count
 from omnimouse_model.errors import ExportError, ResultsFileError, StoppedError
 from omnimouse_model.inference.families import fit_names
 from omnimouse_model.inference.registry import load_line
@@ -41,6 +42,7 @@ from omnimouse_model.live.laboratory_jobs import (
     label_of,
     run_job,
 )
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.masks.neuron_table import known_values, label_columns, table_columns
 from omnimouse_model.predict.compatibility import check_compatibility
@@ -497,7 +499,7 @@ class Laboratory(HasBackgroundTask):
             self._results.setdefault(model, {})[job.name] = result
             self._reopened.pop(job.name, None)
             if job.name in SEARCHES:
-                self._keep_picture(job.name, cast("ExcitingInputs", result))
+                self._keep_picture(job, cast("ExcitingInputs", result))
             from omnimouse_model.lab.experiments import ExperimentResult, errors_of
 
             if isinstance(result, ExperimentResult):
@@ -506,10 +508,11 @@ class Laboratory(HasBackgroundTask):
                 )
             self.measured.emit()
 
-    def _keep_picture(self, name: str, found: "ExcitingInputs") -> None:
-        n = len(found.neurons)
-        of = f"{n:,} neuron{'s' if n > 1 else ''}, {found.predictor_id}"
-        label = f"{SEARCHES[name].label.lower()} of {of}"
+    def _keep_picture(self, job: LabJob, found: "ExcitingInputs") -> None:
+        # A model that was passed as an object has its id alone.
+        model = model_name(job.source) if isinstance(job.source, str) else found.predictor_id
+        name, of = job.name, count(len(found.neurons), "neuron")
+        label = f"{SEARCHES[name].label.lower()} of {of}, {model}"
         # The latest one is the last.
         self._pictures.pop(name, None)
         self._pictures[name] = Picture.of(found.videos[0], label), found.rate_hz
