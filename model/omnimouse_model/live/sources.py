@@ -206,14 +206,14 @@ class Sources(HasBackgroundTask):
         n_windows = len(self._starts(session))
         windows = f"{n_windows:,} windows"
         if self.windows is None or n_windows < self.windows:  # fewer than asked
-            windows = f"all {n_windows:,} test windows"
-        text = f"{n_groups * n_masks:,} masks × {windows}"
+            windows = f"all {n_windows:,} windows"
+        text = f"{n_groups * n_masks:,} input sets × {windows}"
         job, found, seconds = self._jobs.get(self.question), self.result, self._seconds(session)
         path = self._path(session)
         is_same = job is not None and path is not None and job.path == path
         is_measured = is_same and found is not None and found.is_complete
         # The time of the whole question is not that of its rest, of which nothing is known.
-        if not is_measured and path is not None and path.exists():
+        if not is_measured and self._is_kept(path):
             return KEPT
         is_of_screen = not self.is_quick and self._pace_s(session) is None
         return cost_text(text, seconds, is_measured=is_measured, is_guess=is_of_screen)
@@ -341,8 +341,7 @@ class Sources(HasBackgroundTask):
         )
         self._latest = job
         # Of a question that goes on, only a part of the time is known.
-        goes_on = path is not None and path.exists()
-        seconds = None if goes_on else self._seconds(session)
+        seconds = None if self._is_kept(path) else self._seconds(session)
         self._task.start([job], loading_text(seconds), work)
 
     def reopen(self, names: Sequence[str], *, is_chosen: bool, names_groups: bool = False) -> None:
@@ -452,6 +451,24 @@ class Sources(HasBackgroundTask):
             **_json(self._arguments(session)),
         )
         return self.folder / f"{key}{SUFFIXES[self.question]}"
+
+    def _is_kept(self, path: Path | None) -> bool:
+        """Return whether a file has an answer, or a part of it, of the weights that are asked."""
+        prediction, needs = self._client.results.population, self._client.results.needs
+        asked = (QUICK, LINEAR_GAUSSIAN)
+        if not self.is_quick:
+            # Only a loaded model tells its weights.
+            if prediction is None or needs is None:
+                return False
+            asked = (prediction.predictor_id, needs.fits)
+        if path is None:
+            return False
+        try:
+            with path.open("rb") as file:
+                stored = _analyses()[self.question][1].KIND.header(file.readline())["definition"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return (stored.get("predictor"), stored.get("fits") or 0) == asked
 
     def _seconds(self, session: Session) -> float | None:
         """Return the expected time of the question once the model is loaded, if known."""
@@ -710,6 +727,7 @@ class Sources(HasBackgroundTask):
                 # What an older version, or a model of other weights, kept is of no use.
                 assert job.path is not None
                 job.path.unlink(missing_ok=True)
+                is_timed = True
                 result = ask(results=job.path)
             yield job, result
             if not result.is_complete:

@@ -1,5 +1,6 @@
 """The panel *Sources* without a toolkit: questions, bars, curves, matrix, colours, exports."""
 
+import json
 import re
 from dataclasses import replace
 from types import SimpleNamespace
@@ -103,7 +104,7 @@ def test_a_run_says_how_long_it_takes_while_its_model_is_loaded(view, controller
 
 def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
     choose(view, "targets", "area V1")
-    assert "150 masks × 12 windows" in record(view)["cost"].text
+    assert "150 input sets × 12 windows" in record(view)["cost"].text
     press(view, "run")
     items = record(view)
     assert items["error"].text == ""
@@ -132,7 +133,8 @@ def test_bars_are_stacked_and_a_press_selects_the_neuron(view, controller):
     best = int(found.neurons[np.argmax(found.total().value)])
     assert controller.state.selection == (best,)
     assert "all sources: " in items["found"].text
-    assert record(view)["cost"].text == "Measured: 150 masks × 12 windows"
+    size = "150 input sets × 12 windows"
+    assert record(view)["cost"].text == f"Measured: {size}"
     choose(view, "page", "means")
     means = record(view)["content"]
     assert [line.label for line in means.lines] == ["alone", "share", "unique"]
@@ -337,7 +339,7 @@ def test_only_cells_whose_interval_contains_0_have_no_colour():
 def test_a_matrix_of_some_draws_says_of_how_many(view, controller):
     sources, said, costs = controller.sources, [], []
     sources.set(question="areas", windows=12)
-    assert "25 masks × 12 windows" in record(view)["cost"].text
+    assert "25 input sets × 12 windows" in record(view)["cost"].text
     sources.measured.connect(lambda: said.append(record(view)["found"].text))
     sources.changed.connect(lambda: costs.append(record(view)["cost"].text))
     press(view, "run")
@@ -502,13 +504,13 @@ def test_the_form_of_a_sweep_says_how_many_neurons_an_area_has(controller, sessi
 
 def test_a_look_tells_the_time_of_a_run(view, controller):
     choose(view, "targets", "area V1")
-    size = "150 masks × 12 windows"
+    size = "150 input sets × 12 windows"
     assert record(view)["cost"].text == f"{size}; no time known yet"
     view.blocks()[0].follow(True)
     assert ", targets='V1', max_windows=12)" in press(view, "python").text
     cost = record(view)["cost"].text
     assert cost.startswith("About ")
-    assert cost.endswith(": 150 masks × 12 windows")
+    assert cost.endswith(f": {size}")
     choose(view, "question", "informants")
     assert record(view)["cost"].text.startswith("About ")
 
@@ -522,12 +524,29 @@ def test_the_time_of_a_run_is_announced_while_its_model_is_loaded(view, controll
     assert said[-1].startswith("About ")
 
 
+def test_an_answer_of_older_weights_is_not_told_to_be_kept(view, controller, monkeypatch):
+    """Weights of another training under the same name: only the loaded model tells them."""
+    controller.model.choose(EchoPredictor())
+    monkeypatch.setattr(type(controller.sources), "_source", property(lambda self: "a folder"))
+    controller.selection.select([3])
+    controller.sources.set(is_quick=False)
+    path = controller.sources._path(controller.state.session)
+    controller.editor.paint(range(8), TARGET)
+    loaded = controller.results.population.predictor_id
+    for predictor, is_kept in ((loaded, True), (f"{loaded}@older", False)):
+        header = {"omnimouse_sources": 1, "definition": {"predictor": predictor}}
+        path.write_text(json.dumps(header) + "\n")
+        assert (record(view)["cost"].text == live_sources.KEPT) == is_kept
+    controller.results.population = None
+    assert record(view)["cost"].text != live_sources.KEPT
+
+
 def test_no_number_of_windows_stands_for_all(view, controller):
     choose(view, "windows", 0)
     box = record(view)["windows"]
     assert (box.value, box.none) == (0, "all windows")
     assert controller.sources.windows is None
-    assert re.search(r"masks × all \d+ test windows", record(view)["cost"].text)
+    assert re.search(r"input sets × all \d+ windows", record(view)["cost"].text)
     assert "max_windows" not in press(view, "python").text
     choose(view, "windows", 8)
     choose(view, "windows", 7)  # the arrow down
@@ -551,17 +570,17 @@ def test_the_least_number_of_windows_says_so(view):
     assert record(view)["windows"].unit == " windows"
     # More than the recording has are not asked.
     choose(view, "windows", 10_000)
-    assert re.search(r"masks × all \d+ test windows", record(view)["cost"].text)
+    assert re.search(r"input sets × all \d+ windows", record(view)["cost"].text)
 
 
 def test_a_question_that_is_answered_has_no_time_of_a_run(view, controller):
     run(view, controller, [3])
-    assert record(view)["cost"].text == "Measured: 15 masks × 12 windows"
+    assert record(view)["cost"].text == "Measured: 15 input sets × 12 windows"
     kept = controller.sources.kept
     controller.loader.open_now(controller.state.session)
     controller.selection.select([3])
     controller.sources.reopen(kept, is_chosen=False)
-    assert record(view)["cost"].text == "Measured: 15 masks × 12 windows"
+    assert record(view)["cost"].text == "Measured: 15 input sets × 12 windows"
     controller.sources.set(windows=24)
     assert not record(view)["cost"].text.startswith("Measured")
 
@@ -649,14 +668,14 @@ def test_the_windows_are_those_of_the_model_that_answers(look_at):
     controller.sources.set(windows=10_000)
     n_windows = len(scored_starts(controller.state.session, "test"))
     assert n_windows != len(scored_starts(controller.state.session, spec=controller.state.spec))
-    assert f" × all {n_windows:,} test windows" in controller.sources.cost
+    assert f" × all {n_windows:,} windows" in controller.sources.cost
 
 
 def test_a_script_of_all_windows_names_no_maximum(view, controller):
     controller.selection.select([3])
     controller.sources.set(windows=10_000)
     assert "max_windows" not in press(view, "python").text
-    n_windows = int(re.search(r"all (\d+) test", controller.sources.cost)[1])
+    n_windows = int(re.search(r"all (\d+) windows", controller.sources.cost)[1])
     controller.sources.set(windows=n_windows - 1)
     assert f"max_windows={n_windows - 1}" in press(view, "python").text
 

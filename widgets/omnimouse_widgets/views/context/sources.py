@@ -74,10 +74,16 @@ EXPLANATIONS: Final[dict[Question, str]] = {
     "areas": "From rows to columns, with equal numbers of visible neurons. Alone: share of "
     "variance; beyond video and behaviour: gain of the squared correlation.",
 }
-AREA_MASKS: Final = (
-    "Masks: each area alone, each beside video and behaviour, and these without neurons; for "
-    f"each of {DRAWS} draws, which are choices of targets and of visible neurons."
-)
+SETS: Final[dict[Question, str]] = {
+    "sources": "Input sets: each source alone, each two of them, and so on to all together, of "
+    "more than 6 sources a sample of these; for each group of targets, which are hidden together "
+    "and at most a tenth of an area.",
+    "informants": "Input sets: the first 1, 2, 4, 8 and 16 informants, as many random neurons in "
+    "5 draws, and all neurons.",
+    "areas": "Input sets: each area alone, each beside video and behaviour, and these without "
+    f"neurons; for each of {DRAWS} draws, which are choices of targets and of visible neurons.",
+}
+"""What the model sees in the predictions that `cost` counts."""
 RANKS: Final = (
     "Rank: each is chosen beside those before it. Lost without it: share of variance that a "
     "regression on all neurons loses without this one; others can replace it."
@@ -300,8 +306,8 @@ class SourcesView(OfController):
         # Without a result, the reason stands whole in the place of the figure.
         reason = problem if sources.result is not None else " "
         text = self._progress if sources.is_busy else reason if problem else sources.cost
-        tip = f"{BUSY_TIP} {AREA_MASKS}" if sources.question == "areas" else BUSY_TIP
-        cost = record.Text("cost", text, "quiet", f"{text}\n{tip}".strip(), is_line=True)
+        tip = f"{text}\n{SETS[sources.question]}\n{BUSY_TIP}".strip()
+        cost = record.Text("cost", text, "quiet", tip, is_line=True)
         if sources.is_busy:
             help_text = "Stop; the same question goes on where it was"
             # In this row: a row of its own would move the plot.
