@@ -273,7 +273,7 @@ def test_which_neurons_live_curves_have_is_whole_in_a_small_window(dock, monkeyp
     bring_up_in_small_window(dock, "Context")
     view = dock.panels["Context"].view
     lines = (
-        "Test part, 104 of 172 windows · selected targets: 2 of 3",
+        "Test part, 104 of 172 windows · no target is selected",
         "744 held-out neurons from all others",
     )
     with monkeypatch.context() as patch:

@@ -15,6 +15,7 @@ from omnimouse_model.analysis.sweep.contexts import (
 from omnimouse_model.analysis.sweep.live_sweep import TierCurves
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.data.session import Window
+from omnimouse_model.display import count
 from omnimouse_model.evaluation.tier_score import PRELIMINARY, TierScore
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
@@ -25,14 +26,12 @@ from omnimouse_model.metrics.named import Metric
 # -- context curves that are computed live, with their names on screen ----------------
 WINDOW_SWEEP: Final = "selected neurons, this window only"
 """Name on screen of the curves of the selected neurons in one window."""
-SELECTED_SWEEP: Final = "selected neurons"
-"""Name on screen of the curves of the selected neurons over a tier."""
 
 
 def live_sweeps(state: LiveState, results: Results) -> dict[str, ContextSweep]:
     """Return name -> context curves that are computed live, at most two.
 
-    Over a tier: all held-out neurons, and the selected ones of them. Before: the
+    Over a tier: all held-out neurons, then the selected ones of them. Before: the
     selected neurons in the window.
     """
     curves = results.tier_curves
@@ -40,7 +39,10 @@ def live_sweeps(state: LiveState, results: Results) -> dict[str, ContextSweep]:
         return {} if results.sweep is None else {WINDOW_SWEEP: results.sweep}
     named = {f"{curves.tier} part": curves.sweep}
     selected = selected_sweep(curves, state.selection)
-    return named if selected is None else {**named, SELECTED_SWEEP: selected}
+    if selected is None:
+        return named
+    n, of = max(row.n_neurons for row in selected.rows), len(state.selection)
+    return named | {f"{n} of {count(of, 'selected neuron')}, the targets": selected}
 
 
 @lru_cache(maxsize=4)

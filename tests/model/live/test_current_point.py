@@ -105,14 +105,16 @@ def test_curves_over_the_tier_replace_those_of_the_window(controller):
     number = controller.results.newest_request
     controller.selection.select([int(held_out[0]), int(visible[0])])
     assert controller.results.newest_request == number  # its curves are known
-    assert names() == ["test part", "selected neurons"]
+    assert names() == ["test part", "1 of 2 selected neurons, the targets"]
     evidence, asked = live_lines(controller.state, controller.results)
     assert evidence.startswith("Test part, ")
-    assert evidence.endswith(" · selected targets: 1 of 2")
+    assert evidence.endswith(" windows")
     assert "this window" not in asked
     for selection in ([int(visible[0])], []):
         controller.selection.select(selection)
         assert names() == ["test part"]
+        evidence = live_lines(controller.state, controller.results)[0]
+        assert evidence.endswith(" · no target is selected") == bool(selection)
         assert live_problem(controller.state, controller.results, is_live=True) == ""
     controller.selection.select([int(held_out[0])])
     controller.editor.paint([int(held_out[1])], VISIBLE)

@@ -3,10 +3,11 @@
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QIcon
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QToolButton
+from qtpy.QtWidgets import QTableView, QToolButton
 
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.views.context.view import ContextView
+from omnimouse_widgets.views.record import record
 from tests.predictors import NoisyPredictor, open_controller
 from tests.widgets.pointer import press
 
@@ -45,6 +46,20 @@ def test_the_mark_is_drawn_in_both_curves(session, tmp_path, show, redraw):
         redraw()
         for axis in ("neurons", "history_samples"):
             assert panel.plots[axis].overlays[f"line {axis}"].getData()[0] is not None
+
+
+def test_signs_in_the_table_have_the_colours_of_the_curves(session, show, redraw):
+    with open_controller(session, NoisyPredictor()) as controller:
+        controller.selection.select([3, 11, 30])
+        panel = show(RecordPanel.of(ContextView.of(controller), controller), 400, 460)
+        press(panel.widgets["table"])
+        redraw()
+        table = record(panel.view)["point table"]
+        (view,) = panel.findChildren(QTableView)
+        indices = [view.model().index(row, 0) for row in range(len(table.rows))]
+        shown = [index.data(Qt.ItemDataRole.ForegroundRole).color().name() for index in indices]
+        assert len(set(shown)) > 1
+        assert shown == [colour.lower() for colour in table.colours]
 
 
 def test_the_sign_of_a_held_switch_has_a_rim_that_its_ground_does_not_hide(controller, show):

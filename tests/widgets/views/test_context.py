@@ -14,6 +14,7 @@ from omnimouse_model.analysis.sweep.contexts import AXES, Context, SweepPlan, co
 from omnimouse_model.analysis.sweep.live_sweep import asked_neurons, live_draw
 from omnimouse_model.live.current_point import WINDOW_SWEEP, current_point
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.context.curves import (
     POINT_TITLES,
@@ -25,10 +26,13 @@ from omnimouse_widgets.views.context.curves import (
 from omnimouse_widgets.views.context.settings import ONLY_TARGETS
 from omnimouse_widgets.views.context.view import (
     AWAITED,
+    BOTH,
     IN_WINDOW,
     NOT_LIVE,
     OTHER,
+    OTHER_QUESTION,
     OTHER_RECORDING,
+    PAUSED,
     TITLES,
     ContextView,
     mark_signs,
@@ -417,6 +421,7 @@ def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
     assert not len(items["star neurons"].x)
     assert len(items["line neurons"].x)
     assert view.mark == f"This mask: r = {score.estimate.value:.2f} over {score.n_windows} windows"
+    assert items["sweeps"].signs[-1][2] == OTHER_QUESTION
 
 
 @pytest.mark.parametrize(
@@ -435,6 +440,7 @@ def test_a_star_stands_on_curves_of_the_same_other_context(
     items = record.record(view)
     assert {axis for axis in AXES if len(items[f"star {axis}"].x)} == axes
     assert view.mark.startswith("★") == bool(axes)
+    assert (items["sweeps"].signs[-1][2] == BOTH) == (not axes)
     assert all(len(items[f"line {axis}"].x) for axis in AXES)
 
 
@@ -513,6 +519,19 @@ def test_the_first_points_of_a_sweep_are_awaited_where_only_it_is_drawn(view, co
     sweeps.changed.disconnect(look)
     assert seen == {AWAITED}
     seen.clear()
+    sweeps.compare(sweeps.entries[0].path, False)
+
+    def pause():
+        if sweeps.is_busy and not (sweeps.entries[0].sweep.rows or sweeps.is_paused):
+            sweeps.changed.disconnect(pause)
+            sweeps.pause()
+            look()
+            sweeps.resume()
+
+    sweeps.changed.connect(pause)
+    sweeps.start(SweepPlan(neurons=(0, 8), seeds=(0, 1), max_windows=1), "paused")
+    assert seen == {PAUSED}
+    seen.clear()
     view.set_live(False)
     sweeps.compare(sweeps.entries[0].path, False)
     sweeps.changed.connect(look)
@@ -566,7 +585,8 @@ def test_the_values_of_the_points_are_a_table_that_can_be_copied(view, controlle
         "– smallest context", f"{gain.value:+.3f} [{gain.ci_low:.3f}, {gain.ci_high:.3f}]",
     ]  # fmt: skip
     one = replace(sweep, rows=sweep.rows[:2], plan=replace(sweep.plan, seeds=(0,)))
-    assert point_rows([DrawnSweep("one", one)], ())[1][5].endswith(" of one draw")
+    at = POINT_TITLES.index("gain [95 % over draws]")
+    assert point_rows([DrawnSweep("one", one)], ())[1][at].endswith(" of one draw")
     # One curve has no switch that tells its inputs.
     assert [sign[2] for sign in items["sweeps"].signs] == ["mine", rows[0]["inputs"]]
     copied = record.press(view, "copy")
@@ -579,16 +599,44 @@ def test_the_values_of_the_points_are_a_table_that_can_be_copied(view, controlle
             assert text in tip
 
 
-def test_the_curves_of_one_window_have_no_interval_over_time(view, controller):
+def test_the_interval_of_one_window_is_told_to_be_over_neurons(view, controller):
     sweep = controller.results.sweep
     assert np.isfinite(sweep.rows[0].ci_low), "over neurons"
     record.choose(view, "table", True)
     at = POINT_TITLES.index("95 % interval")
-    assert {row[at] for row in record.record(view)["point table"].rows} == {"– of 1 window"}
+    told = {row[at] for row in record.record(view)["point table"].rows}
+    first = sweep.rows[0]
+    assert f"[{first.ci_low:.3f}, {first.ci_high:.3f}] over neurons" in told
+    assert all(text.endswith(" over neurons") for text in told)
     assert "of scores none over 1 window (at least 8 are needed)" in str(sweep)
     rows = tuple(replace(row, n_windows=9, ci_low=0.1, ci_high=0.2) for row in sweep.rows)
     told = point_rows([DrawnSweep("many", replace(sweep, rows=rows))], ())
-    assert {row[at] for row in told} == {"[0.100, 0.200]"}
+    assert {row[at] for row in told} == {"[0.100, 0.200] over time"}
+
+
+def test_signs_of_the_table_have_the_colours_of_the_curves(view, controller):
+    record.choose(view, "table", True)
+    table = record.record(view)["point table"]
+    labels = [row[POINT_TITLES.index("inputs")] for row in table.rows]
+    assert len(set(labels)) > 1
+    assert list(table.colours) == [palette.CONDITION_COLOURS[label] for label in labels]
+
+
+def test_a_ceiling_stands_in_the_table_and_beside_the_plots(view, controller):
+    sweep, at = controller.results.sweep, POINT_TITLES.index("ceiling")
+
+    def told(*ceilings):
+        pairs = zip(sweep.rows, ceilings * len(sweep.rows), strict=False)
+        view.show(replace(sweep, rows=tuple(replace(row, ceiling=one) for row, one in pairs)))
+        record.choose(view, "table", False)
+        texts = [text for _, _, text in record.record(view)["sweeps"].signs]
+        record.choose(view, "table", True)
+        cells = {row[at] for row in record.record(view)["point table"].rows}
+        return [text for text in texts if "ceiling" in text], cells
+
+    assert told(0.8641) == (["ceiling 0.864"], {"0.864"})
+    assert told(0.85, 0.9) == (["ceiling 0.850 to 0.900"], {"0.850", "0.900"})
+    assert told(float("nan")) == ([], {"–"})
 
 
 def test_a_fine_tuned_model_is_called_as_in_the_list_of_models(view, controller, tmp_path):

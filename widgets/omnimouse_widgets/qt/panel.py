@@ -726,8 +726,11 @@ def _fill_table(view: QTableView, table: record.Table) -> None:
     model.clear()
     controls.describe(view, table.label, table.label)
     model.setHorizontalHeaderLabels(table.titles)
-    for row in table.rows:
-        model.appendRow([QStandardItem(cell) for cell in row])
+    for number, row in enumerate(table.rows):
+        items = [QStandardItem(cell) for cell in row]
+        if table.colours:
+            items[0].setForeground(QBrush(QColor(table.colours[number])))
+        model.appendRow(items)
     view.resizeColumnsToContents()
 
 

@@ -79,6 +79,8 @@ class Table:
     ----------
     pick
         Called with the number of a row that is pressed; None if rows are not pressed.
+    colours
+        Colour of the first text of each row, such as the sign of a curve; () without.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Table:
     titles: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     pick: Callable[[int], object] | None = None
+    colours: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -476,6 +476,7 @@ function render({ model, el }) {
       return [make("div", { className: "omnimouse-table", tabIndex: 0 }, table), (now) => {
         table.ariaLabel = now.label;
         table.replaceChildren(cells("th", now.titles), ...now.rows.map((row) => cells("td", row)));
+        now.colours.forEach((colour, row) => { table.rows[row + 1].cells[0].style.color = colour; });
       }];
     },
     longtable: (item) => {

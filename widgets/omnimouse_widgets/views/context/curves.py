@@ -107,9 +107,7 @@ class PlottedPoint:
             f"n = {self.targets} targets, {draws} of neurons, {windows}"
         )
         if np.isfinite(point.ci_low):
-            # A live sweep has one window, which has no blocks of time.
-            unit = "time" if point.n_windows > 1 else "neurons"
-            text += f"\n95 % over {unit}: [{point.ci_low:z.3f}, {point.ci_high:z.3f}]"
+            text += f"\n95 % over {_unit_of(point)}: [{point.ci_low:z.3f}, {point.ci_high:z.3f}]"
         if np.isfinite(point.ceiling):
             text += (
                 f"\nceiling {point.ceiling:z.3f}: the score of the simulator's expected response"
@@ -237,14 +235,24 @@ SIGNS: Final = {"o": "●", "s": "■", "t1": "▲", "d": "◆"}
 """Glyphs of `palette.CONDITION_SYMBOLS`."""
 GAIN_TITLE: Final = "gain [95 % over draws]"
 POINT_TITLES: Final = (
-    "line", "neurons", "history", "score", "95 % interval", GAIN_TITLE, "s.e.m.", "draws",
-    "inputs", "targets", "windows",
+    "line", "neurons", "history", "score", "ceiling", "95 % interval", GAIN_TITLE, "s.e.m.",
+    "draws", "inputs", "targets", "windows",
 )  # fmt: skip
 
 
 def sign_of(label: str) -> str:
     """Return the glyph of the marks of a condition."""
     return SIGNS[palette.CONDITION_SYMBOLS[label]]
+
+
+def _number(value: float) -> str:
+    return f"{value:z.3f}" if np.isfinite(value) else "–"
+
+
+def ceilings_text(points: Iterable[Point]) -> str:
+    """Return the ceiling of the scores of points, such as "ceiling 0.864"; "" if unknown."""
+    known = sorted({_number(point.ceiling) for point in points if np.isfinite(point.ceiling)})
+    return f"ceiling {' to '.join(dict.fromkeys((known[0], known[-1])))}" if known else ""
 
 
 def gain_text(gain: Gain, *, is_smallest: bool) -> str:
@@ -255,11 +263,15 @@ def gain_text(gain: Gain, *, is_smallest: bool) -> str:
     return f"{gain.value:+z.3f} {ends if np.isfinite(gain.ci_low) else 'of one draw'}"
 
 
+def _unit_of(point: Point) -> str:
+    """Return over what the interval of a point is: one window has no blocks of time."""
+    return "time" if point.n_windows > 1 else "neurons"
+
+
 def _interval_text(point: Point) -> str:
-    """Return e.g. "[0.320, 0.430]", the interval over time, or that too few windows have none."""
-    low, high = point.over_time
-    if np.isfinite(low):
-        return f"[{low:z.3f}, {high:z.3f}]"
+    """Return e.g. "[0.320, 0.430] over time", or that too few windows have none."""
+    if np.isfinite(point.ci_low):
+        return f"[{point.ci_low:z.3f}, {point.ci_high:z.3f}] over {_unit_of(point)}"
     is_few = 0 < point.n_windows < MIN_BLOCKS
     return f"– of {count(point.n_windows, 'window')}" if is_few else "–"
 
@@ -294,9 +306,10 @@ def point_rows(
                     f"{context.neurons:,}",
                     f"{context.history_samples}",
                     score,
+                    _number(point.ceiling),
                     _interval_text(point),
                     gain_text(gain, is_smallest=getattr(context, curve.axis) == least),
-                    f"{point.sem:z.3f}" if point.sem > 0 else "–",  # 0: of equal draws
+                    _number(point.sem or np.nan),  # 0: of equal draws
                     f"{n_draws}" if n_draws == n_asked else f"{n_draws} of {n_asked}",
                     curve.label,
                     targets[context],

@@ -29,7 +29,6 @@ from omnimouse_model.evaluation.shard import BATCH
 from omnimouse_model.evaluation.tier_score import PRELIMINARY
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.current_point import (
-    SELECTED_SWEEP,
     WINDOW_SWEEP,
     CurrentPoint,
     current_point,
@@ -50,6 +49,7 @@ from omnimouse_widgets.views.context.curves import (
     POINT_TITLES,
     TIP,
     DrawnSweep,
+    ceilings_text,
     context_plots,
     place_on,
     point_rows,
@@ -76,15 +76,19 @@ TITLES: Final = (
 )  # fmt: skip
 """Of saved sweeps: where names are equal, the other columns tell them apart."""
 POINTS: Final = (
-    "Points of the curves: mean over draws and its interval over time, which fewer than "
-    f"{MIN_BLOCKS} windows do not have; gain over the smallest context of the curve, paired, with "
-    "its interval over draws; s.e.m. over draws of neurons"
+    "Points of the curves: mean over draws; ceiling, what the simulator's expected response would "
+    f"score; interval over time, which fewer than {MIN_BLOCKS} windows do not have, and of one "
+    "window over neurons; gain over the smallest context of the curve, paired, with its interval "
+    "over draws; s.e.m. over draws of neurons"
 )
 NO_SAVED: Final = "No saved sweeps. Start one under Sweep…"
 OTHER: Final = "the curves are of other neurons"
 OTHER_RECORDING: Final = "the curves are of another recording"
 ELSEWHERE: Final = (OTHER, OTHER_RECORDING)
 """Reasons for which the score of a mask is not drawn beside curves."""
+BOTH: Final = "no ★: its score is with neurons and history"
+OTHER_QUESTION: Final = "no ★: curves of other targets or windows"
+"""Reasons for which a mask with a score is no point of the curves."""
 IN_WINDOW: Final = "one window is scored: switch Live on"
 SELECTED_LINE: Final = MAX_COMPARED + 1
 """Line style of the selected neurons beside all held-out ones, which have 0."""
@@ -94,6 +98,7 @@ NO_TARGET: Final = "There is no target: paint targets,\nor choose a preset"
 NO_RESPONSES: Final = "This model reads no neurons: curves are flat"
 NOT_LIVE: Final = "Switch Live on, or draw a saved sweep"
 AWAITED: Final = "◌ computing the first points of the sweep…"
+PAUSED: Final = "The sweep is paused, before its first points"
 
 
 class ContextView(OfController):
@@ -133,7 +138,7 @@ class ContextView(OfController):
         self._saved: Path | None = None
         self._unconfirmed: Path | None = None
         self._plots: tuple[list[object], tuple[record.Curves, ...]] = ([], ())
-        self._bars = ""
+        self._bars = self._ceilings = ""
 
     def blocks(self) -> Sequence[record.Block]:
         """Return the record: controls, saved sweeps, plots, table or form, mark and texts."""
@@ -289,7 +294,8 @@ class ContextView(OfController):
         lines = [f"{DASHES[each.line][1]} {each.legend}" for each in self.drawn()]
         mask = [f"{sign} {text}" for sign, _, text in mark_signs(self._mark(), self._plots[1])]
         bars = [f"│ {self._bars}"] if self._bars else []
-        return "\n".join(["   ".join(marks), *lines, *bars, *mask])
+        told = [*filter(None, [self._ceilings]), *bars, *mask]
+        return "\n".join(["   ".join(marks), *lines, *told])
 
     def _copy(self) -> record.Clipboard:
         """Return the table on screen as text, with the names of the sweeps in place of signs."""
@@ -317,14 +323,13 @@ class ContextView(OfController):
     # -- plots ------------------------------------------------------------------------
     def drawn(self) -> list[DrawnSweep]:
         """Return the sweeps to draw: live ones or a table of code, then the saved ones."""
-        lines = {SELECTED_SWEEP: SELECTED_LINE}
         live = live_sweeps(self._state, self._results) if self.is_live else {}
         if not self.is_live and self.table is not None:
             live = {FROM_CODE: self.table}
         drawn = [
             # Pale, because one window gives shapes and no numbers.
-            DrawnSweep(name, sweep, lines.get(name, 0), is_pale=name == WINDOW_SWEEP)
-            for name, sweep in live.items()
+            DrawnSweep(name, sweep, line, is_pale=name == WINDOW_SWEEP)
+            for line, (name, sweep) in zip((0, SELECTED_LINE), live.items(), strict=False)
         ]
         # Line style 0 is reserved for live curves, whether or not they are shown.
         for number, path in enumerate(self._sweeps.compared, start=1):
@@ -354,6 +359,8 @@ class ContextView(OfController):
 
     def _awaited(self) -> str:
         """Return that the first points are computed, and where in the sweep they come."""
+        if self._sweeps.is_paused:
+            return PAUSED
         if self._sweeps.is_waiting:
             return f"{AWAITED}\n{WAITING}"
         running = self._sweeps.running
@@ -369,7 +376,7 @@ class ContextView(OfController):
 
     def _why_empty(self) -> str:
         missing = " ".join(self.missing().split())
-        is_awaited = not missing or missing.startswith(AWAITED)
+        is_awaited = not missing or missing.startswith((AWAITED, PAUSED))
         return "Wait for the first points" if is_awaited else missing
 
     def _suggest(self) -> None:
@@ -399,12 +406,15 @@ class ContextView(OfController):
         if not self._conditions():  # else its switches tell the inputs
             signs += [(sign_of(one), palette.CONDITION_COLOURS[one], one) for one in self._offered]
         if self.page == "table":
-            rows = point_rows(drawn, self.hidden)
+            rows, at = point_rows(drawn, self.hidden), POINT_TITLES.index("inputs")
+            colours = tuple(palette.CONDITION_COLOURS[row[at]] for row in rows)
             return [
                 record.Legend("sweeps", tuple(signs)),
-                record.Table("point table", POINTS, POINT_TITLES, rows),
+                record.Table("point table", POINTS, POINT_TITLES, rows, colours=colours),
             ]
         plots = self._drawn_plots(drawn)
+        if self._ceilings:
+            signs.append(("", palette.EDGE, self._ceilings))
         if self._bars:
             signs.append(("│", palette.EDGE, self._bars))
         signs += mark_signs(self._mark(), plots)
@@ -418,7 +428,8 @@ class ContextView(OfController):
         if made != self._plots[0]:
             self._plots = made, context_plots(drawn, self.hidden, marked)
             spots = (spot for each in drawn for spot in points_of(each))
-            self._bars = bars_text(spot.point for spot in spots if spot.label not in self.hidden)
+            points = [spot.point for spot in spots if spot.label not in self.hidden]
+            self._bars, self._ceilings = bars_text(points), ceilings_text(points)
         return self._plots[1]
 
     def _form_items(self) -> Sequence[record.Item | record.Row]:
@@ -719,7 +730,9 @@ def live_lines(state: LiveState, results: Results) -> tuple[str, str]:
         evidence = f"{tier_name(curves)} (drawn from {least} windows on)"
     if curves is not None and curves.is_shown:
         # On the first line, where it fits a small window.
-        selected = _selected_text(curves, state.selection)
+        selected = ""
+        if state.selection and selected_sweep(curves, state.selection) is None:
+            selected = "no target is selected"
         evidence = " · ".join(filter(None, [tier_name(curves), selected]))
         asked = [_asked_text(curves)]
     else:
@@ -805,14 +818,6 @@ def _asked_text(curves: TierCurves) -> str:
     return f"{count(n_targets, plan.targets_name.removesuffix('s'))} from {plan.pool_name}"
 
 
-def _selected_text(curves: TierCurves, selection: tuple[int, ...]) -> str:
-    """Return how many of the selected neurons have curves over the tier."""
-    selected = selected_sweep(curves, selection)
-    n_curves = 0 if selected is None else max(r.n_neurons for r in selected.rows)
-    n = len(selection)
-    return f"selected targets: {n_curves} of {n}" if n else ""
-
-
 def no_curve_text(results: Results) -> str:
     """Return why no curve is drawn although nothing is missing for one."""
     sweep = results.sweep
@@ -833,7 +838,7 @@ def starred(mark: CurrentPoint) -> tuple[ContextAxis, ...]:
 def mark_signs(
     mark: CurrentPoint | None, plots: Sequence[record.Curves]
 ) -> list[tuple[str, str, str]]:
-    """Return what dotted line and star in the plots are: "★┊ this mask: 64 visible"."""
+    """Return what dotted line and star are, "★┊ this mask: 64 visible", or why no star stands."""
     if mark is None or mark.problem in ELSEWHERE:
         return []
     star = "★" * bool(starred(mark))
@@ -841,7 +846,10 @@ def mark_signs(
     place = place_on("neurons", mark.context.neurons)
     if any(one.name == "neurons" and one.limits and place > one.limits[1] for one in plots):
         text += ", beyond the axis"
-    return [(f"{star}┊", palette.CURSOR, text)]
+    signs = [(f"{star}┊", palette.CURSOR, text)]
+    if not (star or mark.problem):
+        signs.append(("", palette.CURSOR, BOTH if mark.is_comparable else OTHER_QUESTION))
+    return signs
 
 
 def point_text(mark: CurrentPoint | None, *, is_drawn: bool) -> str:
