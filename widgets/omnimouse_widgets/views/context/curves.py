@@ -234,7 +234,7 @@ def context_plots(
 SIGNS: Final = {"o": "●", "s": "■", "t1": "▲", "d": "◆"}
 """Glyphs of `palette.CONDITION_SYMBOLS`."""
 GAIN_TITLE: Final = "gain [95 % over draws]"
-POINT_TITLES: Final = (
+POINT_TITLES: Final[tuple[str, ...]] = (
     "line", "neurons", "history", "score", "ceiling", "95 % interval", GAIN_TITLE, "s.e.m.",
     "draws", "inputs", "targets", "windows",
 )  # fmt: skip

@@ -408,9 +408,14 @@ class ContextView(OfController):
         if self.page == "table":
             rows, at = point_rows(drawn, self.hidden), POINT_TITLES.index("inputs")
             colours = tuple(palette.CONDITION_COLOURS[row[at]] for row in rows)
+            titles, number = POINT_TITLES, POINT_TITLES.index("ceiling")
+            # Only simulated recordings, and not in one window, have a ceiling.
+            if all(row[number] == "–" for row in rows):
+                titles, *rest = ((*row[:number], *row[number + 1 :]) for row in (titles, *rows))
+                rows = tuple(rest)
             return [
                 record.Legend("sweeps", tuple(signs)),
-                record.Table("point table", POINTS, POINT_TITLES, rows, colours=colours),
+                record.Table("point table", POINTS, titles, rows, colours=colours),
             ]
         plots = self._drawn_plots(drawn)
         if self._ceilings:
