@@ -157,8 +157,8 @@ def shifted_rows(n_worlds: int, n_neurons: int = 60, minutes: float = 8.0) -> It
                 MODEL, session, ["behavior", "history", "same area", "other areas"], targets
             )
             unique = found.of("unique", name)
-            above.append(unique.is_above.mean())
-            below.append(unique.is_below.mean())
+            above.append(np.mean(unique.low > 0))
+            below.append(np.mean(unique.high < 0))
             count += len(unique.value)
         error = float(np.std(above, ddof=1) / np.sqrt(n_worlds)) if n_worlds > 1 else 0.0
         note = f"below 0: {np.mean(below):.3f}; {n_worlds} worlds"

@@ -158,7 +158,7 @@ def test_a_model_of_another_family_is_used_like_any_other(
     n_samples = round(spec.duration_s * own.response_rate_hz)
     assert len(pinned.prediction.responses) == n_samples
     assert np.isfinite(pinned.scores).any()
-    wait_for(lambda: np.isfinite(traces.stacks["traces"].drawn_overlay(0, 0)).any(), "its curve")
+    wait_for(lambda: np.isfinite(traces.stacks["traces"].drawn_values(0)[3]).any(), "its curve")
     # saved and reopened
     path = tmp_path / "mine.omnimouse.json"
     answer_dialogs(monkeypatch, path)

@@ -210,8 +210,7 @@ class TraceStack(QObject):
             # Curves without data are hidden: Qt would still measure and paint them.
             has_data = number < 2 or any(_has_curve(trace, number) for trace in traces)
             curve.setVisible(has_data)
-            # Also a hidden baseline, because `drawn_values` reads it.
-            if has_data or number == 2:
+            if has_data:
                 curve.setData(*_joined(self._rows, number))
         self._draw_band(traces)
         heights = [trace.bar for trace in traces]
@@ -266,20 +265,13 @@ class TraceStack(QObject):
             # Colours inside the HTML are not changed by `setColor`.
             label.setHtml(plot_style.on_paper(label.toHtml()))
 
-    def drawn_values(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return truth, prediction and baseline of the drawn curves in data units.
+    def drawn_values(self, row: int) -> list[np.ndarray]:
+        """Return the curves of a row in data units: truth, prediction, baseline, pins.
 
-        `row` is an index into all rows; it must be a row that is drawn.
+        `row` is an index into all rows; it must be a row that is drawn. A hidden curve is NaN.
         """
-        truth, predicted, baseline, *_ = (self._read(c, row) for c in self._curves[:3])
-        return truth, predicted, baseline
-
-    def drawn_overlay(self, row: int, slot: int) -> np.ndarray:
-        """Return a pin's drawn curve in data units; all NaN if none is drawn."""
-        curve = self.overlays[slot]
-        if not curve.isVisible():
-            return np.full(len(self._rows[row - self.first].time), np.nan)
-        return self._read(curve, row)
+        nothing = np.full(len(self._rows[row - self.first].time), np.nan)
+        return [self._read(c, row) if c.isVisible() else nothing for c in self._curves]
 
     def _read(self, curve: pg.PlotCurveItem, row: int) -> np.ndarray:
         at, values = row - self.first, curve.getData()[1]

@@ -64,16 +64,6 @@ class Values:
     low: np.ndarray
     high: np.ndarray
 
-    @property
-    def is_above(self) -> np.ndarray:
-        """Whether each interval lies above 0."""
-        return np.asarray(self.low > 0)
-
-    @property
-    def is_below(self) -> np.ndarray:
-        """Whether each interval lies below 0."""
-        return np.asarray(self.high < 0)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Errors:

@@ -34,37 +34,6 @@ class Events:
     value: Float[np.ndarray, " event"]
 
 
-def event_responses(
-    responses: Float[np.ndarray, "video frame unit"],
-    events: Events,
-    period_s: float,
-    *,
-    lag_s: float = 0.0,
-    burn_in: int = 0,
-) -> Float[np.ndarray, "event unit"]:
-    """Return the mean response to each event; NaN for an event without samples.
-
-    Parameters
-    ----------
-    responses
-        Frame i is at i · `period_s`.
-    lag_s
-        Delay of the responses. Samples from onset to offset plus the lag count, both
-        ends included.
-    burn_in
-        First frames of a video that do not count.
-    """
-    times = np.arange(responses.shape[1]) * period_s
-    means = np.full((len(events.video), responses.shape[2]), np.nan)
-    for number, video in enumerate(events.video):
-        begin, end = (x[number] + lag_s for x in (events.onset, events.offset))
-        counts = (times >= begin) & (times <= end)
-        counts[:burn_in] = False
-        if counts.any():
-            means[number] = responses[video, counts].mean(axis=0, dtype=np.float64)
-    return means
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ValueResponses:
     """Mean response to each value of a stimulus, such as each direction.
