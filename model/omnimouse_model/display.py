@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import import_module
-from math import floor, inf, log10
+from math import floor, inf, isfinite, log10
 from typing import TYPE_CHECKING, Any, Final
 
 from omnimouse_model.errors import ExportError, without_controls
@@ -101,12 +101,30 @@ def data_frame(columns: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> "pan
     return table.astype(dict.fromkeys(empty, float))
 
 
-def interval_text(value: float, low: float, high: float) -> str:
-    """Return a score with its 95 % interval, `0.412 [0.340, 0.540]`, or "–" without a score."""
-    if value != value:  # NaN
+def number_text(value: float, digits: int = 2, sign: str = "", kind: str = "f") -> str:
+    """Return a number as people read it: with a minus sign (U+2212), "–" if it is not known.
+
+    `sign` "+" is written before positive numbers; with `kind` "g", digits are significant ones.
+
+    Examples
+    --------
+    >>> from omnimouse_model.display import number_text
+    >>> number_text(-0.034), number_text(1234.5, 0), number_text(0.2, sign="+")
+    ('−0.03', '1,234', '+0.20')
+    """
+    if not isfinite(value):
         return "–"
-    interval = "" if low != low else f" [{low:z.3f}, {high:z.3f}]"
-    return f"{value:z.3f}{interval}"
+    # z: what is rounded to zero has no minus sign.
+    return f"{value:{sign}z,.{digits}{kind}}".replace("-", "−")
+
+
+def interval_text(
+    value: float, low: float, high: float, digits: int = 3, sign: str = "", kind: str = "f"
+) -> str:
+    """Return a number with its 95 % interval, `0.412 [0.340, 0.540]`, or "–" without a number."""
+    texts = [number_text(each, digits, sign, kind) for each in (value, low, high)]
+    is_known = isfinite(value) and isfinite(low)
+    return f"{texts[0]} [{texts[1]}, {texts[2]}]" if is_known else texts[0]
 
 
 ROUNDING: Final = 1e-6
@@ -122,16 +140,14 @@ def difference_text(value: float, low: float, high: float) -> str:
     Examples
     --------
     >>> from omnimouse_model.display import difference_text
-    >>> difference_text(0.0214, 0.0031, 0.0397), difference_text(0.214, 0.031, 0.397)
-    ('+0.021 [+0.003, +0.040]', '+0.21 [+0.03, +0.40]')
+    >>> difference_text(0.0214, 0.0031, 0.0397), difference_text(-0.214, -0.397, -0.031)
+    ('+0.021 [+0.003, +0.040]', '−0.21 [−0.40, −0.03]')
     """
-    if value != value:  # NaN
-        return "–"
     half = (high - low) / 2
-    is_known = ROUNDING < half < inf
-    digits = max(1 - floor(log10(half)), 2) if is_known else 2
-    ends = f" [{low:+z.{digits}f}, {high:+z.{digits}f}]" if is_known else ""
-    return f"{value:+z.{digits}f}{ends}"
+    if not (isfinite(value) and ROUNDING < half < inf):
+        return number_text(value, sign="+")
+    digits = max(1 - floor(log10(half)), 2)
+    return interval_text(value, low, high, digits, "+")
 
 
 def count(n: int, noun: str) -> str:

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from statistics import mean, median, stdev
 from typing import TYPE_CHECKING
 
-from omnimouse_app.cli.terminal import decimals, interval
-from omnimouse_model.display import interval_text
+from omnimouse_app.cli.terminal import decimals, estimate, interval
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.paper_table import PaperCell, PaperCost, PaperTable
@@ -189,7 +188,7 @@ def _pooled(scores: "Sequence[Score]") -> list[str]:
     for score in scores:
         # Of the first predictor of a condition, as the intervals are.
         if score.is_centred:
-            pooled = interval_text(score.pooled, score.pooled_ci_low, score.pooled_ci_high)
+            pooled = estimate(score.pooled, score.pooled_ci_low, score.pooled_ci_high)
             lines.setdefault(
                 score.strategy,
                 f"- {score.strategy}: {pooled} for {score.predictor}, pooled: about the means "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli import inputs, terminal
-from omnimouse_model.display import count, interval_text
+from omnimouse_model.display import count
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.progress import Job
 
@@ -256,7 +256,7 @@ def _shown_row(found: "SourceScores", name: str) -> Row:
 
 
 def _estimate(one: "Estimate") -> str:
-    return interval_text(one.value, one.low, one.high)
+    return terminal.estimate(one.value, one.low, one.high)
 
 
 def _title(found: "Found", what: str) -> str:

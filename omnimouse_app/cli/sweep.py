@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli import inputs, terminal
-from omnimouse_model.display import interval_text
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.scaling_fits import Quantity, ScalingCurve, SizeAxis
@@ -284,7 +283,7 @@ def _score(point: "Point") -> str:
     # Several draws have a standard error, a single draw an interval over time.
     if point.sem == point.sem:
         return f"{terminal.decimals(point.score)} ± {point.sem:z.3f}"
-    return interval_text(point.score, point.ci_low, point.ci_high)
+    return terminal.estimate(point.score, point.ci_low, point.ci_high)
 
 
 MAX_SIZES = 8

@@ -435,6 +435,11 @@ def interval(low: float, high: float) -> str:
     return "–" if math.isnan(low) else f"[{low:z.3f}, {high:z.3f}]"
 
 
+def estimate(value: float, low: float, high: float) -> str:
+    """Return a score with its interval, `0.412 [0.340, 0.540]`; "–" if it is NaN."""
+    return f"{decimals(value)} {interval(low, high)}".removesuffix(" –")
+
+
 def n_bytes(path: Path) -> int:
     """Return the size of a file, or of all files in a folder."""
     # `rglob` of a file yields nothing.

@@ -12,6 +12,7 @@ from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.window import commands
 from omnimouse_app.window import launch as opening
 from omnimouse_app.window.reader import get_reader
+from omnimouse_model.display import number_text
 from omnimouse_model.live.analysis_file import read_analysis
 from omnimouse_model.masks import HIDDEN
 from tests.app.windows import drop_file
@@ -122,6 +123,6 @@ def test_the_commands_export_what_is_on_screen(dock, tmp_path, monkeypatch):
         wait_for(lambda told=told: told in section.name.full_text, told)
         assert path.stat().st_size > 1000
     page = (tmp_path / "what I saw.html").read_text("utf-8")
-    assert f"<b>{float(np.nanmedian(results.shown_scores)):.3f}</b>" in page
+    assert f"<b>{number_text(float(np.nanmedian(results.shown_scores)), 3)}</b>" in page
     commands.copy_as_python()
     assert "load_predictor('echo'" in QApplication.clipboard().text()

@@ -307,7 +307,7 @@ def table_of_neurons(*more: str) -> LongTable:
     """Three rows as in the table of neurons, with more columns of numbers."""
     names = ("id", "area", "plane", "depth", "state", "score", *more)
     columns = tuple(Column(name, name, "", name == "state") for name in names)
-    texts = ("100", "V1", "2", "285", "hidden → target", "-0.376", "1.25", "–")[: len(names)]
+    texts = ("100", "V1", "2", "285", "hidden → target", "−0.376", "1.25", "–")[: len(names)]
     return LongTable(
         "content", "table", 1, columns, 3, "state", "score", True, lambda column: None,
         np.arange(3), lambda start, stop: [(texts, palette.TARGET)] * (stop - start),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from omnimouse_model.data.neurons import Units
-from omnimouse_model.display import HasSummary, data_frame, interval_text
+from omnimouse_model.display import HasSummary, data_frame, interval_text, number_text
 from omnimouse_model.evaluation.results_store import number
 from omnimouse_model.metrics import METRICS, Aggregate, AggregatePolicy, aggregate, overall_score
 from omnimouse_model.metrics.time_blocks import (
@@ -313,7 +313,7 @@ class Scores(HasSummary):
                     told = interval_text(gain.value, gain.low, gain.high)
                     value += f", gain over {self.baseline} {told}"
             if isinstance(row, Score) and row.is_centred:
-                value += f", pooled {row.pooled:z.3f}"
+                value += f", pooled {number_text(row.pooled, 3)}"
             lines.append((", ".join(parts), row.refusal or f"{value} ({sizes})"))
         return lines
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from jaxtyping import Bool, Shaped
 
+from omnimouse_model.display import number_text
 from omnimouse_model.metrics.correlation import Moments, Status
 from omnimouse_model.metrics.information import ZERO_RATE, Number
 from omnimouse_model.metrics.time_blocks import CORRELATION_LIMITS, NO_LIMITS
@@ -62,7 +63,7 @@ class Metric:
         >>> METRICS["correlation"].text(0.431), METRICS["bits_per_spike"].text(0.2)
         ('r = 0.43', '0.20 bits/spike')
         """
-        return self.named(f"{value:z.{digits}f}", equals)
+        return self.named(number_text(value, digits), equals)
 
     def named(self, number: str, equals: str = " = ") -> str:
         """Return a number, as text, with the symbol of the metric."""

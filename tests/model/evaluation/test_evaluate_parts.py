@@ -9,6 +9,7 @@ from omnimouse_model.analysis.evaluate import EVALUATION, evaluate, evaluate_all
 from omnimouse_model.analysis.paper_table import paper_table
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.display import number_text
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.evaluation.conditions import (
     IN_DISTRIBUTION,
@@ -348,7 +349,7 @@ def test_the_printed_scores_name_the_gain_over_the_baseline(session):
     model = found.scores[0]
     gain = found.gain(model, "linear-gaussian")
     first, second = str(found).splitlines()[1:]
-    assert f"gain over linear-gaussian {gain.value:.3f}" in first
+    assert f"gain over linear-gaussian {number_text(gain.value, 3)}" in first
     assert "gain" not in second
 
 

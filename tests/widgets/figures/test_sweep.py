@@ -5,6 +5,7 @@ import pytest
 
 from omnimouse_model.analysis.sweep.contexts import Context, SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
+from omnimouse_model.display import number_text
 from omnimouse_widgets.figures import context_grid_figure, context_sweep_figure
 from omnimouse_widgets.views.context.curves import dodge, place_on
 
@@ -54,7 +55,7 @@ def test_points_and_bars_are_the_sweeps(target, n_curves):
         np.testing.assert_allclose(trace.y, [p.score for p in known])
         above = [p.ends[1] - p.score for p in known]
         np.testing.assert_allclose(trace.error_y.array, above, atol=1e-9)
-        assert f"{known[0].score:.3f}" in trace.hovertext[0]
+        assert number_text(known[0].score, 3) in trace.hovertext[0]
         found += 1
     assert found == n_curves
     # Decoded behaviour has no interval over time.

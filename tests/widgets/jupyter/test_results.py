@@ -9,6 +9,7 @@ import pytest
 
 from omnimouse_model.analysis.direction_tuning import RECORDED
 from omnimouse_model.analysis.stimulus_edits import Contrast
+from omnimouse_model.display import number_text
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets import palette
@@ -379,7 +380,7 @@ def test_a_pinned_condition_is_overlaid(traces_part, controller, page):
     )
     letter, score, colour = found.rows[0]["marks"][0]
     assert (letter, colour) == ("A", palette.PINS[0])
-    assert score == f"{controller.results.scores[7]:.2f}"
+    assert score == number_text(controller.results.scores[7])
     np.testing.assert_array_equal(found.curves[0]["0"], found.curves[0]["predicted"])
     message, _ = seen.wait_for("block1", lambda m, _: signs_of(m, "pins"))
     assert signs_of(message, "pins")[0][2] == f"A {controller.state.pins[0].name}"

@@ -6,6 +6,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
 from omnimouse_model.analysis.direction_tuning import RECORDED
+from omnimouse_model.display import number_text
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.masks.neuron_table import P_VALUES
 from omnimouse_widgets.qt.form import SettingsDialog
@@ -40,7 +41,7 @@ def test_rows_tell_state_and_score(panel, controller, redraw):
     assert table_of(panel).headerData(0, Qt.Orientation.Horizontal) == "unit"
     assert cell(panel, 2, "state") == "visible"
     assert cell(panel, 5, "state") == "target"
-    assert cell(panel, 5, "score") == f"{controller.results.scores[5]:.2f}"
+    assert cell(panel, 5, "score") == number_text(controller.results.scores[5])
     assert cell(panel, 2, "score") == "–"
     # Of the window alone: elsewhere on screen, the same mask has its score over the tier.
     last = COLUMNS.index("score")

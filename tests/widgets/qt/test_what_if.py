@@ -21,6 +21,7 @@ from omnimouse_model.analysis.stimulus_edits import (
     Shift,
 )
 from omnimouse_model.data.open import open_session
+from omnimouse_model.display import number_text
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.theme import is_on_light, themed_colour
@@ -76,14 +77,14 @@ def test_the_prediction_under_a_mirror_is_drawn(panel, control, controller, redr
         answers = [expected.before.responses, expected.after.responses]
         columns = [answer[:, column] for answer in answers]
         np.testing.assert_allclose(stack.drawn_values(row)[:2], columns, atol=1e-5)
-        assert stack.labels[row] == f"{neuron} · Δ {expected.change[column]:.2f} s.d."
+        assert stack.labels[row] == f"{neuron} · Δ {number_text(expected.change[column])} s.d."
     expected_colour = themed_colour(palette.PREDICTED, is_light=is_on_light(stack.canvas))
     assert stack.truth.opts["pen"].color().name() == expected_colour.lower()
     listed = panel.content("most").model()
     shown = [listed.item(row, 0).text() for row in range(listed.rowCount())]
     assert shown == [str(neuron) for neuron in expected.most_changed(8)]
     assert shown[0] == "39"
-    assert listed.item(0, 1).text() == f"{expected.change.max():.2f}"
+    assert listed.item(0, 1).text() == number_text(expected.change.max())
     assert listed.horizontalHeaderItem(1).text() == "Δ (s.d.)"
 
 

@@ -12,6 +12,7 @@ import omnimouse_model as om
 import omnimouse_model.analysis.sweep.live_sweep as live_sweep_module
 from omnimouse_model.analysis.sweep.contexts import AXES, Context, SweepPlan, context_mask
 from omnimouse_model.analysis.sweep.live_sweep import asked_neurons, live_draw
+from omnimouse_model.display import number_text
 from omnimouse_model.live.current_point import WINDOW_SWEEP, current_point
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
@@ -420,7 +421,8 @@ def test_a_mark_stands_only_beside_curves_of_its_question(view, controller):
     items, score = record.record(view), controller.results.tier_score
     assert not len(items["star neurons"].x)
     assert len(items["line neurons"].x)
-    assert view.mark == f"This mask: r = {score.estimate.value:.2f} over {score.n_windows} windows"
+    mean = number_text(score.estimate.value)
+    assert view.mark == f"This mask: r = {mean} over {score.n_windows} windows"
     assert items["sweeps"].signs[-1][2] == OTHER_QUESTION
 
 
@@ -576,13 +578,13 @@ def test_the_values_of_the_points_are_a_table_that_can_be_copied(view, controlle
     assert "plots" not in items
     assert [row["neurons"] for row in rows] == ["0", "8"]
     for row, point in zip(rows, sweep.curves()[0].points, strict=True):
-        assert row["score"] == f"r = {point.score:.3f}"
-        assert row["s.e.m."] == f"{point.sem:.3f}"
+        assert row["score"] == f"r = {number_text(point.score, 3)}"
+        assert row["s.e.m."] == number_text(point.sem, 3)
         assert (row["draws"], row["windows"]) == ("2", "2")
         assert row["targets"] == str(sweep.rows[0].n_neurons)
     gain = sweep.gains(sweep.curves()[0])[1]
     assert [row["gain [95 % over draws]"] for row in rows] == [
-        "– smallest context", f"{gain.value:+.3f} [{gain.ci_low:.3f}, {gain.ci_high:.3f}]",
+        "– smallest context", str(gain),
     ]  # fmt: skip
     one = replace(sweep, rows=sweep.rows[:2], plan=replace(sweep.plan, seeds=(0,)))
     at = POINT_TITLES.index("gain [95 % over draws]")

@@ -11,6 +11,7 @@ from omnimouse_model.analysis.direction_tuning import direction_tuning, share_ab
 from omnimouse_model.analysis.receptive_fields import ReceptiveField
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
+from omnimouse_model.display import number_text
 from omnimouse_model.evaluation.repeats import AlignedPrediction, clip_repeats, repeated_clips
 from omnimouse_model.live.neurons import neuron_info as live_facts
 from omnimouse_model.masks import VISIBLE
@@ -115,13 +116,13 @@ def test_numbers_are_the_librarys(view, controller, recording, tuning):
     items = select(view, controller, 4)
     assert items["heading"].text == "unit 104"
     assert items["heading"].tip.endswith("index 4")
-    assert f"r = {controller.results.scores[4]:.2f}" in items["now"].text
+    assert f"r = {number_text(controller.results.scores[4])}" in items["now"].text
     clips = repeated_clips(recording)
     assert [len(clip.trials) for clip in clips] == [5, 3]
     repeats = clip_repeats(recording, clips[0], np.array([4]))
     assert text.repeats_text(repeats) in items["repeats_text"].text
     assert items["repeats"].raster.pixels.shape[0] == 5
-    assert items["repeats_text"].tip.endswith(f"others. It is {repeats.oracle[0]:.2f}.")
+    assert items["repeats_text"].tip.endswith(f"others. It is {number_text(repeats.oracle[0])}.")
     # The scale of the colours of the rows.
     *_, (sign, _, scale) = items["mean_signs"].signs
     assert sign == "yellow:"

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from omnimouse_model.display import number_text
 from omnimouse_model.evaluation.tier_score import TierScoring
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
 from omnimouse_model.live.results import ScoresOnScreen
@@ -65,7 +66,7 @@ def test_bars_and_points_are_the_scores_on_screen(view, controller):
     np.testing.assert_array_equal(bars.y, np.histogram(scores[known], view.spread.edges)[0])
     assert bars.bar == pytest.approx(0.92 * BIN_WIDTH)
     assert f"{len(known)} neurons" in items["summary"].text
-    assert f"{scores[known].mean():.2f}" in items["summary"].text
+    assert number_text(scores[known].mean()) in items["summary"].text
     assert items["summary"].tip.endswith(tier_score_tip(controller.results.tier_score))
     # Those of one window do not stand in for the first score over a tier.
     controller.requests.score_tier(True)
@@ -223,9 +224,9 @@ def test_of_few_neurons_no_spread_is_told(view, controller):
     scores = controller.results.shown_scores
     view.set_filter(f"id={ids[5]}")
     summary = record.record(view)["summary"].text
-    assert f"· r {scores[5]:.2f}" in summary
+    assert f"· r {number_text(scores[5])}" in summary
     view.set_filter(f"id<{ids[3]}")
-    assert f"· mean r {scores[:3].mean():.2f}" in record.record(view)["summary"].text
+    assert f"· mean r {number_text(scores[:3].mean())}" in record.record(view)["summary"].text
     assert "quartiles" not in record.record(view)["summary"].text
     view.set_filter(f"id<{ids[4]}")
     assert "quartiles" in record.record(view)["summary"].text

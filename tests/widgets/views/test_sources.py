@@ -11,6 +11,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.analysis.sources.errors import Errors
 from omnimouse_model.analysis.sources.informants import ALONE
+from omnimouse_model.display import interval_text, number_text
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.inference import registry
 from omnimouse_model.live import sources as live_sources
@@ -154,7 +155,7 @@ def test_a_table_has_all_numbers_and_exports_write_them(view, controller, tmp_pa
     found, means, rows = controller.sources.found["sources"], rows[:4], rows[4:]
     past = found.mean_of("unique", found.names[1])
     told = [means[1][name] for name in ("unit", "unique", "unique from", "unique to")]
-    assert told == ["mean", *(f"{one:z.3f}" for one in (past.value, past.low, past.high))]
+    assert told == ["mean", *(number_text(one, 3) for one in (past.value, past.low, past.high))]
     table.choose([0])
     assert controller.state.selection == (3, 30), "a mean is no neuron"
     ends = float(rows[0]["unique from"]), float(rows[0]["unique to"])
@@ -257,7 +258,7 @@ def test_the_field_is_coloured_by_the_largest_source_and_by_informants(view, con
     values = record(view)["content"].rows
     assert [row[0] for row in values] == ["1", "2", "4", "8", "16", "all 39"]
     second = controller.sources.found["informants"].curve()[1]
-    assert values[1][1].startswith(f"{second.value:z.2f} [{second.low:z.2f}, ")
+    assert values[1][1].startswith(f"{number_text(second.value)} [{number_text(second.low)}, ")
     choose(view, "view", "table")
     first = record(view)["content"].rows[0]
     assert first[0] == "1"
@@ -290,7 +291,7 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
     assert "* the 95 % interval lies above 0" in record(view)["found"].text
     assert "as in about 0.1 of the 4 cells by chance" in record(view)["found"].text
     base = controller.sources.result.inputs_alone("beyond", "V1")
-    assert matrix.texts[2][1] == f"{base.value:z.3f}"
+    assert matrix.texts[2][1] == number_text(base.value, 3)
     assert np.isnan(matrix.values[2]).all()
     unit = (
         "beyond behaviour: gain of the squared correlation r² (at most 1); "
@@ -316,7 +317,7 @@ def test_the_matrix_of_areas_has_its_intervals(view, controller):
     assert any(row.endswith(" *") for row in rows)
     choose(view, "kind", "beyond")
     assert record(view)["content"].rows[-1] == (
-        "behaviour alone", "V1", f"{base.value:z.3f} [{base.low:z.3f}, {base.high:z.3f}]",
+        "behaviour alone", "V1", interval_text(base.value, base.low, base.high),
     )  # fmt: skip
     choose(view, "lagged", True)
     assert "lagged=True" in press(view, "python").text
@@ -331,7 +332,7 @@ def test_only_cells_whose_interval_contains_0_have_no_colour():
     matrix = area_cells(found, "alone")
     np.testing.assert_array_equal(matrix.values, [[-0.05, np.nan], [0.3, np.nan]])
     assert (matrix.low, matrix.high) == (-0.05, 0.3)
-    assert matrix.texts[0] == ("-0.050", "0.020")
+    assert matrix.texts[0] == ("−0.050", "0.020")
     found.matrix = lambda kind: tuple(-0.1 - abs(end) for end in ends)
     assert area_cells(found, "alone").high == 0.0
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from omnimouse_model.display import number_text
 from omnimouse_model.evaluation import shard
 from omnimouse_model.evaluation import tier_score as tier_scores
 from omnimouse_model.evaluation.tier_score import TierScoring
@@ -55,7 +56,7 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     assert rows[0].short_label == "7 · scoring…"
     controller.requests.score_tier(False)
     rows = plain_rows(controller)
-    assert rows[0].label.endswith(f"r = {here:.2f} here")
+    assert rows[0].label.endswith(f"r = {number_text(here)} here")
     assert results.shown_scores is results.scores
     assert record(TracesView.of(controller))["legend"].signs[-1][::2] == ("r:", "paused")
     scoring = TierScoring(NoisyPredictor("noisy"), session, mask)
@@ -63,7 +64,7 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     results.tier_score = found
     value = found.score.per_neuron[list(found.score.neurons).index(7)]
     label = plain_rows(controller)[0].label
-    assert label.endswith(f"{value:.2f} (here {here:.2f})")
+    assert label.endswith(f"{number_text(value)} (here {number_text(here)})")
     assert results.shown_scores[7] == value
     assert str(found.n_total) in evidence_of(controller.results)
     # The histogram as well; only pinned conditions have scores of the window alone.
@@ -123,7 +124,7 @@ def test_a_score_over_a_tier_is_computed_where_there_is_one(controller):
 def test_scores_of_pins_say_that_they_are_of_the_samples_on_screen(controller, session):
     controller.pins.pin("same")
     answer = controller.pins.predictions.windows[0]
-    here = f"{answer.score(7):.2f}"
+    here = number_text(answer.score(7))
     assert [m[:2] for m in plain_rows(controller)[0].marks] == [("A", here)]
     scoring = TierScoring(NoisyPredictor("noisy"), session, controller.state.mask)
     *_, controller.results.tier_score = scoring.refine(lambda: False)
@@ -157,7 +158,7 @@ def test_a_baseline_is_compared_over_the_same_windows(controller, session):
     results.tier_score = replace(own, n_windows=own.n_windows - 1)
     assert "┅ …" in label()
     results.tier_score = own
-    assert f"┅ {value:.2f}" in label()
+    assert f"┅ {number_text(value)}" in label()
 
 
 def test_a_score_without_windows_of_the_train_tier_is_called_pooled(

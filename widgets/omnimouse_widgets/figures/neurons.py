@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.display import number_text
 from omnimouse_model.evaluation.results import Score
 from omnimouse_widgets import palette
 from omnimouse_widgets.figures import style
@@ -150,8 +151,8 @@ def _name(score: Score) -> str:
 
 def _summary(x: np.ndarray, y: np.ndarray) -> str:
     return (
-        f"n = {len(y):,} neurons · mean r {x.mean():z.3f} → {y.mean():z.3f} · "
-        f"{100 * np.mean(y > x):z.0f} % above the line"
+        f"n = {len(y):,} neurons · mean r {number_text(x.mean(), 3)} → "
+        f"{number_text(y.mean(), 3)} · {100 * np.mean(y > x):z.0f} % above the line"
     )
 
 
@@ -179,8 +180,8 @@ def _hover_texts(
     if ceilings is None:
         ceilings = np.full(len(neurons), np.nan)
     return [
-        f"neuron {neuron}<br>r = {a:z.3f} → {b:z.3f}"
-        + (f"<br>ceiling {ceiling:z.3f}" if np.isfinite(ceiling) else "")
+        f"neuron {neuron}<br>r = {number_text(a, 3)} → {number_text(b, 3)}"
+        + (f"<br>ceiling {number_text(ceiling, 3)}" if np.isfinite(ceiling) else "")
         for neuron, a, b, ceiling in zip(neurons, x, y, ceilings, strict=True)
     ]
 
@@ -348,7 +349,7 @@ def exciting_figure(found: "ExcitingInputs", *, theme: style.Theme = "light") ->
                 },
             }
         )
-        response = f"start {number + 1}: {found.responses[number]:z.2f} s.d."
+        response = f"start {number + 1}: {number_text(found.responses[number])} s.d."
         figure.add_annotation(
             text=response, showarrow=False, font={"color": style.TEXT[theme]},
             xref="paper", yref="paper", x=share[0], y=1.02, yanchor="bottom",

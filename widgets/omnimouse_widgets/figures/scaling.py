@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from omnimouse_model.analysis.scaling_fits import FitName, ScalingCurve, SizeAxis
+from omnimouse_model.display import interval_text, number_text
 from omnimouse_model.live.models.finetune import SCORE
 from omnimouse_model.training.metrics_log import FILE, log_rows
 from omnimouse_widgets import palette
@@ -118,7 +119,7 @@ def _traces(curve: ScalingCurve, colour: str, mark: str, shift: float) -> list[d
         marker={"symbol": f"{mark}-open", "color": colour, "size": 6},
         opacity=0.7,
         hovertext=[
-            style.hover(f"{curve.name}, seed {seed}\n{x:,.4g}: {y:z.3f}")
+            style.hover(f"{curve.name}, seed {seed}\n{x:,.4g}: {number_text(y, 3)}")
             for x, y, seed in zip(curve.x, curve.y, curve.seeds, strict=True)
         ],
     )
@@ -174,19 +175,16 @@ def _parameters(curve: ScalingCurve, name: FitName) -> str:
     lines = []
     for parameter, value in values.items():
         low, high = curve.intervals.get(parameter, (np.nan, np.nan))
-        interval = f" [{low:.3g}, {high:.3g}]" if np.isfinite(low) else ""
-        lines.append(f"\n{parameter} {value:.3g}{interval}")
+        lines.append(f"\n{parameter} {interval_text(value, low, high, kind='g')}")
     return "".join(lines)
 
 
 def _size_text(curve: ScalingCurve, number: int) -> str:
     size = curve.sizes[number]
-    # One run of one session has no interval.
-    interval = f" [{size.low:z.3f}, {size.high:z.3f}]"
     runs = "run" if size.n == 1 else "runs"
     return style.hover(
-        f"{curve.name}, {size.x:,.4g}\nmean of {size.n} {runs}: {size.mean:z.3f}"
-        + (interval if np.isfinite(size.low) else "")
+        f"{curve.name}, {size.x:,.4g}\nmean of {size.n} {runs}: "
+        f"{interval_text(size.mean, size.low, size.high)}"
     )
 
 

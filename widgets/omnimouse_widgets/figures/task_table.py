@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from omnimouse_model.display import number_text
 from omnimouse_model.evaluation import published
 from omnimouse_model.evaluation.results import Scores
 from omnimouse_model.metrics import BEHAVIOR_GROUPS
@@ -49,7 +50,7 @@ class TaskCell:
     @property
     def text(self) -> str:
         """The score with two decimals as in the paper; "–" without a score."""
-        return f"{self.value:z.2f}" if np.isfinite(self.value) else "–"
+        return number_text(self.value)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -75,7 +75,7 @@ class RecordPlot:
         self._overlaid: dict[str, record.Overlay] = {}
         self.canvas: PlotCanvas = plot_style.canvas("")
         self.box = _OutlineBox(self._press, self._select)
-        axes = {"bottom": _TextsAxis("bottom"), "left": _NumbersAxis("left")}
+        axes = {"bottom": _TextsAxis("bottom"), "left": _RoomyAxis("left")}
         self.plot = pg.PlotItem(viewBox=self.box, axisItems=axes)
         self.canvas.addItem(self.plot)
         plot_style.style_plot(self.plot, left=False, bottom=False)
@@ -508,7 +508,7 @@ def _used_size(widget: QWidget) -> QSize:
     return cells.boundedTo(widget.size())
 
 
-class _TextsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
+class _TextsAxis(plot_style.NumbersAxis):
     """Horizontal axis whose given texts keep a distance from one another.
 
     Names all stay: they take further rows. Numbers take a second one where that is enough
@@ -544,7 +544,7 @@ class _TextsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         self._height = size
 
 
-class _NumbersAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
+class _RoomyAxis(plot_style.NumbersAxis):
     """Vertical axis whose automatic numbers do not touch: in a low plot, some are left out."""
 
     def generateDrawSpecs(self, painter: QPainter) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from omnimouse_model.analysis.sweep.contexts import AXES, ContextAxis
 from omnimouse_model.analysis.sweep.table import ContextSweep, Curve, distinct_curves
 from omnimouse_model.data.neurons import Units
+from omnimouse_model.display import number_text
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
 from omnimouse_model.metrics.named import Metric
 from omnimouse_widgets import palette
@@ -244,11 +245,11 @@ def distribution(scores: np.ndarray, median: float, metric: Metric) -> Markup:
     width = float(frame.across(edges[1]) - frame.across(edges[0]))
     for n, edge in zip(counts.tolist(), edges[:-1], strict=True):
         left, top = float(frame.across(edge)), float(frame.down(n))
-        title = f"{edge:z.2f} to {edge + edges[1] - edges[0]:z.2f}: {n:,} neurons"
+        title = f"{number_text(edge)} to {number_text(edge + edges[1] - edges[0])}: {n:,} neurons"
         parts.append(markup.box(left + 1, top, width - 2, 160 - top, "bar", title))
     x = float(frame.across(median))
     parts.append(markup.rule(x, 10, x, 160, "median"))
-    ends = [(t, f"{t:z.1f}".replace("-", "−")) for t in markup.ticks_between(low, high, 8)]
+    ends = [(t, number_text(t, 1)) for t in markup.ticks_between(low, high, 8)]
     name = metric.unit if metric.symbol != "r" else f"{metric.unit} r"
     parts += markup.bottom_axis(frame, ends, f"{name} (dashed: median)")
     return markup.picture(WIDTH, 198, "Distribution of the scores", parts)
@@ -297,7 +298,7 @@ def traces(
         labels = ("seconds of the recording", "seconds, standardised values")
         # Not strict: without a prediction there is no plot on the right.
         for plot, label in zip(frames, labels, strict=False):
-            ticks = [(t, f"{t:z.1f}") for t in markup.ticks_between(*plot.x, 5)]
+            ticks = [(t, number_text(t, 1)) for t in markup.ticks_between(*plot.x, 5)]
             parts += markup.bottom_axis(replace(plot, top=14), ticks, label)
     return markup.picture(WIDTH, height + (50 if has_axis else 12), "Traces", parts)
 

@@ -16,6 +16,7 @@ from unicodedata import category
 
 import numpy as np
 
+from omnimouse_model.display import number_text
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_model.storage.files import read_text
 from omnimouse_widgets import palette
@@ -253,13 +254,6 @@ def facts(rows: Iterable[tuple[object, object]], conditions: Sequence[str] = ())
     return tag("dl", *parts)
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """Return a number with a minus sign (U+2212); "–" if it is not known."""
-    if value is None or not np.isfinite(value):
-        return "–"
-    return f"{value:z,.{digits}f}".replace("-", "−")
-
-
 # -- a self-contained HTML document: it needs no other file and no network ------------
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Content security policy: the page loads nothing and runs no script but `script`."""
@@ -411,7 +405,7 @@ def left_axis(frame: Frame, ticks: Sequence[float], digits: int = 1) -> list[Mar
     parts = []
     for value in ticks:
         y = float(frame.down(value))
-        tick = f"{value:.{digits}f}".replace("-", "−")
+        tick = number_text(value, digits)
         parts += [
             rule(frame.left, y, frame.left + frame.width, y, "grid"),
             label(frame.left - 6, y + 4, tick, "end"),

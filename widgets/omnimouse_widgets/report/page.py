@@ -8,7 +8,7 @@ import numpy as np
 
 from omnimouse_model.analysis.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep, bars_text, distinct_curves
-from omnimouse_model.display import count
+from omnimouse_model.display import count, number_text
 from omnimouse_model.lab.experiments import ExperimentResult
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.current_point import WINDOW_SWEEP
@@ -28,7 +28,7 @@ from omnimouse_model.storage.write import write_bytes
 from omnimouse_widgets import palette
 from omnimouse_widgets.report import drawings, markup, results
 from omnimouse_widgets.report.drawings import FieldPictures
-from omnimouse_widgets.report.markup import Markup, document, facts, joined, number, table, tag
+from omnimouse_widgets.report.markup import Markup, document, facts, joined, table, tag
 from omnimouse_widgets.report.results import (
     key_of,
     summary_cells,
@@ -71,12 +71,12 @@ def neuron_text(content: ScreenContent, neuron: int, state: str) -> str:
     # Many recordings have no depths.
     depth = float(units.xyz_um[neuron, 2])
     if np.isfinite(depth):
-        parts.append(f"depth {number(depth, 0)} µm")
+        parts.append(f"depth {number_text(depth, 0)} µm")
     parts.append(state)
     scores = content.shown_scores
     score = np.nan if scores is None else float(scores[neuron])
     is_scored = np.isfinite(score)
-    parts.append(content.metric.named(number(score)) if is_scored else "no score")
+    parts.append(content.metric.named(number_text(score, 3)) if is_scored else "no score")
     return " · ".join(parts)
 
 
@@ -114,7 +114,7 @@ def _neurons(
     rows = [
         (
             str(names[neuron]),
-            *(number(float(c[measured[neuron]])) for c in experiment.columns.values()),
+            *(number_text(float(c[measured[neuron]]), 3) for c in experiment.columns.values()),
         )
         for neuron in shown
     ]
@@ -293,11 +293,11 @@ def what_if(data: ReportData) -> Iterator[Markup]:
         [
             (
                 "Change",
-                f"median {number(float(np.median(rms)))}, largest "
-                f"{number(float(rms.max()))} over {count(len(rms), 'neuron')}: "
+                f"median {number_text(float(np.median(rms)), 3)}, largest "
+                f"{number_text(float(rms.max()), 3)} over {count(len(rms), 'neuron')}: "
                 "root mean square over the target samples, in the units of the model",
             ),
-            ("Mean change", number(float(np.nanmean(change.mean_change)))),
+            ("Mean change", number_text(np.nanmean(change.mean_change), 3)),
         ]
     )
     yield _most_changed(change, data.content.session.units.names)
@@ -307,7 +307,10 @@ def _most_changed(change: WhatIf, names: np.ndarray) -> Markup:
     place = {int(neuron): at for at, neuron in enumerate(change.neurons)}
     neurons = change.most_changed(MAX_CHANGED).tolist()
     values = (change.change, change.mean_change)
-    rows = [(str(names[n]), *(number(float(value[place[n]])) for value in values)) for n in neurons]
+    rows = [
+        (str(names[n]), *(number_text(float(value[place[n]]), 3) for value in values))
+        for n in neurons
+    ]
     head = ("most changed neurons", "change", "mean change")
     return table(head, rows, neurons=neurons)
 
@@ -363,8 +366,8 @@ def _points(sweep: ContextSweep) -> Iterator[tuple[str, ...]]:
             yield (
                 curve.label,
                 point.context.label,
-                number(point.score),
-                " to ".join(map(number, point.ends)),
+                number_text(point.score, 3),
+                " to ".join(number_text(end, 3) for end in point.ends),
                 str(point.n_seeds),
             )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from omnimouse_model import masks
 from omnimouse_model.data.session import Window
-from omnimouse_model.display import count
+from omnimouse_model.display import count, number_text
 from omnimouse_model.live.report import ReportCondition, ReportData, recorded_behavior
 from omnimouse_model.live.results import IN_WINDOW, windows_text
 from omnimouse_model.masks.cells import PATTERN_NAMES
@@ -16,7 +16,7 @@ from omnimouse_model.masks.mask import input_cells
 from omnimouse_model.metrics.named import Metric, ScoreSummary, score_summary, scores_by_area
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import PlotLine, state_sample
-from omnimouse_widgets.report.markup import STATE_CLASSES, Markup, facts, joined, number, table, tag
+from omnimouse_widgets.report.markup import STATE_CLASSES, Markup, facts, joined, table, tag
 from omnimouse_widgets.views.neuron import heading
 from omnimouse_widgets.views.text.tier_score import (
     tier_score_lines,
@@ -44,7 +44,7 @@ def summary_head(metric: Metric) -> tuple[str, ...]:
 def summary_cells(summary: ScoreSummary) -> tuple[str, ...]:
     """Return the table cells of a summary, in the order of `summary_head`."""
     values = (summary.mean, summary.median, summary.low, summary.high)
-    return f"{summary.n:,}", *map(number, values)
+    return f"{summary.n:,}", *(number_text(value, 3) for value in values)
 
 
 def style_class(condition: ReportCondition) -> str:
@@ -193,7 +193,7 @@ def _neuron_scores(data: ReportData, conditions: Sequence[ReportCondition]) -> M
     names, neurons = data.content.session.units.names, data.content.selection
     each = [c.scores for c in conditions]
     rows = [
-        (str(names[n]), *(number(None if s is None else float(s[n])) for s in each))
+        (str(names[n]), *(number_text(np.nan if s is None else float(s[n]), 3) for s in each))
         for n in neurons
     ]
     return table(
@@ -219,7 +219,7 @@ def behaviour(data: ReportData) -> Iterator[Markup]:
     conditions = [condition for condition, _ in decoded]
     names = content.window.behavior_names
     rows = [
-        (channel_text(name), *(number(float(r[channel])) for _, r in decoded))
+        (channel_text(name), *(number_text(float(r[channel]), 3) for _, r in decoded))
         for channel, name in enumerate(names)
     ]
     keys = [key_of(condition) for condition in conditions]
@@ -259,7 +259,7 @@ def _decoded_in_tier(data: ReportData) -> Iterator[Markup]:
         return
     each = [{b.channel: b.value for b in found.behavior} for _, found in known]
     rows = [
-        (channel_text(name), *(number(values.get(name)) for values in each))
+        (channel_text(name), *(number_text(values.get(name, np.nan), 3) for values in each))
         for name in data.content.window.behavior_names
     ]
     titles = (f"{title_of(c)}, {windows_text(found)}" for c, found in known)
@@ -298,8 +298,8 @@ def headline(data: ReportData) -> Iterator[Markup]:
     metric = data.content.metric
     score = "correlation r" if metric.symbol == "r" else metric.unit
     numbers = {
-        f"median {score}": number(summary.median),
-        f"mean {score}": number(summary.mean),
+        f"median {score}": number_text(summary.median, 3),
+        f"mean {score}": number_text(summary.mean, 3),
         f"neurons scored of {n_targets:,} targets": f"{summary.n:,}",
     }
     cells = (tag("div", tag("b", v), tag("span", name)) for name, v in numbers.items())

@@ -8,7 +8,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorSpec
-from omnimouse_model.display import difference_text
+from omnimouse_model.display import difference_text, interval_text, number_text
 from omnimouse_model.evaluation.results import BehaviorScore
 from omnimouse_model.evaluation.running_score import decode_scores
 from omnimouse_model.live.controller import OfController
@@ -172,7 +172,7 @@ class BehaviorView(OfController):
 
 
 def _value_text(score: BehaviorScore | None) -> str:
-    return "–" if score is None or not np.isfinite(score.value) else f"{score.value:z.2f}"
+    return "–" if score is None else number_text(score.value)
 
 
 def _gain_text(now: BehaviorScore | None, pinned: BehaviorScore | None) -> str:
@@ -244,15 +244,14 @@ def _labels(
     The score over windows of a tier has its interval; "here" marks that of the window.
     """
     text, older = channel_text(name), " (older)" if is_old else ""
-    in_window = f"{here:z.2f}{older}" if np.isfinite(here) else ""
+    in_window = f"{number_text(here)}{older}" if np.isfinite(here) else ""
     if in_tier is None or not np.isfinite(in_tier.value):
         if not in_window:
             return text, text
-        return f"{text} · r = {here:z.2f} here{older}", f"{text} · here {in_window}"
-    value, low, high = in_tier.value, in_tier.ci_low, in_tier.ci_high
-    interval = f" [{low:z.2f}, {high:z.2f}]" if np.isfinite(low) else ""
+        return f"{text} · r = {number_text(here)} here{older}", f"{text} · here {in_window}"
+    score = interval_text(in_tier.value, in_tier.ci_low, in_tier.ci_high, 2)
     also = f" (here {in_window})" if in_window else ""
-    return f"{text} · r = {value:z.2f}{interval}{also}", f"{text} · {value:z.2f}"
+    return f"{text} · r = {score}{also}", f"{text} · {number_text(in_tier.value)}"
 
 
 def _with_behavior(window: Window) -> Window:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from omnimouse_model.data.recording import cached
-from omnimouse_model.display import count, difference_text, interval_text
+from omnimouse_model.display import count, difference_text, interval_text, number_text
 from omnimouse_model.evaluation.tier_score import scored_tier
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.models.finetune import (
@@ -656,11 +656,11 @@ def gain_text(start: float | None, best: float | None, over: str = "", gain: End
     if best is None:
         return "held-out score unknown"
     if start is None:
-        return f"held-out score {best:z.3f}{end}"  # of a fit, which begins at random
+        return f"held-out score {number_text(best, 3)}{end}"  # of a fit, which begins at random
     if not is_gain(start, best):
-        return f"no step beat the start, whose held-out score is {start:z.3f}{end}"
+        return f"no step beat the start, whose held-out score is {number_text(start, 3)}{end}"
     difference = f" ({difference_text(best - start, *gain)})" if gain[0] == gain[0] else ""
-    return f"held-out score {start:z.3f} → {best:z.3f}{difference}{end}"
+    return f"held-out score {number_text(start, 3)} → {number_text(best, 3)}{difference}{end}"
 
 
 def so_far_text(

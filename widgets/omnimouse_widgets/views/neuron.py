@@ -20,6 +20,7 @@ from omnimouse_model.analysis.spike_activity import REFRACTORY_S, SpikeActivity
 from omnimouse_model.data.recording import part_name
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import VIDEO_SIZE
+from omnimouse_model.display import interval_text, number_text
 from omnimouse_model.evaluation.repeats import (
     AlignedPrediction,
     ClipRepeats,
@@ -61,7 +62,6 @@ from omnimouse_widgets.views.record import (
 from omnimouse_widgets.views.repeats import (
     CEILING_TIP,
     brightest_response,
-    interval_text,
     response_pixels,
 )
 from omnimouse_widgets.views.text.model import model_title
@@ -477,10 +477,10 @@ class NeuronView(OfController):
         text = repeats_text(repeats)
         # `over.r == over.r` is False for NaN.
         if over is not None and over.r == over.r:
-            text += f" · r of this window's prediction with the mean: {over.r:z.2f}"
+            text += f" · r of this window's prediction with the mean: {number_text(over.r)}"
         names = [f"clip {i + 1} · {part_name(r.clip.tier)}" for i, r in enumerate(info.repeats)]
         about: list[Item] = [
-            Text("repeats_text", text, tip=f"{CEILING_TIP} It is {repeats.oracle[0]:z.2f}.")
+            Text("repeats_text", text, tip=f"{CEILING_TIP} It is {number_text(repeats.oracle[0])}.")
         ]
         if len(names) > 1:
             options = tuple((str(i), name, "") for i, name in enumerate(names))
@@ -759,9 +759,9 @@ def heading(session: Session, neuron: int, *, is_full: bool = True) -> str:
         parts.append(units.group_name(int(units.plane[neuron])))
     x, y, depth = (float(value) for value in units.xyz_um[neuron])
     if np.isfinite(depth):
-        parts.append(f"depth {depth:z.0f} µm")
+        parts.append(f"depth {number_text(depth, 0)} µm")
     if is_full and np.isfinite([x, y]).all():
-        parts.append(f"x {x:z.0f}, y {y:z.0f} µm")
+        parts.append(f"x {number_text(x, 0)}, y {number_text(y, 0)} µm")
     # Scripts need the index; without ids of the recording it is the same number.
     if is_full and units.names[neuron] != neuron:
         parts.append(f"index {neuron}")
@@ -780,7 +780,7 @@ def state_text(state: LiveState, results: Results, neuron: int) -> str:
     score = state.metric.text(float(scores.values[neuron]))
     slope = ""
     if scores.slopes is not None and np.isfinite(scores.slopes[neuron]):
-        value = f"{scores.slopes[neuron]:z.2f}"
+        value = number_text(scores.slopes[neuron])
         slope = f" · slope of recorded on predicted {value} (1: calibrated)"
     return f"{text} · {score} {scores.evidence}{slope}{older}"
 
@@ -792,7 +792,7 @@ def field_text(field: ReceptiveField) -> str:
     (row, column), (height, width) = field.centre_yx, VIDEO_SIZE
     return (
         f"row {row:z.0f}, column {column:z.0f} of {height} × {width} px · "
-        f"lag {1000 * field.lag_s:z.0f} ms · halves agree r = {field.reliability:z.2f} · "
+        f"lag {1000 * field.lag_s:z.0f} ms · halves agree r = {number_text(field.reliability)} · "
         f"{KINDS[field.kind]}"
     )
 
@@ -865,7 +865,7 @@ def repeats_text(repeats: ClipRepeats) -> str:
         return f"{shown} · no reliability: {problem}"
     return (
         f"{shown} · reliability {repeats.cc_max[0]:z.2f} of the mean, "
-        f"{repeats.single_trial_max[0]:z.2f}{interval_text(repeats)} of one trial"
+        f"{interval_text(repeats.single_trial_max[0], *repeats.interval, 2)} of one trial"
     )
 
 

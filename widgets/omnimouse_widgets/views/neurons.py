@@ -10,6 +10,7 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.direction_tuning import RECORDED, p_text
+from omnimouse_model.display import number_text
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.editor import MaskEditor
@@ -189,8 +190,8 @@ def cell_text(name: str, value: Any) -> str:
     if name.startswith("recorded_p_"):
         return p_text(value).removeprefix("= ")
     if name not in COLUMNS:  # a property, of unknown size
-        return f"{value:z.4g}"
-    return f"{value:z.2f}" if name == "score" else f"{value:z.0f}"
+        return number_text(value, 4, kind="g")
+    return number_text(value, 2 if name == "score" else 0)
 
 
 def check_filter(

@@ -16,6 +16,7 @@ from omnimouse_model.analysis.ranking.curve_table import (
     PretrainCurve,
 )
 from omnimouse_model.analysis.ranking.rank_table import SUFFIX, RankTable
+from omnimouse_model.display import interval_text, number_text
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.models.ranking import RankingContent, RankingOnScreen
 from omnimouse_model.live.state import LiveState
@@ -63,7 +64,6 @@ NO_FILE: Final = "Open the results file of the command omnimouse rank"
 NO_CURVES: Final = "The file has no complete curves: rank with --curve"
 RANK_TITLES: Final = ("rank", "recording", "score", "±", "trials")
 GAIN_TITLES: Final = ("order", "recordings", "trials", "score", "±", "n", "gain", "%")
-_MISSING: Final = "–"
 _DRAWN: Final = 40
 """Number of points of a fitted line."""
 
@@ -239,7 +239,9 @@ def ranking_matrix(ranking: RankTable) -> record.Matrix:
         ranking.heldout,
         values,
         tuple(
-            tuple(f"{_number(mean[row, column])} ({ranks[row, column]})" for column in columns)
+            tuple(
+                f"{number_text(mean[row, column], 3)} ({ranks[row, column]})" for column in columns
+            )
             for row in rows
         ),
         tuple(tuple(_cell_tip(ranking, row, column) for column in columns) for row in rows),
@@ -258,8 +260,8 @@ def rank_rows(ranking: RankTable, heldout: str) -> record.Table:
             (
                 str(ranking.ranks[at, column]),
                 session,
-                _number(ranking.mean[at, column]),
-                _number(ranking.spread[at, column]),
+                number_text(ranking.mean[at, column], 3),
+                number_text(ranking.spread[at, column], 3),
                 f"{ranking.trials[at]:,}",
             )
         )
@@ -269,19 +271,19 @@ def rank_rows(ranking: RankTable, heldout: str) -> record.Table:
 def gain_rows(curve: PretrainCurve, heldout: str) -> record.Table:
     """Return scores and gains of a held-out session, after that from scratch."""
     (base,) = curve_of(curve, heldout).baseline.values()
-    rows = [("from scratch", "", "", _number(float(np.mean(base))), "", "", "", "")]
+    rows = [("from scratch", "", "", number_text(float(np.mean(base)), 3), "", "", "", "")]
     for mean in curve_of(curve, heldout).means():
         percent = mean.gain_percent
         rows.append(
             (
                 mean.order,
                 str(mean.k),
-                f"{mean.trials:z,.0f}",
-                _number(mean.mean),
-                _number(mean.sd),
+                number_text(mean.trials, 0),
+                number_text(mean.mean, 3),
+                number_text(mean.sd, 3),
                 str(mean.n),
-                f"{mean.gain:+z.3f}",
-                f"{percent:+z.1f}" if np.isfinite(percent) else _MISSING,
+                number_text(mean.gain, 3, "+"),
+                number_text(percent, 1, "+"),
             )
         )
     return record.Table("content", VIEWS["gains"][1], GAIN_TITLES, tuple(rows))
@@ -323,7 +325,7 @@ def curve_plot(
         tuple(lines),
         AXES[axis],
         curve.unit,  # the line above names the metric, for which a low plot has no room
-        tuple((tick, f"{tick:z,.0f}") for tick in ticks),
+        tuple((tick, number_text(tick, 0)) for tick in ticks),
         (float(np.mean(curve.baseline[heldout])), "from scratch"),
         is_log=True,
     )
@@ -350,14 +352,14 @@ _NO_POINTS: Final = (np.zeros(0), np.zeros(0))
 def mean_text(mean: CurveMean, unit: str) -> str:
     """Return the text of a point of a curve."""
     percent = mean.gain_percent
-    gain = f" ({percent:+z.1f} %)" if np.isfinite(percent) else ""
+    gain = f" ({number_text(percent, 1, '+')} %)" if np.isfinite(percent) else ""
     runs = "run" if mean.n == 1 else "runs"
     recordings = "recording" if mean.k == 1 else "recordings"
     sd = f" ± {mean.sd:z.3f}" if np.isfinite(mean.sd) else ""
     return (
         f"{mean.order}, {mean.k} {recordings}, {mean.trials:z,.0f} trials\n"
-        f"mean of {mean.n} {runs}: {mean.mean:z.3f}{sd} {unit}\n"
-        f"{mean.gain:+z.3f}{gain} over the baseline"
+        f"mean of {mean.n} {runs}: {number_text(mean.mean, 3)}{sd} {unit}\n"
+        f"{number_text(mean.gain, 3, '+')}{gain} over the baseline"
     )
 
 
@@ -365,9 +367,8 @@ def fit_text(fit: OrderFit) -> str:
     """Return order and slope of a fitted line, with its interval; or the refusal."""
     if fit.line is None:
         return f"{fit.order}: {fit.refusal}"
-    low, high = fit.slope
-    interval = f" [{low:.3g}, {high:.3g}]" if np.isfinite(low) else ""
-    return f"{fit.order}, line over log trials\nslope {fit.line.slope:.3g}{interval}"
+    slope = interval_text(fit.line.slope, *fit.slope, kind="g")
+    return f"{fit.order}, line over log trials\nslope {slope}"
 
 
 def summary(content: RankingContent) -> str:
@@ -422,10 +423,6 @@ def _cell_tip(ranking: RankTable, row: int, column: int) -> str:
     seeds = "seed" if len(ranking.seeds) == 1 else "seeds"
     return (
         f"{ranking.sessions[row]} for {ranking.heldout[column]}: rank "
-        f"{ranking.ranks[row, column]}\n{_number(ranking.mean[row, column])}{sd} "
+        f"{ranking.ranks[row, column]}\n{number_text(ranking.mean[row, column], 3)}{sd} "
         f"{ranking.unit}, {len(ranking.seeds)} {seeds}"
     )
-
-
-def _number(value: float) -> str:
-    return f"{value:z.3f}" if np.isfinite(value) else _MISSING

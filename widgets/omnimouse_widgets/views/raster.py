@@ -14,6 +14,7 @@ from psygnal import SignalInstance
 
 from omnimouse_model.data.recording import cached
 from omnimouse_model.data.session import Session, Window
+from omnimouse_model.display import number_text
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.navigation import Navigation
@@ -488,7 +489,7 @@ def picture(image: RasterImage, window: Window, prediction: Prediction | None) -
     # Symmetric around 0, so that dark grey always means a residual of 0.
     reach = (high - low) / 2
     # The minus sign U+2212 has the width of the plus sign; a hyphen is shorter.
-    least, most = (f"{level:+z.2g}".replace("-", "−") for level in (-reach, reach))
+    least, most = (number_text(level, sign="+", kind="g") for level in (-reach, reach))
     unit = " spikes/s" if window.spec.responses == "count" else ""
     ends = least, f"{most}{unit}"
     levels = (-reach, reach)

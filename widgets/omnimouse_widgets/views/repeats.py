@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.data.recording import part_name
+from omnimouse_model.display import interval_text, number_text
 from omnimouse_model.evaluation.repeats import (
     ClipRepeats,
     RepeatedClip,
@@ -306,19 +307,16 @@ def reliability_text(repeats: ClipRepeats, name: str = "") -> str:
     if n > 1 and not is_known.all():
         scope = f"{is_known.sum()} of {n} neurons, median"
     top, single, oracle = (
-        _median_text(values[is_known])
+        _median(values[is_known])
         for values in (repeats.cc_max, repeats.single_trial_max, repeats.oracle)
     )
-    one = f"{single}{interval_text(repeats)}"
-    return f"Reliability: one repeat {one}, mean {top} · oracle {oracle} ({scope})"
+    one = interval_text(single, *repeats.interval, 2)
+    return (
+        f"Reliability: one repeat {one}, mean {number_text(top)} · "
+        f"oracle {number_text(oracle)} ({scope})"
+    )
 
 
-def interval_text(repeats: ClipRepeats) -> str:
-    """Return the 95 % interval of the reliability of one repeat, or ""."""
-    low, high = repeats.interval
-    return f" [{low:z.2f}, {high:z.2f}]" if np.isfinite(low) else ""
-
-
-def _median_text(values: np.ndarray) -> str:
+def _median(values: np.ndarray) -> float:
     finite = values[np.isfinite(values)]
-    return f"{np.median(finite):z.2f}" if len(finite) else "–"
+    return float(np.median(finite)) if len(finite) else np.nan

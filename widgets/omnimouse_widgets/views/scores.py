@@ -11,6 +11,7 @@ from typing import Final, Literal, cast, get_args
 import numpy as np
 from psygnal import Signal
 
+from omnimouse_model.display import number_text
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.neurons.colour_by import PREDICTORS, Colouring
 from omnimouse_model.live.neurons.planes import Selection
@@ -116,7 +117,7 @@ class ScoreDistribution:
         """Return e.g. "r 0.40 to 0.45: 37 neurons"."""
         low, high = self.edges[number : number + 2]
         count = _neurons(int(self.counts[number]))
-        return f"{self.metric.symbol} {low:z.2f} to {high:z.2f}: {count}"
+        return f"{self.metric.symbol} {number_text(low)} to {number_text(high)}: {count}"
 
     def _ordered(self, is_in: np.ndarray) -> np.ndarray:
         indices = np.flatnonzero(is_in)
@@ -299,7 +300,8 @@ def summary_text(
     # Of fewer, quartiles and a share would be the neurons themselves.
     if len(scores) >= LEAST_SPREAD:
         low, median, high = np.percentile(scores, [25, 50, 75])
-        told.append(f"median {median:z.2f}, quartiles {low:z.2f} and {high:z.2f}")
+        median, low, high = map(number_text, (median, low, high))
+        told.append(f"median {median}, quartiles {low} and {high}")
         told.append(f"{100 * np.mean(scores > 0):z.0f} % above 0")
     # The mean of neurons that were selected by the same score is biased upwards.
     if "score" in text.lower():
@@ -524,7 +526,7 @@ class ScoresView(OfController):
         mean = float(found.scores.mean())
         bars = record.Line("", palette.VISIBLE_RING, found.places, found.counts.astype(float), "",
                            bar=_bar_width(found), is_pale=is_old)  # fmt: skip
-        text = f"mean {mean:z.2f}{'' if found.evidence != IN_WINDOW else f' {IN_WINDOW}'}"
+        text = f"mean {number_text(mean)}{'' if found.evidence != IN_WINDOW else f' {IN_WINDOW}'}"
         line = record.Line(text, palette.CURSOR, np.full(2, mean), np.array([0.0, most]), "",
                            dash="dashed")  # fmt: skip
         limits = float(found.edges[0]), float(found.edges[-1]), 0.0, 1.05 * most

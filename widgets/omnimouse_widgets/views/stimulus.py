@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.display import number_text
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.navigation import Navigation, Playback, frame_at_sample, sample_at_frame
@@ -177,7 +178,7 @@ def clock_text(state: LiveState) -> str:
     at = float(state.window.timestamps["responses"][state.cursor])
     # The cursor counts samples, which are frames where both have one rate.
     word = "frame" if state.spec.n_frames == state.spec.n_samples else "sample"
-    return f"{at:z.2f} s · {word} {state.cursor}"
+    return f"{number_text(at)} s · {word} {state.cursor}"
 
 
 def strides(spec: WindowSpec) -> dict[int, str]:

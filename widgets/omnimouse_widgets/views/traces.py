@@ -14,6 +14,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.display import number_text
 from omnimouse_model.evaluation.stitching import SpanPrediction
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.navigation import Navigation
@@ -598,14 +599,14 @@ def tier_score_of(results: Results, neuron: int) -> str:
     scores = results.neuron_scores
     if scores is None or not scores.tier or not np.isfinite(scores.values[neuron]):
         return ""
-    return f"{scores.values[neuron]:z.2f}"
+    return number_text(scores.values[neuron])
 
 
 def window_score_of(results: Results, neuron: int) -> str:
     """Return the score of the window: `0.43`, `0.43 (older)`, or "" for none."""
     if results.scores is None or not np.isfinite(results.scores[neuron]):
         return ""
-    score = f"{results.scores[neuron]:z.2f}"
+    score = number_text(results.scores[neuron])
     return f"{score} (older)" if results.is_population_old else score
 
 
@@ -615,7 +616,7 @@ def pinned_score(answer: PinResult | None, neuron: int) -> str:
     # None and NaN differ: None means that no result has arrived yet.
     if value is None:
         return PENDING
-    return f"{value:z.2f}" if np.isfinite(value) else "–"
+    return number_text(value)
 
 
 def responses_over(span: SpanPrediction | None, neuron: int, n_samples: int) -> np.ndarray | None:

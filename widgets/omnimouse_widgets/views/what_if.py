@@ -31,6 +31,7 @@ from omnimouse_model.analysis.stimulus_edits import (
 )
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorEdit, Edit, WindowSpec
+from omnimouse_model.display import number_text
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
@@ -521,7 +522,7 @@ class WhatIfView(OfController):
         most = () if result is None else result.most_changed(N_LISTED).tolist()
         changes = self._changes()
         names = () if session is None else session.units.names
-        rows = tuple((f"{names[n]}", f"{changes[n]:z.2f}") for n in most)
+        rows = tuple((f"{names[n]}", number_text(changes[n])) for n in most)
         pick = partial(self._pick, tuple(most))
         delta = "Δ" if result is None else f"Δ ({unit_text(result.before.units)})"
         return record.Table("most", MOST_LABEL, ("unit", delta), rows, pick)
@@ -574,7 +575,7 @@ class WhatIfView(OfController):
             # Δ, not r: there is no recording under edited input, so a score is not
             # defined.
             unit = unit_text(result.before.units)
-            label = f"{state.session.units.names[neuron]} · Δ {changes[neuron]:z.2f} {unit}"
+            label = f"{state.session.units.names[neuron]} · Δ {number_text(changes[neuron])} {unit}"
             # No shading: both curves exist in the target samples only.
             shade = np.zeros(len(time), np.uint8)
             after = predicted_of(result.after, neuron, state.window)

@@ -22,7 +22,7 @@ from omnimouse_model.analysis.sweep.contexts import (
     SweepPlan,
     inputs_label,
 )
-from omnimouse_model.display import HasSummary, count, data_frame, interval_text
+from omnimouse_model.display import HasSummary, count, data_frame, interval_text, number_text
 from omnimouse_model.evaluation.results import CEILING, json_values, number_or_none
 from omnimouse_model.evaluation.results_store import RowFormat
 from omnimouse_model.masks.selection import NeuronGroup
@@ -277,7 +277,7 @@ class ContextSweep(HasSummary):
                 (point.refusal or interval_text(point.score, *point.over_time))
                 # None of the smallest context, and where it or this one refuses.
                 + (f"; gain {gain}" if np.isfinite(gain.value) else "")
-                + (f"; ceiling {point.ceiling:z.3f}" if np.isfinite(point.ceiling) else ""),
+                + ("" if np.isnan(point.ceiling) else f"; ceiling {number_text(point.ceiling, 3)}"),
             )
             for curve in distinct_curves(self)
             for value, point, gain in zip(

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from omnimouse_model.display import number_text
 from omnimouse_model.evaluation.results import POOLED
 from omnimouse_model.live.results import IN_WINDOW, ScoresOnScreen
 from omnimouse_model.live.state import ColourBy
@@ -215,20 +216,20 @@ class Scale:
 
     def _digits(self, value: float) -> str:
         if self.quantity.is_share:
-            return _plain(value, 0 if value in (0.0, 1.0) else 2)
+            return number_text(value, 0 if value in (0.0, 1.0) else 2)
         # Both ends of the scale have the same number of decimals, so that they can be
         # compared.
         most = max(abs(self.low), abs(self.high), abs(value))
         if most < _LARGE and (self._finite == self._finite.round()).all():
-            return _plain(value, 0)
+            return number_text(value, 0)
         if self.is_constant:
-            return f"{value:.5g}"
+            return number_text(value, 5, kind="g")
         # Decimal exponent of the scale's range: two digits below it are shown.
         below = int(np.floor(np.log10(self.high - self.low)))
         if most >= _LARGE or below < -_MAX_DIGITS + 2:
             significant = int(np.floor(np.log10(most))) - below + 3
-            return f"{value:.{min(max(significant, 3), 15)}g}"
-        return _plain(value, min(max(2 - below, 0), _MAX_DIGITS))
+            return number_text(value, min(max(significant, 3), 15), kind="g")
+        return number_text(value, min(max(2 - below, 0), _MAX_DIGITS))
 
 
 def make_scale(quantity: Quantity, values: np.ndarray, categories: tuple[str, ...]) -> Scale:
@@ -259,8 +260,3 @@ def make_scale(quantity: Quantity, values: np.ndarray, categories: tuple[str, ..
 def _is_constant(finite: np.ndarray) -> bool:
     """Whether values differ only by rounding errors."""
     return bool(np.ptp(finite) <= 1e-9 * np.abs(finite).max())
-
-
-def _plain(value: float, digits: int) -> str:
-    """Return a number with fixed decimals, without "-0"."""
-    return f"{value:z,.{digits}f}"

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.data.session import Session, Window
+from omnimouse_model.display import number_text
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -80,7 +81,7 @@ def score_text(state: LiveState, results: Results) -> str:
     selected = [n for n in state.selection if np.isfinite(scores[n])]
     if selected:
         names = state.session.units.names
-        values = ", ".join(f"{names[n]}: {scores[n]:z.3f}" for n in selected)
+        values = ", ".join(f"{names[n]}: {number_text(float(scores[n]), 3)}" for n in selected)
         lines.append(f"selected neurons: {values}")
     return "\n".join(lines)
 
@@ -93,7 +94,8 @@ def _mean_lines(state: LiveState, results: Results) -> list[str]:
     mean = found.estimate
     interval = ""
     if np.isfinite(mean.low):
-        interval = f", 95 % interval {mean.low:z.3f} to {mean.high:z.3f}"
+        low, high = number_text(mean.low, 3), number_text(mean.high, 3)
+        interval = f", 95 % interval {low} to {high}"
     return [f"score: mean {state.metric.text(mean.value, 3)}{interval}"]
 
 

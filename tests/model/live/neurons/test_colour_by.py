@@ -116,7 +116,7 @@ def test_the_scale_of_scores_is_0_to_1(controller):
 @pytest.mark.parametrize(
     ("values", "wanted"),
     [
-        ([-2.5e-9] * 9, ("", "all -2.5e-09 µm", "")),
+        ([-2.5e-9] * 9, ("", "all −2.5e−09 µm", "")),
         ([3.0] * 8 + [np.nan], ("", "all 3 µm", "")),
         ([3.0] * 400 + [4.0], ("3 µm", "median 3 µm", "4 µm")),
         ([-0.3, 50.6, 500.0] * 40, ("0 µm", "median 51 µm", "500 µm")),

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLabel
 
+from omnimouse_model.display import number_text
 from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.quantities import QUANTITIES, make_scale, score_quantity
@@ -91,13 +92,13 @@ def test_a_baseline_is_a_choice_with_its_refusal(panel, controller, redraw):
     redraw()
     assert controller.state.baseline_name == "video-ridge"
     for scores in (controller.baseline.scores, controller.results.scores):
-        assert f"{np.nanmean(scores):.2f}" in baseline.summary.text()
+        assert number_text(np.nanmean(scores)) in baseline.summary.text()
     controller.requests.finish_scores()
     redraw()
     found, other = controller.results.tier_score, controller.baseline.tier_score
     assert f"over {found.n_windows} test windows" in baseline.summary.text()
     for one in (found, other):
-        assert f"{one.estimate.value:.2f}" in baseline.summary.text()
+        assert number_text(one.estimate.value) in baseline.summary.text()
     controller.model.choose("video-ridge")
     redraw()
     assert "itself" in baseline.summary.text()

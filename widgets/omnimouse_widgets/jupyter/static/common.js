@@ -384,6 +384,9 @@ function roundStep(minimum) {
   return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= minimum);
 }
 
+// A number as in the texts of Python: with a minus sign.
+const numberText = (value, digits = 3) => String(Number(value.toPrecision(digits))).replace("-", "−");
+
 // Draw a dot of the fill colour at each point.
 function drawDots(context, points) {
   for (const [x, y] of points) {

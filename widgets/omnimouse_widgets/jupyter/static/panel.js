@@ -124,7 +124,7 @@ const drawings = {
     if (item.baseline) names.push([item.baseline[1], INK]);
     const across = roundStep(span / 5), round = Array.from({ length: item.ticks ? 0 : Math.floor((first + span) / across) - Math.ceil(first / across) + 1 },
       (_, k) => (Math.ceil(first / across) + k) * across);
-    const ticks = apart(item.ticks ?? round.map((x) => [x, String(Number(x.toPrecision(3)))]), xOf);
+    const ticks = apart(item.ticks ?? round.map((x) => [x, numberText(x)]), xOf);
     const below = BELOW + PITCH * Math.max(0, ...ticks.map(([, , row]) => row));
     const top = ABOVE + 10 + HEAD * Boolean(item.title) + 12 * names.length; // the names of the lines stand above them
     const yOf = (y) => top + (high - y) / tall * (height - top - below - 6);
@@ -139,7 +139,7 @@ const drawings = {
     const step = roundStep(tall / 5);
     for (let y = Math.ceil(low / step) * step; y <= high && !item.up_ticks; y += step) {
       shapes.push(path([[LEFT, yOf(y)], [width - RIGHT, yOf(y)]], RULE, { "stroke-width": 1 }));
-      shapes.push(words(String(Number(y.toPrecision(3))), LEFT - 6, yOf(y) + 4, { anchor: "end" }));
+      shapes.push(words(numberText(y), LEFT - 6, yOf(y) + 4, { anchor: "end" }));
     }
     for (const [y, text] of item.up_ticks ?? [])
       text.split("\n").forEach((line, k) => shapes.push(words(line, LEFT - 6, yOf(y) + 4 + PITCH * k, { anchor: "end" })));

@@ -126,7 +126,7 @@ function traceStack(parent, { name, label, texts, colours, height, onMove, onSte
     context.lineWidth = 1;
     context.beginPath();
     for (let k = Math.ceil(start_s / step); k * step <= stop_s; k++) {
-      const x = Math.round(layout.x(k * step)) + 0.5, label = `${(k * step).toFixed(digits)} s`;
+      const x = Math.round(layout.x(k * step)) + 0.5, label = `${(k * step).toFixed(digits).replace("-", "−")} s`;
       const half = context.measureText(label).width / 2;
       context.moveTo(x, height - AXIS_HEIGHT);
       context.lineTo(x, height - AXIS_HEIGHT + 3);

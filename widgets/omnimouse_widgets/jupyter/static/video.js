@@ -292,7 +292,7 @@ function render({ model, el }) {
     const kind = barAt(kinds, time)?.kind ?? "";
     const isInside = k >= 0 && k < film.window, place = (film.reads_video ? texts.frame : texts.sample).replace("{}", k);
     const parts = [
-      `${time.toFixed(2)} s`, isInside ? place : "", tier,
+      `${time.toFixed(2).replace("-", "−")} s`, isInside ? place : "", tier,
       [tier, "none"].includes(kind) ? "" : kind,
     ];
     text.textContent = parts.filter(Boolean).join(" · ");
@@ -399,7 +399,7 @@ function render({ model, el }) {
     const shown = shownLanes(), tall = LANES / Math.max(shown.length, 1);
     const step = roundStep((extent[1] - extent[0]) * TICKS / width);
     for (let tick = Math.ceil(extent[0] / step) * step; tick <= extent[1]; tick += step) {
-      const x = xAt(tick), label = `${+tick.toPrecision(6)} s`;
+      const x = xAt(tick), label = `${numberText(tick, 6)} s`;
       if (x > TICKS / 4 && x < width - TICKS / 4) drawText(context, label, x, height - 3, QUIET);
     }
     shown.forEach(({ bars, curve, colour }, row) => {

@@ -13,6 +13,7 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QLineEdit, QSpinBox, QWidget
 
 from omnimouse_model.analysis.clock_check import AlignmentReport
+from omnimouse_model.display import number_text
 from omnimouse_model.inference.families import baseline_names
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.mask.editor import MaskEditor
@@ -245,7 +246,7 @@ def _common_text(results: Results, model: Results, metric: Metric) -> str:
     if not is_known or found.is_ahead_of(other):
         return ""
     value = found.estimate.value
-    numbers = f"baseline {value - gain.value:z.2f}, model {value:z.2f}."
+    numbers = f"baseline {number_text(value - gain.value)}, model {number_text(value)}."
     return f"{metric.symbol} over {windows_text(found)}: {numbers}"
 
 
@@ -253,7 +254,7 @@ def _mean_score(results: Results) -> str:
     if results.scores is None or not np.isfinite(results.scores).any():
         return "–"
     # Neurons without target samples have no score (NaN).
-    return f"{np.nanmean(results.scores):z.2f}"
+    return number_text(np.nanmean(results.scores))
 
 
 class ClockCheckSection(QWidget, OfController):

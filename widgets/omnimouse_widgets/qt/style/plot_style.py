@@ -58,12 +58,21 @@ def style_axis(axis: pg.AxisItem, colour: str = AXIS) -> None:
     axis.setTextPen(QColor(colour))
 
 
+class NumbersAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
+    """Axis whose numbers have a minus sign as in texts."""
+
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
+        """Return the numbers at the ticks."""
+        texts = super().tickStrings(values, scale, spacing)
+        return [text.replace("-", "−") for text in texts]
+
+
 class SecondsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
     """Axis with tick labels in seconds."""
 
     def tickStrings(self, values: list[float], _scale: float, _spacing: float) -> list[str]:
         """Return labels such as `100 s`."""
-        return [f"{value:g} s" for value in values]
+        return [f"{value:g} s".replace("-", "−") for value in values]
 
 
 def pen(colour: str, width: float = 1.0, *, dashed: bool = False, dotted: bool = False) -> QPen:

@@ -5,6 +5,7 @@ Colour and mark encode the condition; the style of the line encodes the sweep.
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from omnimouse_model.analysis.sweep.table import (
     SweepRow,
     distinct_curves,
 )
-from omnimouse_model.display import count
+from omnimouse_model.display import count, number_text
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_model.metrics.time_blocks import MIN_BLOCKS
 from omnimouse_widgets import palette
@@ -107,11 +108,10 @@ class PlottedPoint:
             f"n = {self.targets} targets, {draws} of neurons, {windows}"
         )
         if np.isfinite(point.ci_low):
-            text += f"\n95 % over {_unit_of(point)}: [{point.ci_low:z.3f}, {point.ci_high:z.3f}]"
+            text += f"\n95 % over {_unit_of(point)}: {_ends_text(point.ci_low, point.ci_high)}"
         if np.isfinite(point.ceiling):
-            text += (
-                f"\nceiling {point.ceiling:z.3f}: the score of the simulator's expected response"
-            )
+            ceiling = _number(point.ceiling)
+            text += f"\nceiling {ceiling}: the score of the simulator's expected response"
         return text
 
 
@@ -245,8 +245,7 @@ def sign_of(label: str) -> str:
     return SIGNS[palette.CONDITION_SYMBOLS[label]]
 
 
-def _number(value: float) -> str:
-    return f"{value:z.3f}" if np.isfinite(value) else "–"
+_number = partial(number_text, digits=3)
 
 
 def ceilings_text(points: Iterable[Point]) -> str:
@@ -259,8 +258,11 @@ def gain_text(gain: Gain, *, is_smallest: bool) -> str:
     """Return e.g. "+0.034 [0.020, 0.048]", or why it has no value or no interval."""
     if not np.isfinite(gain.value):
         return "– smallest context" if is_smallest else "–"
-    ends = f"[{gain.ci_low:z.3f}, {gain.ci_high:z.3f}]"
-    return f"{gain.value:+z.3f} {ends if np.isfinite(gain.ci_low) else 'of one draw'}"
+    return str(gain) if np.isfinite(gain.ci_low) else f"{gain} of one draw"
+
+
+def _ends_text(low: float, high: float) -> str:
+    return f"[{_number(low)}, {_number(high)}]"
 
 
 def _unit_of(point: Point) -> str:
@@ -271,7 +273,7 @@ def _unit_of(point: Point) -> str:
 def _interval_text(point: Point) -> str:
     """Return e.g. "[0.320, 0.430] over time", or that too few windows have none."""
     if np.isfinite(point.ci_low):
-        return f"[{point.ci_low:z.3f}, {point.ci_high:z.3f}] over {_unit_of(point)}"
+        return f"{_ends_text(point.ci_low, point.ci_high)} over {_unit_of(point)}"
     is_few = 0 < point.n_windows < MIN_BLOCKS
     return f"– of {count(point.n_windows, 'window')}" if is_few else "–"
 

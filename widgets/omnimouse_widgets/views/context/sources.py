@@ -16,7 +16,7 @@ from omnimouse_model.analysis.sources.areas import Kind as AreaKind
 from omnimouse_model.analysis.sources.errors import Found, areas_of, estimate_text
 from omnimouse_model.analysis.sources.informants import Informants
 from omnimouse_model.analysis.sources.sources import KINDS, SourceScores, source_label
-from omnimouse_model.display import count, interval_text
+from omnimouse_model.display import count, interval_text, number_text
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.inference.background_task import BUSY_TIP
 from omnimouse_model.live.inference.workers import WorkerWatch
@@ -591,8 +591,7 @@ def summary(
     return f"{visible}\n{stars}{colours}"
 
 
-def _number(value: float) -> str:
-    return f"{value:z.3f}" if np.isfinite(value) else "–"
+_number = partial(number_text, digits=3)
 
 
 # -- sources -------------------------------------------------------------------------
@@ -865,9 +864,8 @@ def informant_values(found: Informants) -> record.Table:
     """Return the points of `informant_curves` as a table."""
 
     def text(one: Estimate) -> str:
-        if not np.isfinite(one.low):
-            return _number(one.value)
-        return f"{one.value:z.2f} [{one.low:z.2f}, {one.high:z.2f}]"
+        # Two digits, for three columns; without an interval there is room for a third.
+        return interval_text(one.value, one.low, one.high, 2 if np.isfinite(one.low) else 3)
 
     pairs = zip(found.counts, found.curve(), found.random_curve(), strict=True)
     rows = [(f"{n:,}", text(one), text(other)) for n, one, other in pairs]
@@ -885,7 +883,7 @@ def informant_table(found: Informants, select: Callable[[int], object] | None) -
             str(found.unit_ids[neuron]),
             str(found.areas[neuron]),
             # A neuron among many adds little: digits, not decimals.
-            f"{found.adds[neuron]:.2g}",
+            number_text(found.adds[neuron], kind="g"),
         )
         for rank, neuron in enumerate(found.order.tolist(), start=1)
     )
@@ -936,8 +934,8 @@ def area_cells(found: AreaMatrix, kind: AreaKind) -> record.Matrix:
         )
     return record.Matrix(
         "content",
-        f"From rows to columns, {_quantity_text(found, kind)}. Colours from {least:z.3f} "
-        f"(dark) to {most:z.3f} (bright); none where the 95 % interval contains 0",
+        f"From rows to columns, {_quantity_text(found, kind)}. Colours from {_number(least)} "
+        f"(dark) to {_number(most)} (bright); none where the 95 % interval contains 0",
         rows,
         labels,
         coloured,

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from omnimouse_model.data.neurons import Units
+from omnimouse_model.display import number_text
 
 FIELD_SIDE: Final = 1024
 """Side in pixels of a field drawn from positions alone."""
@@ -69,7 +70,7 @@ def probe_texts(units: Units) -> tuple[tuple[float, float, str], ...]:
     step = next(s for s in steps if (high - low) / s < _MAX_DEPTHS)
     marks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
     depths = [
-        (at, left, f"{mark:z,.0f} µm")
+        (at, left, f"{number_text(mark, 0)} µm")
         for at, mark in zip(_y(units, marks).tolist(), marks.tolist(), strict=True)
     ]
     bottom = (1 - 0.7 * _BELOW) * FIELD_SIDE

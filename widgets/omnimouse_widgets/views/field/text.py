@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model import masks
+from omnimouse_model.display import number_text
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
@@ -35,7 +36,7 @@ def describe(state: LiveState, results: Results, neuron: int, *, others: int = 0
     depth = float(units.xyz_um[neuron, 2])
     # Recordings without depths have NaN.
     if np.isfinite(depth):
-        parts.append(f"depth {depth:z.0f} µm")
+        parts.append(f"depth {number_text(depth, 0)} µm")
     scores = results.neuron_scores
     if scores is not None and np.isfinite(scores.values[neuron]):
         older = " (older)" if results.are_scores_old else ""

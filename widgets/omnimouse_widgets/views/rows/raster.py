@@ -15,6 +15,7 @@ import numpy as np
 from omnimouse_model import masks
 from omnimouse_model.data.neurons import Units
 from omnimouse_model.data.session import Window
+from omnimouse_model.display import number_text
 from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState, RasterOrder
@@ -286,12 +287,12 @@ def arrange(
         return _grouped(patterns, _PATTERN_LABELS)
     if ordering == "score" and scores is not None and len(scores) == n:
         # Best on top: `row_order` sorts ascending, with NaN last.
-        return _ranked(-scores, lambda key: f"{-key:z.2f}")
+        return _ranked(-scores, lambda key: number_text(-key))
     if ordering == "similarity" and similarity is not None and len(similarity) == n:
         return Arrangement(similarity, _numbered(np.arange(n)))
     if ordering in ("x", "y", "depth") and not missing(ordering, units):
         places, unit = _places(ordering, units)
-        return _ranked(places, lambda key: f"{key:z.0f} {unit}")
+        return _ranked(places, lambda key: f"{number_text(key, 0)} {unit}")
     if ordering == "area" and units.area is not None:
         names, numbers = np.unique(units.area, return_inverse=True)
         # By state within an area, so that bins contain neurons of one state.

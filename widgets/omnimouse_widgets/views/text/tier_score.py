@@ -7,7 +7,7 @@ import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import inputs_label
 from omnimouse_model.data.session import Window
-from omnimouse_model.display import difference_text
+from omnimouse_model.display import difference_text, interval_text, number_text
 from omnimouse_model.evaluation.results import POOLED
 from omnimouse_model.evaluation.tier_score import TierScore, has_scored_targets, has_tier_score
 from omnimouse_model.evaluation.tier_windows import tiers_at
@@ -69,7 +69,7 @@ def shown_score_tip(state: LiveState, results: Results, colouring: Colouring) ->
     return (
         f"{tip}\nBest of stimulus alone: a model that also sees behaviour or neurons can exceed "
         "it. It is the correlation of a perfect prediction of the mean response to a clip with "
-        f"single repeats, {ceiling:z.2f} over {n_known:,} of {n_targets:,} target neurons "
+        f"single repeats, {number_text(ceiling)} over {n_known:,} of {n_targets:,} target neurons "
         f"({found.description})."
     )
 
@@ -83,8 +83,7 @@ def tier_score_tip(found: TierScore | None) -> str:
         return _TIP + _CENTRED
     is_pooled = found.score is not None and found.score.is_pooled
     decoded = [
-        f"\n{channel_text(one.channel)}: r = {one.value:z.2f} "
-        f"[{one.ci_low:z.2f}, {one.ci_high:z.2f}]"
+        f"\n{channel_text(one.channel)}: r = {interval_text(one.value, one.ci_low, one.ci_high, 2)}"
         for one in found.behavior
         if np.isfinite(one.ci_low)
     ]
@@ -165,10 +164,10 @@ def _compared_score(
         gain, _ = found.gain(other)
         name = Path(state.baseline_name).name
         if np.isfinite(gain.value):
-            texts.append(f"{name} {found.estimate.value - gain.value:z.2f}")
+            texts.append(f"{name} {number_text(found.estimate.value - gain.value)}")
     ceiling = stimulus_ceiling(state, results, colouring)[0]
     if np.isfinite(ceiling):
-        texts.append(f"best of stimulus alone {ceiling:z.2f}")
+        texts.append(f"best of stimulus alone {number_text(ceiling)}")
     score = state.metric.text(found.estimate.value)
     return [score, " · ".join(texts)] if texts else [score]
 
@@ -185,7 +184,7 @@ def shown_tier_score_lines(
     # Beside a sample of the targets there is no room.
     has_room = found is not None and not found.is_preliminary and found.sample is None
     if np.isfinite(ceiling) and has_room:
-        lines[1] += f" · best of stimulus alone {ceiling:z.2f}"
+        lines[1] += f" · best of stimulus alone {number_text(ceiling)}"
     if state.scores_tier:
         return lines
     # Not a line of its own: a pause must not move what is below.
@@ -241,7 +240,7 @@ def tier_score_lines(
         return []
     windows = found.windows + ", preliminary" * found.is_preliminary
     decoded = [
-        f"{channel_text(one.channel)}\u00a0{one.value:z.2f}"
+        f"{channel_text(one.channel)}\u00a0{number_text(one.value)}"
         for one in found.behavior
         if np.isfinite(one.value)
     ]
@@ -261,9 +260,8 @@ def _score_text(found: TierScore, metric: Metric) -> str:
     if score.refusal:
         return score.refusal
     mean = found.estimate
-    interval = f" [{mean.low:z.2f}, {mean.high:z.2f}]" if np.isfinite(mean.low) else ""
     pooled = "pooled " if score.is_pooled else ""
-    return pooled + metric.text(mean.value) + interval
+    return pooled + metric.named(interval_text(mean.value, mean.low, mean.high, 2))
 
 
 def _gain_text(found: TierScore, baseline: TierScore | None, name: str) -> str:
