@@ -8,7 +8,13 @@ import pandas
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.display import data_frame, difference_text, printable
+from omnimouse_model.display import (
+    data_frame,
+    difference_text,
+    interval_text,
+    number_text,
+    printable,
+)
 from omnimouse_model.errors import (
     AnalysisFileError,
     CheckpointError,
@@ -31,6 +37,27 @@ def results(session):
     )
     prediction = predictor.predict(window, mask)
     return {type(v).__name__: v for v in (mask, window, prediction, scores, sweep)}
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "text"),
+    [
+        (-0.034, {}, "−0.03"),
+        (-0.001, {}, "0.00"),
+        (12345.6, {"digits": 0}, "12,346"),
+        (0.2, {"digits": 3, "sign": "+"}, "+0.200"),
+        (-2.5e-9, {"kind": "g"}, "−2.5e−09"),
+        (np.nan, {}, "–"),
+    ],
+)
+def test_a_number_has_a_minus_sign_and_a_dash_if_it_is_not_known(value, options, text):
+    assert number_text(value, **options) == text
+
+
+def test_a_number_without_an_interval_stands_alone():
+    assert interval_text(-0.1, -0.2, 0.05) == "−0.100 [−0.200, 0.050]"
+    assert interval_text(0.5, np.nan, np.nan, 2) == "0.50"
+    assert interval_text(np.nan, np.nan, np.nan) == "–"
 
 
 @pytest.mark.parametrize(
