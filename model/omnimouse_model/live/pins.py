@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from omnimouse_model.data.session import Session
@@ -13,6 +12,7 @@ from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.mask.presets import is_preset, preset_named
 from omnimouse_model.live.models.choice import ModelChoice
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.pin import MAX_PINS, SPAN_CHOICES, Pin, SpanChoice, is_same_predictor
 from omnimouse_model.live.pin_predictions import PinPredictions
 
@@ -133,7 +133,7 @@ class Pins:
         name, taken = self.condition_name, {pin.name for pin in self._state.pins}
         models = {p.predictor_name for p in self._state.pins if p.name == name}
         if models and self._state.predictor_name not in models:
-            name = f"{name} · {Path(self._state.predictor_name).name}"
+            name = f"{name} · {model_name(self._state.predictor_name)}"
         numbered = (f"{name} {n}" for n in range(2, MAX_PINS + 2))
         return next(each for each in (name, *numbered) if each not in taken)
 

@@ -23,6 +23,7 @@ from omnimouse_model.live.inference.tier_results import ScoreStore
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.laboratory_jobs import LabResult, label_of
 from omnimouse_model.live.mask.presets import preset_named
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.project.exports import ScreenContent, screen_content
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.sources import Finding
@@ -72,7 +73,7 @@ def report_steps(controller: Controller, report: ReportProgress) -> None:
             return False
         # Beside a sample, in how many windows all targets are.
         n_windows = found.n_windows if found.sample is None else found.sample.n_windows
-        text = f"scores of {Path(name).name} over {found.windows}"
+        text = f"scores of {model_name(name)} over {found.windows}"
         tell("scores", text, n_windows / found.n_total)
         return True
 
@@ -91,7 +92,7 @@ def report_steps(controller: Controller, report: ReportProgress) -> None:
             text = f"curves of this window, {n_rows} of {n_planned} contexts"
             tell("prediction", text, n_rows / max(n_planned, 1))
         elif results.freshness == "running":
-            tell("prediction", f"predicting with {Path(state.predictor_name).name}")
+            tell("prediction", f"predicting with {model_name(state.predictor_name)}")
 
     def on_pins() -> None:
         if controller.pins.predictions.message:

@@ -37,6 +37,7 @@ from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.inference.workers import background_predictor
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import scored_cells
@@ -185,7 +186,7 @@ class Sources(HasBackgroundTask):
             from omnimouse_model.analysis.sources.errors import refusal
 
             of_neurons = self.question != "sources"
-            reason = refusal(needs, Path(state.predictor_name).name, of_neurons=of_neurons)
+            reason = refusal(needs, model_name(state.predictor_name), of_neurons=of_neurons)
             reason = reason or check_compatibility(needs, state.session).remedy
             if reason:
                 return reason

@@ -1,7 +1,6 @@
 """Control bar: choice of model and task, and progress of the prediction."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from traitlets import Dict, Unicode
@@ -11,6 +10,7 @@ from omnimouse_model.inference.registry import predictor_names
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import regions_of
 from omnimouse_model.live.models.choice import mask_of_file
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.results import NOT_FITTED
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_widgets.jupyter.transport.assets import script, style
@@ -212,7 +212,7 @@ class ControlBar(Part):
             regions=list(regions_of(state.session)),
             by_hand=BY_HAND,
             models=[
-                [n, tuned.get(n) or model_text(Path(n).name), named.get(n, "")] for n in names if n
+                [n, tuned.get(n) or model_text(model_name(n)), named.get(n, "")] for n in names if n
             ],
             video={"tips": [tip for *_, tip in videos], "refusal": no_video},
             behavior={"tips": [tip for *_, tip in BEHAVIOR], "refusal": no_behavior},

@@ -1,7 +1,6 @@
 """Task and results: conditions, scores, field, traces and decoded behaviour, and a script."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from omnimouse_model import masks
 from omnimouse_model.data.session import Window
 from omnimouse_model.display import count, number_text
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.report import ReportCondition, ReportData, recorded_behavior
 from omnimouse_model.live.results import IN_WINDOW, windows_text
 from omnimouse_model.masks.cells import PATTERN_NAMES
@@ -305,7 +305,7 @@ def headline(data: ReportData) -> Iterator[Markup]:
     cells = (tag("div", tag("b", v), tag("span", name)) for name, v in numbers.items())
     yield tag("div", *cells, class_="lead")
     lines = tier_score_lines(
-        data.tier_score, metric, data.baseline_tier_score, Path(data.baseline).name
+        data.tier_score, metric, data.baseline_tier_score, model_name(data.baseline)
     )
     if lines:
         yield tag("p", " · ".join(lines), title=tier_score_tip(data.tier_score))

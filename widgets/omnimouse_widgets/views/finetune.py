@@ -19,6 +19,7 @@ from omnimouse_model.live.models.finetune import (
     Finetuning,
     Point,
     TrainedPart,
+    model_name,
     step_name,
 )
 from omnimouse_model.live.results import Results
@@ -384,7 +385,7 @@ class FinetuneView(OfController):
             so_far += f" {LOSS_RISES}" if tasks and finetuning.losses else ""
             items.append(record.Text("score", so_far, "quiet", held_out))
         if finetuning.replaced:
-            names = [Path(name).name for name in (self._state.predictor_name, request.model)]
+            names = [model_name(name) for name in (self._state.predictor_name, request.model)]
             text = "Until it ends, {} predicts on screen in place of {}.".format(*names)
             items.append(record.Text("stand_in", text, "quiet"))
         copy: tuple[record.Action, ...] = ()
@@ -428,7 +429,7 @@ class FinetuneView(OfController):
             weights = weights_text(finetuning.best_step, finetuning.step)
             step, planned = finetuning.step, finetuning.request.planned
             at = f" after a stop at step {step} of {planned}" if step < planned else ""
-            model = Path(finetuning.request.model).name
+            model = model_name(finetuning.request.model)
             further = GO_ON.format(model) if at else ""
             return f"✓ Finished{at}{chosen}: {score}.{weights}{self._of_mask}{further}"
         if finetuning.error is not None:
@@ -448,7 +449,7 @@ class FinetuneView(OfController):
 
     @property
     def _baseline_name(self) -> str:
-        return Path(self._state.baseline_name).name or "another model"
+        return model_name(self._state.baseline_name) or "another model"
 
     @property
     def _gain_ends(self) -> Ends:
@@ -484,7 +485,7 @@ class FinetuneView(OfController):
             return ""
         way = f"repeat the command omnimouse finetune … --out {request.path.name}"
         if request.path.parent == self._finetuning.folder:
-            way = f"choose the model {request.model}"
+            way = f"choose the model {model_name(request.model)}"
         return f" Its folder does not say {request.unsaid}. To go on, {way}."
 
     @property
@@ -496,7 +497,7 @@ class FinetuneView(OfController):
         session = self._state.session
         assert session is not None
         what = FIT if self._finetuning.is_fit else TUNE
-        return what.format(Path(self._finetuning.model).name, session.id)
+        return what.format(model_name(self._finetuning.model), session.id)
 
     def _head(self, folder: Path | None) -> record.Row:
         tip = self._title if folder is None else f"{self._title}\nFolder: {folder}"
@@ -558,7 +559,7 @@ def held_out_text(tasks: Sequence[str], part: str, metric: Metric) -> str:
 
 def _title_of(request: FinetuneRequest) -> str:
     what = FIT if request.is_fit else TUNE
-    return what.format(Path(request.model).name, request.session.id)
+    return what.format(model_name(request.model), request.session.id)
 
 
 def open_label(finetuning: Finetuning) -> str:

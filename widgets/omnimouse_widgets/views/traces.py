@@ -7,7 +7,6 @@ by saved pictures and by the panels *Behaviour* and *What if*, too.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Final, NamedTuple, cast
 
 import numpy as np
@@ -17,6 +16,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.display import number_text
 from omnimouse_model.evaluation.stitching import SpanPrediction
 from omnimouse_model.live.controller import OfController
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.navigation import Navigation
 from omnimouse_model.live.pin import LIVE, Pin, PinResult, SpanChoice, shown_span, span_choices
 from omnimouse_model.live.pins import Pins
@@ -189,7 +189,7 @@ class TracesView(OfController):
         """Return why nothing was pinned or predicted, and the signs of curves and pins."""
         state, pins = self._state, self._pins
         notice, results = pins.notice or pins.predictions.remark, self._shown.results
-        baseline, has_page = Path(state.compared_baseline).name, pins.predictions.page is not None
+        baseline, has_page = model_name(state.compared_baseline), pins.predictions.page is not None
         # While predictions are scaled, no band is drawn.
         has_band = results.selected is not None and results.selected.band is not None
         signs = legend_entries(
@@ -732,7 +732,7 @@ def pin_signs(
 
 def shown_name(pin: Pin, pins: Sequence[Pin]) -> str:
     """Return the name of a pin, with its model if pins have different models."""
-    model = Path(pin.predictor_name).name
+    model = model_name(pin.predictor_name)
     is_alone = len({other.predictor_name for other in pins}) < 2
     return pin.name if is_alone or model in pin.name else f"{pin.name} · {model}"
 
@@ -740,7 +740,7 @@ def shown_name(pin: Pin, pins: Sequence[Pin]) -> str:
 def pin_text(pins: Pins, pin: Pin) -> str:
     """Return the description of a pin, with the reason for a missing prediction."""
     result = pins.predictions.windows.get(pin.slot)
-    text = f"{pin.letter}: {pin.name} · {pin.predictor_name}"
+    text = f"{pin.letter}: {pin.name} · {model_name(pin.predictor_name)}"
     problem = _problem(pins.problem_of(pin), result)
     return f"{text}\nNot predicted: {problem}" if problem else text
 

@@ -10,7 +10,6 @@ computations.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Final, get_args
 
 import numpy as np
@@ -33,6 +32,7 @@ from omnimouse_model.live.inference.background_task import (
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.laboratory import Laboratory
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.neurons import quantities
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
 from omnimouse_model.live.pin import LETTERS, Pin, PinResult
@@ -368,7 +368,7 @@ class Colouring(HasBackgroundTask):
         if name in LETTERS:
             pin = self._pin(name)
             return f"Pinned {name}" if pin is None else f"{name} {pin.name}"
-        model = Path(self._state.baseline_name).name or "the baseline"
+        model = model_name(self._state.baseline_name) or "the baseline"
         return model if name == "baseline" else "the model"
 
     def message_of_pair(self, names: tuple[str, str]) -> str:

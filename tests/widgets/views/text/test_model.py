@@ -5,6 +5,7 @@ import numpy as np
 import omnimouse_model as om
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.live.models.finetune import model_name
+from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.predictor import Needs
@@ -18,6 +19,7 @@ from omnimouse_widgets.views.text.model import (
     stand_in_text,
     task_text,
 )
+from omnimouse_widgets.views.traces import shown_name
 from tests.predictors import open_controller
 
 
@@ -73,6 +75,9 @@ def test_a_fine_tuned_model_is_called_as_in_the_menu(tmp_path):
     assert model_title(found, str(tmp_path)) == "demo, fine-tuned to 90009-1-1"
     assert model_title(found, "demo") == tmp_path.name
     assert model_title("linear-gaussian", str(tmp_path)) == "linear-gaussian"
+    mask = om.Mask.from_strategy("population_256_response_behavior", 40)
+    pins = [Pin(0, "mine", mask, "", name, name) for name in (str(tmp_path), "demo")]
+    assert shown_name(pins[0], pins) == "mine · demo, fine-tuned to 90009-1-1"
     for name in ("model (1)", "a@b"):
         for found in (f"{name}@94140597", f"{name} (94140597)", name):
             assert model_title(found, f"folder/{name}") == name

@@ -6,13 +6,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.rows.raster import groups
@@ -315,7 +315,7 @@ def _curves(controller: Controller, traces: Sequence[Trace]) -> list[_Curve]:
             curves.append(_Curve(name, palette.PINS[pin.slot], None, values))
     if any(trace.baseline is not None for trace in traces):
         colour = blended_over(palette.BASELINE, 0.5 if first.is_baseline_stale else 1)
-        name = Path(state.baseline_name).name
+        name = model_name(state.baseline_name)
         curves.append(_Curve(name, colour, DOTTED, first.baseline))
     if any(trace.predicted is not None for trace in traces):
         colour = blended_over(palette.PREDICTED, 0.5 if first.is_stale else 1)

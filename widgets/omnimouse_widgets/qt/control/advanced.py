@@ -5,7 +5,6 @@ none, and their rows are hidden.
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +17,7 @@ from omnimouse_model.inference.families import baseline_names
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.models.choice import ModelChoice
+from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.results import Results, windows_text
 from omnimouse_model.live.session_loader import ClockCheck, SessionLoader
 from omnimouse_model.live.state import LiveState
@@ -196,7 +196,7 @@ class BaselineSection(QWidget, OfController):
         name = self._state.baseline_name
         # Code may choose a baseline that is not in the list, e.g. a file.
         if self.choice.findData(name) < 0:
-            self.choice.addItem(Path(name).name, name)
+            self.choice.addItem(model_name(name), name)
         self.choice.setCurrentIndex(self.choice.findData(name))
         metric = self._state.metric
         text = baseline_text(name, self._baseline, self._results, metric)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from qtpy.QtCore import Qt, QTimer, Signal
@@ -16,7 +15,7 @@ from omnimouse_model.live.inference.client import Requests
 from omnimouse_model.live.inference.workers import WorkerWatch
 from omnimouse_model.live.mask.editor import MaskEditor
 from omnimouse_model.live.models.choice import ModelChoice, ModelDownloads, mask_of_file
-from omnimouse_model.live.models.finetune import Finetuning
+from omnimouse_model.live.models.finetune import Finetuning, model_name
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.results import NOT_FITTED, Results
 from omnimouse_model.live.state import LiveState
@@ -251,7 +250,7 @@ class ModelSection(QWidget, OfController):
             if self.model.findData(str(tuned.path)) < 0:
                 self.model.insertItem(0, tuned.text, str(tuned.path))
         if name and self.model.findData(name) < 0:
-            self.model.insertItem(0, Path(name).name, name)
+            self.model.insertItem(0, model_name(name), name)
         self.model.setCurrentIndex(self.model.findData(name))
         self.model.setToolTip(
             f"Model: {MEANINGS.get(name, name or 'none')}\n"

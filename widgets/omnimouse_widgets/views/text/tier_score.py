@@ -1,6 +1,5 @@
 """Text of the score over a tier: mean, interval, number of windows, gain."""
 
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -162,7 +161,7 @@ def _compared_score(
     texts, other = [], baseline.tier_score
     if other is not None and other.mask is found.mask and not found.is_ahead_of(other):
         gain, _ = found.gain(other)
-        name = Path(state.baseline_name).name
+        name = model_name(state.baseline_name)
         if np.isfinite(gain.value):
             texts.append(f"{name} {number_text(found.estimate.value - gain.value)}")
     ceiling = stimulus_ceiling(state, results, colouring)[0]
@@ -178,7 +177,7 @@ def shown_tier_score_lines(
     """Return the lines of the mask on screen."""
     found = results.tier_score
     lines = tier_score_lines(
-        found, state.metric, baseline.tier_score, Path(state.baseline_name).name
+        found, state.metric, baseline.tier_score, model_name(state.baseline_name)
     )
     ceiling = stimulus_ceiling(state, results, colouring)[0]
     # Beside a sample of the targets there is no room.
