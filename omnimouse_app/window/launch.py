@@ -95,6 +95,9 @@ def launch(
         else:
             dock = _in_viewer(viewer, model, device, scheduler)
     controller = dock.controller
+    # What was opened in this window before may have failed, and is not raised again.
+    controller.loader.clear_error()
+    controller.project.dismiss()
     is_analysis = str(session).endswith(SUFFIX)
     if sample is not None:
         controller.loader.open(replace(sample, options=reading or {}))

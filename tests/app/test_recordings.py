@@ -8,6 +8,7 @@ import pytest
 from omnimouse_app.field.layers import TOKEN
 from omnimouse_app.tour.hand import wait_for
 from omnimouse_app.window.launch import launch
+from omnimouse_model.errors import SessionFormatError
 from omnimouse_widgets.qt.recordings import RecordingsPanel
 from tests import SUITE2P
 from tests.app.windows import drop_file
@@ -24,6 +25,10 @@ def folder(tmp_path, session_folder):
 
 def test_a_launched_folder_is_a_table_and_a_dropped_session_opens(dock, folder):
     state, before = dock.controller.state, dock.controller.state.session
+    (folder.parent / "empty").mkdir()
+    with pytest.raises(SessionFormatError):
+        launch(folder.parent / "empty", viewer=dock.viewer)
+    # A folder is read, not opened: it has no error of an earlier opening.
     assert launch(folder, "last", viewer=dock.viewer) is dock
     assert state.predictor_name == "last"
     find = partial(dock.main_window.findChild, RecordingsPanel)
