@@ -17,7 +17,8 @@ from omnimouse_model.progress import Cancelled, never
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.scores import BIN_WIDTH, ScoresView, spread
 from omnimouse_widgets.views.text.tier_score import tier_score_tip
-from tests.predictors import EchoPredictor
+from tests.model.live.test_laboratory import with_areas
+from tests.predictors import EchoPredictor, open_controller
 
 
 class GradedPredictor(EchoPredictor):
@@ -130,6 +131,20 @@ def test_ranks_and_axes_are_chosen(view, controller):
     assert view.against == name
 
 
+def test_an_area_says_how_many_neurons_of_it_are_drawn(session):
+    with open_controller(with_areas(session), GradedPredictor()) as controller:
+        controller.editor.apply_preset("video_behavior")
+        controller.requests.score_tier(False)
+        view = ScoresView.of(controller)
+        view.set_against("area")
+        scatter = record.record(view)["scatter"]
+        areas = controller.state.session.units.area[view.spread.neurons]
+    names = [f"{name} ({(areas == name).sum()})" for name in sorted({*areas.tolist()} - {""})]
+    assert len(names) > 1
+    assert [text for _, text in scatter.ticks] == names
+    assert scatter.across == "Area (neurons)"
+
+
 def test_a_score_is_drawn_against_that_of_the_baseline_over_the_same_windows(view, controller):
     state, baseline = controller.state, controller.baseline
     state.baseline_name, own = "ridge", controller.results.neuron_scores
@@ -165,12 +180,12 @@ def pinned(view, controller):
 
 def test_the_name_of_a_pin_that_is_drawn_against_has_its_letter_where_it_is_cut(view, pinned):
     labels = {name: label for name, label, _ in record.record(view)["against"].options}
-    assert labels["A"].split(" · ")[:2] == ["Score of A", "Video + behaviour"]
+    assert labels["A"].split(" · ")[:2] == ["Against: Score of A", "Video + behaviour"]
     # No title stands beside the boxes.
     shown = {name: label for name, label, _ in record.record(view)["predictor"].options}
     assert shown["model"] == "Scores of the model"
     assert shown["B"].startswith("Scores of B ")
-    assert record.record(view)["tool"].options[0][1] == "Drag: box"
+    assert record.record(view)["tool"].options[0][1] == "Select with a box"
 
 
 def test_scores_of_two_pins_are_drawn_against_each_other(view, controller, pinned):

@@ -58,8 +58,8 @@ MOST_TIPS: Final = 2000
 """Points that have a tip each; of more, a tip each is a large message."""
 SELECT_TIP: Final = "Press or drag: select neurons; Shift or Ctrl adds them"
 TOOLS: Final[tuple[tuple[record.Outline, str, str], ...]] = (
-    ("rectangle", "Drag: box", "A drag selects the marks inside a rectangle"),
-    ("lasso", "Drag: lasso", "A drag selects the marks inside an outline"),
+    ("rectangle", "Select with a box", "A drag selects the marks inside a rectangle"),
+    ("lasso", "Select with a lasso", "A drag selects the marks inside an outline"),
 )
 
 
@@ -486,7 +486,7 @@ class ScoresView(OfController):
                                   tuple((each[0], f"Scores of {each[1]}", each[2]) for each in of),
                                   self.predictor, self.set_predictor),
                     record.Choice("against", "Against", "Horizontal axis of the scatter plot",
-                                  tuple((each[0], each[1], each[2]) for each in choices),
+                                  tuple((n, f"Against: {label}", tip) for n, label, tip in choices),
                                   self.against, self.set_against),
                 ),
                 wide="against"
@@ -555,13 +555,19 @@ class ScoresView(OfController):
             both = np.concatenate([found.scores, across.values[known]])
             ends = np.array([both.min(), both.max()])
             lines.insert(0, record.Line("", palette.CURSOR, ends, ends, "", dash="dashed"))
-        ticks = tuple((float(at), name) for at, name in enumerate(across.categories))
+        # Each category with its neurons; those of one lie within 0.5 of its place.
+        counts = np.bincount(np.rint(across.values[known]).astype(int), minlength=1)
+        ticks = tuple(
+            (float(at), f"{name} ({counts[at] if at < len(counts) else 0:,})")
+            for at, name in enumerate(across.categories)
+        )
+        axis = f"{across.label} (neurons)" if ticks else across.label
         note = "" if known.all() else f"{known.sum():,} of {len(known):,} known"
         # Of a quantity that is being computed for all neurons, this is told, too.
         if note and across.problem and self._colouring.n_so_far is not None:
             note += ", computing"
         return record.Curves(
-            "scatter", label, tuple(lines), across.label, symbol, ticks or None, title=note,
+            "scatter", label, tuple(lines), axis, symbol, ticks or None, title=note,
             tip=SELECT_TIP, outline=self.tool, select=self._select_points,
         )  # fmt: skip
 
@@ -592,7 +598,7 @@ class ScoresView(OfController):
                     record.Action("higher_bar", "▸", "Select the neurons of the next bar (→)",
                                   partial(self._step_bar, 1), reason, "Right"),
                     record.Text("bar", text, "quiet", is_line=True),
-                    record.Choice("tool", "Drag", "Outline of a drag",
+                    record.Choice("tool", "Select with", "Outline of a drag in a plot",
                                   cast(tuple[tuple[str, str, str], ...], TOOLS),
                                   self.tool, self.set_tool),
                 ),
