@@ -100,8 +100,8 @@ def test_both_ends_of_a_signed_scale_have_the_same_form():
     values = np.append(np.linspace(-0.1, 0.2, 400), 1.0)
     signed = Quantity("difference", "difference", "", is_signed=True)
     low, high = make_scale(signed, values, ()).ends
-    assert low.startswith("≤ -")
-    assert high == low.replace("≤ -", "≥ ")
+    assert low.startswith("≤ −")
+    assert high == low.replace("≤ −", "≥ ")
 
 
 def test_the_scale_of_scores_is_0_to_1(controller):
