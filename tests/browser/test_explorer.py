@@ -299,7 +299,7 @@ def test_properties_are_columns_of_the_table(fresh_explorer, tmp_path):
     place = next(number for number, text in enumerate(texts) if "luck" in text.lower())
     cells = fresh_explorer.part("neurons").locator(".omnimouse-row[aria-rowindex='2'] > div")
     fresh_explorer.page.wait_for_function(
-        "cell => cell.textContent === '-999'", arg=cells.nth(place).element_handle()
+        "cell => cell.textContent === '−999'", arg=cells.nth(place).element_handle()
     )
 
 
