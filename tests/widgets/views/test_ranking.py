@@ -32,7 +32,7 @@ def test_the_matrix_has_the_best_mean_rank_first_and_a_share_for_each_score():
     matrix = text.ranking_matrix(table((0, 1)))
     assert matrix.rows == ("c", "b", "a")
     assert matrix.texts[0] == ("0.200 (2)", "0.300 (1)")
-    assert "rank 2\n0.200 ± 0.000 bits per spike, 2 seeds" in matrix.tips[0][0]
+    assert "rank 2\n0.200 bits per spike, s.d. 0.000, 2 seeds" in matrix.tips[0][0]
     np.testing.assert_allclose(matrix.shares, [[0.5, 1], [1, 0], [0, 0.5]], atol=1e-9)
     ranking = table()
     ranking.values[0, 0] = np.nan

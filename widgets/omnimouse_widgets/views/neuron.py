@@ -633,7 +633,7 @@ def tuning_plot(tuning: DirectionTuning | None) -> Plot:
     lines = [
         Line("mean", palette.AXIS, degrees[[0, -1]], np.full(2, tuning.response.mean()), "",
              dash="dotted"),
-        Line("response ± s.e.", palette.VISIBLE, degrees, response, sd=error),
+        Line("response (bars: s.e.)", palette.VISIBLE, degrees, response, sd=error),
     ]  # fmt: skip
     if is_sure:
         at = (tuning.preferred_deg - degrees[0]) % 360 + degrees[0]

@@ -47,11 +47,11 @@ VIEWS: Final[dict[Page, tuple[str, str]]] = {
 EXPLANATIONS: Final[dict[Page, str]] = {
     "matrix": "Mean over seeds on the validation part, and rank. Row: recording of the "
     "model; column: held-out recording.",
-    "table": "Validation part; ± standard deviation over seeds.",
+    "table": "Validation part; s.d.: standard deviation over seeds.",
     "curves": "Test part; bars: standard deviation over seeds and shuffles; dashed: "
     "from scratch; dotted, over trials: fitted line.",
     "gains": "Test part; gain over a model trained from scratch on the held-out "
-    "recording; ± standard deviation over n models.",
+    "recording; s.d.: standard deviation over the runs.",
 }
 TASKS: Final = {
     "co-smoothing": "each neuron is predicted from all others",
@@ -62,8 +62,8 @@ TASKS: Final = {
 """What is predicted in the tasks of neural data transformers."""
 NO_FILE: Final = "Open the results file of the command omnimouse rank"
 NO_CURVES: Final = "The file has no complete curves: rank with --curve"
-RANK_TITLES: Final = ("rank", "recording", "score", "±", "trials")
-GAIN_TITLES: Final = ("order", "recordings", "trials", "score", "±", "n", "gain", "%")
+RANK_TITLES: Final = ("rank", "recording", "score", "s.d.", "trials")
+GAIN_TITLES: Final = ("order", "recordings", "trials", "score", "s.d.", "runs", "gain", "gain in %")
 _DRAWN: Final = 40
 """Number of points of a fitted line."""
 
@@ -355,10 +355,10 @@ def mean_text(mean: CurveMean, unit: str) -> str:
     gain = f" ({number_text(percent, 1, '+')} %)" if np.isfinite(percent) else ""
     runs = "run" if mean.n == 1 else "runs"
     recordings = "recording" if mean.k == 1 else "recordings"
-    sd = f" ± {mean.sd:z.3f}" if np.isfinite(mean.sd) else ""
+    sd = f", s.d. {mean.sd:z.3f}" if np.isfinite(mean.sd) else ""
     return (
         f"{mean.order}, {mean.k} {recordings}, {mean.trials:z,.0f} trials\n"
-        f"mean of {mean.n} {runs}: {number_text(mean.mean, 3)}{sd} {unit}\n"
+        f"mean of {mean.n} {runs}: {number_text(mean.mean, 3)} {unit}{sd}\n"
         f"{number_text(mean.gain, 3, '+')}{gain} over the baseline"
     )
 
@@ -419,10 +419,10 @@ def rank_command(state: LiveState) -> str:
 
 def _cell_tip(ranking: RankTable, row: int, column: int) -> str:
     spread = ranking.spread[row, column]
-    sd = f" ± {spread:z.3f}" if np.isfinite(spread) else ""
+    sd = f", s.d. {spread:z.3f}" if np.isfinite(spread) else ""
     seeds = "seed" if len(ranking.seeds) == 1 else "seeds"
     return (
         f"{ranking.sessions[row]} for {ranking.heldout[column]}: rank "
-        f"{ranking.ranks[row, column]}\n{number_text(ranking.mean[row, column], 3)}{sd} "
-        f"{ranking.unit}, {len(ranking.seeds)} {seeds}"
+        f"{ranking.ranks[row, column]}\n{number_text(ranking.mean[row, column], 3)} "
+        f"{ranking.unit}{sd}, {len(ranking.seeds)} {seeds}"
     )
