@@ -185,7 +185,7 @@ def test_the_name_of_a_pin_that_is_drawn_against_has_its_letter_where_it_is_cut(
     shown = {name: label for name, label, _ in record.record(view)["predictor"].options}
     assert shown["model"] == "Scores of the model"
     assert shown["B"].startswith("Scores of B ")
-    assert record.record(view)["tool"].options[0][1] == "Select with a box"
+    assert record.record(view)["tool"].options[0][1] == "Select: box"
 
 
 def test_scores_of_two_pins_are_drawn_against_each_other(view, controller, pinned):

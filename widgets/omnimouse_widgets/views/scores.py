@@ -58,8 +58,8 @@ MOST_TIPS: Final = 2000
 """Points that have a tip each; of more, a tip each is a large message."""
 SELECT_TIP: Final = "Press or drag: select neurons; Shift or Ctrl adds them"
 TOOLS: Final[tuple[tuple[record.Outline, str, str], ...]] = (
-    ("rectangle", "Select with a box", "A drag selects the marks inside a rectangle"),
-    ("lasso", "Select with a lasso", "A drag selects the marks inside an outline"),
+    ("rectangle", "Select: box", "A drag selects the marks inside a rectangle"),
+    ("lasso", "Select: lasso", "A drag selects the marks inside an outline"),
 )
 
 
@@ -587,7 +587,7 @@ class ScoresView(OfController):
     def _bars(self) -> Sequence[record.Item | record.Row]:
         found = self.spread
         is_bar = 0 <= self._bar < len(found.counts)
-        text = found.bar_text(self._bar) if is_bar else "← → select the neurons of a bar"
+        text = found.bar_text(self._bar) if is_bar else "← → neurons of a bar"
         reason = "" if len(found.counts) else self.summary
         return [
             record.Row(
@@ -598,7 +598,7 @@ class ScoresView(OfController):
                     record.Action("higher_bar", "▸", "Select the neurons of the next bar (→)",
                                   partial(self._step_bar, 1), reason, "Right"),
                     record.Text("bar", text, "quiet", is_line=True),
-                    record.Choice("tool", "Select with", "Outline of a drag in a plot",
+                    record.Choice("tool", "Select", "Outline of a drag in a plot",
                                   cast(tuple[tuple[str, str, str], ...], TOOLS),
                                   self.tool, self.set_tool),
                 ),
