@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.hub_server import local_server
 from tests.predictors import open_controller
 
 
@@ -19,6 +20,13 @@ def scheduler():
 
     with cluster_address(2, processes=False) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A local server of hubs."""
+    with local_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import omnimouse_model as om
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arrays
+from tests.model.live.mask.test_stimulus_edits import VideoPredictor
 from tests.predictors import open_controller
 from tests.toy_predictors import TOYS
 
@@ -17,6 +18,15 @@ def controller(session):
     with open_controller(session) as made:
         made.editor.apply_preset("nothing")
         made.selection.select([])
+        yield made
+
+
+@pytest.fixture
+def video_controller(session):
+    """A predictor that follows the video, every neuron asked, two selected."""
+    with open_controller(session, VideoPredictor()) as made:
+        made.editor.apply_preset("video_behavior")
+        made.selection.select([7, 39])
         yield made
 
 

@@ -25,12 +25,6 @@ def written(kind, make, folder, spread=0.2):
     return path
 
 
-def mask_of_all(session, predictor):
-    """Return the mask that shows video and behaviour and asks for all responses."""
-    made = om.Mask.nothing(session, predictor.needs.spec).ask(slice(None), slice(None))
-    return made.with_frames(True).with_behavior("visible").with_guard(guarded=False)
-
-
 def check_resumed(training, config, session, folder) -> Any:
     """A training that was stopped and resumed is the uninterrupted one; return its model."""
     sessions = [training_session(session)]

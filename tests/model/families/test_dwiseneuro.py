@@ -23,7 +23,7 @@ from omnimouse_model.families.dwiseneuro.network import (
 from omnimouse_model.training.sessions import training_session
 from tests.cli.runner import run_command
 from tests.model.families import clips
-from tests.model.families.clips import check_resumed, mask_of_all
+from tests.model.families.clips import check_resumed
 
 CONFIG = DwiseConfig(
     widths=(4, 6),
@@ -56,16 +56,6 @@ def path(session, tmp_path_factory):
 @pytest.fixture(scope="module")
 def predictor(path):
     return om.load_predictor(path, device="cpu")
-
-
-@pytest.fixture
-def mask(session, predictor):
-    return mask_of_all(session, predictor)
-
-
-@pytest.fixture
-def window(session, predictor):
-    return session.window(10.0, predictor.needs.spec)
 
 
 # -- what it sees ----------------------------------------------------------------------

@@ -51,11 +51,6 @@ def mask(session, predictor):
     return made.ask(np.arange(10), slice(None)).with_guard(guarded=False)
 
 
-@pytest.fixture
-def window(session, predictor):
-    return session.window(10.0, predictor.needs.spec)
-
-
 def test_samples_without_visible_responses_are_those_seen_last_and_not_silence():
     visible = torch.full((2, 6, 4), torch.nan)
     visible[0, 2:4, :2] = torch.tensor([[1.0, 3.0], [5.0, 7.0]])

@@ -61,11 +61,6 @@ def predictor(session, tmp_path_factory):
 
 
 @pytest.fixture
-def window(session, predictor):
-    return session.window(10.0, predictor.needs.spec)
-
-
-@pytest.fixture
 def mask(session, predictor):
     shown = om.Mask.nothing(session, predictor.needs.spec).show(range(5, 30), slice(4, None))
     return shown.with_behavior("target")

@@ -18,7 +18,7 @@ from omnimouse_model.families.sensorium_factorised.network import (
 )
 from omnimouse_model.training.loop import train
 from omnimouse_model.training.sessions import training_session
-from tests.model.families.clips import check_resumed, mask_of_all, written
+from tests.model.families.clips import check_resumed, written
 
 CONFIG = FactorisedConfig(
     core=CoreConfig(3, (2, 3), ((7, 7), (5, 5)), (11, 9)), readout=ReadoutConfig(places=None)
@@ -33,16 +33,6 @@ def small_model(session, folder):
 @pytest.fixture(scope="module")
 def predictor(session, tmp_path_factory):
     return small_model(session, tmp_path_factory.mktemp("factorised"))
-
-
-@pytest.fixture
-def mask(session, predictor):
-    return mask_of_all(session, predictor)
-
-
-@pytest.fixture
-def window(session, predictor):
-    return session.window(10.0, predictor.needs.spec)
 
 
 def test_visible_responses_are_not_read_and_it_is_said(predictor, window, mask):

@@ -14,7 +14,7 @@ from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.simulate.demo import open_line
 from omnimouse_model.storage import web
 from omnimouse_model.storage.web import AnswerError, Place, RemoteFile, Requests, checked_addresses
-from tests.hub_server import Hub, Repository, local_server
+from tests.hub_server import Hub, Repository
 from tests.model.data.refusals import check_refusal
 from tests.model.nwb_files import Plane, write_nwb
 from tests.raw_server import serving
@@ -277,12 +277,6 @@ def recording(tmp_path_factory):
     """A file of some 7 MB, most of it responses."""
     path = tmp_path_factory.mktemp("nwb") / "mouse.nwb"
     return write_nwb(path, Plane(n=100, seconds=1800.0))
-
-
-@pytest.fixture(scope="module")
-def server():
-    with local_server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ from omnimouse_widgets.views.neurons import NeuronsView, title_of
 from omnimouse_widgets.views.record import record
 from omnimouse_widgets.views.repeats import NO_CLIPS
 from omnimouse_widgets.views.rows.traces import Trace
-from tests.model.live.mask.test_stimulus_edits import VideoPredictor
 from tests.predictors import NoisyPredictor, open_controller
 from tests.small_sessions import simulate_mouse
 
@@ -557,14 +556,6 @@ def test_the_curves_are_exported_as_numbers_and_as_a_picture(decoder, controller
 
 
 # -- what if in a page: settings, a drag of a slider, and the rows of both predictions
-@pytest.fixture
-def video_controller(session):
-    with open_controller(session, VideoPredictor()) as made:
-        made.editor.apply_preset("video_behavior")
-        made.selection.select([7, 39])
-        yield made
-
-
 @pytest.fixture
 def what_if(video_controller):
     return WhatIf(video_controller)

@@ -26,19 +26,13 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.style.theme import is_on_light, themed_colour
 from omnimouse_widgets.views.what_if import WhatIfView
-from tests.model.live.mask.test_stimulus_edits import VideoPredictor
-from tests.predictors import open_controller
 from tests.small_sessions import write_session
 from tests.widgets.pointer import press
 
 
 @pytest.fixture
-def controller(session):
-    """A predictor that follows the video, every neuron asked, two selected."""
-    with open_controller(session, VideoPredictor()) as made:
-        made.editor.apply_preset("video_behavior")
-        made.selection.select([7, 39])
-        yield made
+def controller(video_controller):
+    return video_controller
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from omnimouse_model.families.omnimouse import checkpoint as official
 from omnimouse_model.families.omnimouse.checkpoint import read_checkpoint
 from omnimouse_model.progress import QUIET, CallbackJob
 from tests.cli.runner import run_command
-from tests.hub_server import COMMIT, Hub, Pause, Repository, local_server
+from tests.hub_server import COMMIT, Hub, Pause, Repository
 from tests.model.experanto_folder import write_folder
 from tests.model.official_shards import SESSIONS, SMALL, write_shards
 from tests.model.small_net import save_checkpoint
@@ -67,12 +67,6 @@ def session_tar(session_folder):
     with tarfile.open(fileobj=out, mode="w") as tar:
         tar.add(session_folder, SESSION)
     return out.getvalue()
-
-
-@pytest.fixture(scope="module")
-def server():
-    with local_server() as server:
-        yield server
 
 
 @pytest.fixture

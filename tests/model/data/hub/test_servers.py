@@ -18,7 +18,7 @@ from omnimouse_model.errors import ConnectError, FetchError, SessionFormatError
 from omnimouse_model.progress import CallbackJob
 from omnimouse_model.storage import web
 from omnimouse_model.storage.web import display_address, web_address
-from tests.hub_server import Hub, Repository, local_server
+from tests.hub_server import Hub, Repository
 from tests.model.alf_folder import ProbeFiles, write_alf
 from tests.model.data.refusals import check_refusal
 from tests.model.nwb_files import Plane, write_nwb
@@ -75,12 +75,6 @@ def api_server():
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):
     return write_nwb(tmp_path_factory.mktemp("nwb") / "a.nwb", Plane(n=8))
-
-
-@pytest.fixture(scope="module")
-def server():
-    with local_server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -61,12 +61,6 @@ def window(session, predictor):
     return session.window(20.0, predictor.needs.spec)
 
 
-@pytest.fixture
-def mask(session, predictor):
-    made = om.Mask.nothing(session, predictor.needs.spec).ask(slice(None), slice(None))
-    return made.with_frames(True).with_behavior("visible").with_guard(guarded=False)
-
-
 @pytest.mark.slow
 def test_a_state_can_be_continued_twice(predictor, window):
     state = predictor.start(window.session)
