@@ -293,6 +293,14 @@ def test_a_table_of_many_wide_rows_has_its_own_scroll_bars(page):
     assert max(heights) < 30, "no cell has two lines"
 
 
+def test_the_first_text_of_a_row_has_its_colour(page):
+    colours = (palette.TARGET, palette.VISIBLE)
+    show(page, Table("content", "points", ("line", "score"), (("●", "1"),) * 2, colours=colours))
+    shown = page.locator("td:first-child").evaluate_all("all => all.map((one) => one.style.color)")
+    parts = [tuple(bytes.fromhex(colour.removeprefix("#"))) for colour in colours]
+    assert shown == [f"rgb{part}" for part in parts]
+
+
 def test_columns_of_every_recording_are_in_view_in_a_narrow_part(page):
     # The part at 1280 x 720, less the scroll bar of its rows.
     page.set_viewport_size({"width": 467, "height": 500})
