@@ -101,7 +101,7 @@ def counts(tab: NotebookPage, number: int = 0) -> dict[str, int]:
     words = tab.part("counts").nth(number).inner_text()
     found = re.findall(r"(hidden|visible|target) ([\d,]+)", words)
     told = {state: int(count.replace(",", "")) for state, count in found}
-    changing = re.findall(r"([\d,]+) (?:\w+, then|\w+ at both ends|others?)", words)
+    changing = re.findall(r"([\d,]+) (?:\w+, |\w+ at both ends|others?)", words)
     told["mixed"] = sum(int(count.replace(",", "")) for count in changing)
     return dict.fromkeys(STATES, 0) | told
 

@@ -56,7 +56,8 @@ class MaskPainter(Part):
         Numbers of hidden, visible, target and mixed neurons in the active span;
         read-only.
     changes
-        How the mixed neurons change: "985 visible, then target"; read-only.
+        How states change within the active span: "985 visible, then target; targets
+        hidden: 15 at the start"; read-only.
     areas
         Names of the brain areas of the recording; read-only.
     probes
@@ -121,7 +122,7 @@ class MaskPainter(Part):
         results, colouring = controller.results, controller.colouring
         cells = [events.mask, events.active_span]
         self.bind("counts", cells, self._counts)
-        self.bind("changes", cells, lambda: counted(state)[1])
+        self.bind("changes", cells, lambda: "; ".join(filter(None, counted(state)[1:])))
         self.bind("areas", events.session, lambda: self._names("area"))
         self.bind("probes", events.session, lambda: self._names("probe"))
         planes = controller.planes
@@ -378,7 +379,7 @@ class MaskPainter(Part):
             self.tool = "brush"
 
     def _counts(self) -> dict[str, int]:
-        counts, _ = counted(self._state)
+        counts = counted(self._state).by_code
         return {palette.STATE_NAMES[code]: int(counts[code]) for code in ORDER}
 
     def _groups(self, kind: str) -> np.ndarray:

@@ -273,7 +273,8 @@ def test_counts_and_changes_are_those_of_the_active_span(painting, controller, r
     shown = {code: int(label.text()) for code, label in numbers.items()}
     assert shown == {VISIBLE: 10, TARGET: 5, HIDDEN: 25}
     assert changes.text() == ""
-    assert counts.samples.text() == ""  # all samples
+    # All samples; the targets are not seen before.
+    assert counts.samples.text() == "Targets hidden: 5 at the start."
     controller.editor.set_active_span(30, 60)
     redraw()
     assert numbers[TARGET].text() == "5"
@@ -285,6 +286,20 @@ def test_counts_and_changes_are_those_of_the_active_span(painting, controller, r
     redraw()
     words = "5 hidden, then visible; 3 visible at both ends; 1 other"
     assert changes.text() == words
+
+
+def test_a_neuron_visible_only_between_its_ends_is_told_as_such(painting, controller, redraw):
+    controller.editor.paint_cells(range(10), slice(30, 60), TARGET)
+    controller.editor.paint_cells(range(4), slice(10, 20), VISIBLE)
+    redraw()
+    counts = painting.counts
+    assert counts.numbers[TARGET].text() == "6"
+    assert counts.changes.text() == "4 hidden, visible, then target"
+    assert counts.samples.text() == "Targets hidden: 6 at the start."
+    controller.editor.set_active_span(30, 60)
+    redraw()
+    assert (counts.numbers[TARGET].text(), counts.changes.text()) == ("10", "")
+    assert "hidden" not in counts.samples.text()
 
 
 def test_cuts_context_and_guard_can_be_edited(panel, controller, redraw):

@@ -148,10 +148,10 @@ def caption(controller: Controller) -> str:
 
 
 def _state_text(controller: Controller) -> str:
-    """Return numbers of neurons: `743 visible, 200 target; 57 hidden, then target`."""
-    counts, changes = counted(controller.state)
+    """Return numbers of neurons: `743 visible, 200 target; 57 visible, then target`."""
+    counts, *changes = counted(controller.state)
     texts = [f"{counts[k]:,} {palette.STATE_NAMES[k]}" for k in UNIFORM if counts[k]]
-    return "; ".join(filter(None, [", ".join(texts), changes]))
+    return "; ".join(filter(None, [", ".join(texts), *changes]))
 
 
 def _score_text(controller: Controller) -> str:
@@ -231,7 +231,7 @@ def _draw_field(sheet: drawing.Sheet, controller: Controller, field: Field) -> N
 
 def _draw_legend(sheet: drawing.Sheet, controller: Controller) -> None:
     """Draw the legend: states with numbers of neurons, or the scale of a quantity."""
-    y, (counts, changes) = TOP + SIDE + 8, counted(controller.state)
+    y, (counts, changes, _) = TOP + SIDE + 8, counted(controller.state)
     scale = controller.colouring.scale
     x: float = drawing.EDGE + 6
     if scale is None or not scale.is_known:

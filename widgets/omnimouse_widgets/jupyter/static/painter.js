@@ -535,7 +535,7 @@ function render({ model, el }) {
       const n = [0, 0, 0, 0];
       field?.codes.forEach((code) => { n[Math.min(code, 3)]++; });
       const parts = texts.order.slice(0, 3).map((code) => `${texts.states[code]} ${n[code].toLocaleString("en")}`);
-      if (n[3]) parts.push(model.get("changes")); // the page does not know first and last states
+      if (model.get("changes")) parts.push(model.get("changes")); // the page does not know first and last states
       counts.textContent = field ? [...parts, texts.painted.replace("{}", model.get("span").join("–"))].join(" · ") : "";
     }, 100);
   }

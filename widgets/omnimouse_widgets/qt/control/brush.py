@@ -412,7 +412,8 @@ class MaskCountsSection(QWidget):
         Form(self).add_rows(self.bar, grid, self._changing, self.samples)
         self.setToolTip(
             "Number of neurons per state, in the samples that a stroke on the field "
-            "sets.\nBelow: neurons whose state changes within these samples."
+            "sets. Targets are hidden in the samples in which they are no target.\n"
+            "Below: neurons whose state changes within these samples."
         )
         events = state.events
         signals = [events.mask, events.active_span, events.session]
@@ -420,7 +421,7 @@ class MaskCountsSection(QWidget):
 
     def _draw(self) -> None:
         state = self._state
-        counts, changes = counted(state)
+        counts, changes, hidden = counted(state)
         start, stop = state.active_span
         for code, label in self.numbers.items():
             label.setText(f"{counts[code]:,}")
@@ -429,7 +430,9 @@ class MaskCountsSection(QWidget):
         self._changing.setVisible(bool(changes))
         # All samples are the usual case, and take no room in a low window.
         is_part = (start, stop) != (0, state.spec.n_samples)
-        controls.show_text(self.samples, f"In samples {start}–{stop}, which are painted." * is_part)
+        painted = f"In samples {start}–{stop}, which are painted." * is_part
+        text = hidden[:1].upper() + hidden[1:] + "."
+        controls.show_text(self.samples, "\n".join(filter(None, [text * bool(hidden), painted])))
 
 
 class _Shares(QWidget):

@@ -1,6 +1,6 @@
 """Texts of the field: the neuron under the pointer, and neurons counted by state."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -65,13 +65,22 @@ UNIFORM: Final = (masks.VISIBLE, masks.TARGET, masks.HIDDEN)
 """States of neurons that do not change, in the order of the legends."""
 ORDER: Final = (*UNIFORM, masks.MIXED)
 _MAX_LISTED: Final = 2
+_VISIBLE: Final = masks.STATE_NAMES[masks.VISIBLE]
 
 
-def counted(state: LiveState) -> tuple[np.ndarray, str]:
-    """Return the number of neurons by mask code (0-3), and how the last ones change.
+class Counted(NamedTuple):
+    """Neurons by state in the active span."""
 
-    The text is e.g. `985 visible, then target`, or "" if no neuron changes its state.
-    """
+    by_code: np.ndarray
+    """Number of neurons by mask code (0-3)."""
+    changes: str
+    """How those change that are visible in a part, e.g. "985 visible, then target"."""
+    hidden_targets: str
+    """Where targets are hidden, e.g. "targets hidden: 792 at the start"."""
+
+
+def counted(state: LiveState) -> Counted:
+    """Return the number of neurons by state, and how states change in the active span."""
     patterns = np.zeros(len(masks.PATTERN_NAMES), int)
     if state.mask is not None:
         indices = state.mask.patterns_in(state.active_span)
@@ -79,7 +88,9 @@ def counted(state: LiveState) -> tuple[np.ndarray, str]:
     # Patterns are stored by state first, so a row of the reshaped array is one state
     # with all pairs of first and last states.
     by_state = patterns.reshape(len(ORDER), -1)
-    return by_state.sum(axis=1), _changes(by_state[masks.MIXED])
+    return Counted(
+        by_state.sum(axis=1), _changes(by_state[masks.MIXED]), _hidden(by_state[masks.TARGET])
+    )
 
 
 def _changes(counts: np.ndarray) -> str:
@@ -88,8 +99,24 @@ def _changes(counts: np.ndarray) -> str:
     parts = []
     for at in order[:_MAX_LISTED]:
         first, last = (masks.STATE_NAMES[code] for code in divmod(at, masks.MIXED))
-        words = f"{first} at both ends" if first == last else f"{first}, then {last}"
+        # Visible in between, else the state would not be mixed.
+        between = "" if _VISIBLE in (first, last) else f"{_VISIBLE}, then "
+        words = f"{first}, {between or 'then '}{last}"
+        if first == last == _VISIBLE:
+            words = f"{first} at both ends"
         parts.append(f"{counts[at]:,} {words}")
     if n_others := int(counts[order[_MAX_LISTED:]].sum()):
         parts.append("1 other" if n_others == 1 else f"{n_others:,} others")
     return "; ".join(parts)
+
+
+def _hidden(counts: np.ndarray) -> str:
+    """Return at which ends targets are hidden, from their counts by first and last state."""
+    by_ends = counts.reshape(masks.MIXED, masks.MIXED)
+    places = {
+        "at the start": by_ends[masks.HIDDEN, masks.TARGET],
+        "at the end": by_ends[masks.TARGET, masks.HIDDEN],
+        "at both ends": by_ends[masks.HIDDEN, masks.HIDDEN],
+    }
+    texts = [f"{count:,} {place}" for place, count in places.items() if count]
+    return f"targets hidden: {', '.join(texts)}" if texts else ""
