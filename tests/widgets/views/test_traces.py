@@ -221,7 +221,7 @@ def test_the_best_of_the_stimulus_alone_is_no_bound_on_a_model_that_sees_more(
     windows = shown_tier_score_lines(
         controller.state, controller.results, controller.baseline, controller.colouring
     )[1]
-    assert windows.endswith("windows · best of stimulus alone 0.29")
+    assert windows.endswith("windows · stimulus alone: at most 0.29")
 
 
 def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):

@@ -66,10 +66,10 @@ def shown_score_tip(state: LiveState, results: Results, colouring: Colouring) ->
     if not np.isfinite(ceiling) or found is None:
         return tip
     return (
-        f"{tip}\nBest of stimulus alone: a model that also sees behaviour or neurons can exceed "
-        "it. It is the correlation of a perfect prediction of the mean response to a clip with "
-        f"single repeats, {number_text(ceiling)} over {n_known:,} of {n_targets:,} target neurons "
-        f"({found.description})."
+        f"{tip}\nStimulus alone, at most: the ceiling of models that see only the stimulus. "
+        "One that also sees behaviour or neurons can exceed it. It is the correlation of a "
+        "perfect prediction of the mean response to a clip with single repeats, "
+        f"{number_text(ceiling)} over {n_known:,} of {n_targets:,} target neurons ({found.description})."
     )
 
 
@@ -166,7 +166,7 @@ def _compared_score(
             texts.append(f"{name} {number_text(found.estimate.value - gain.value)}")
     ceiling = stimulus_ceiling(state, results, colouring)[0]
     if np.isfinite(ceiling):
-        texts.append(f"best of stimulus alone {number_text(ceiling)}")
+        texts.append(f"stimulus alone: at most {number_text(ceiling)}")
     score = state.metric.text(found.estimate.value)
     return [score, " · ".join(texts)] if texts else [score]
 
@@ -183,7 +183,7 @@ def shown_tier_score_lines(
     # Beside a sample of the targets there is no room.
     has_room = found is not None and not found.is_preliminary and found.sample is None
     if np.isfinite(ceiling) and has_room:
-        lines[1] += f" · best of stimulus alone {number_text(ceiling)}"
+        lines[1] += f" · stimulus alone: at most {number_text(ceiling)}"
     if state.scores_tier:
         return lines
     # Not a line of its own: a pause must not move what is below.
