@@ -47,7 +47,15 @@ def test_the_record_has_a_raster_the_means_and_the_frame_of_the_window(view, con
     gap = plot.raster.pixels[:, found.responses.shape[2], 3]
     assert gap.tolist() == [0, 0, 0]
     assert [label for _, label in plot.ticks] == [f"{at:z.0f} s" for at in found.onset_s]
-    assert plot.up_ticks[0][1] == "3\nneurons"
+    # Each label stands where its repeat begins, and each row has the name of its unit.
+    pitch = pitch_s(found)
+    assert [at for at, _ in plot.ticks] == pytest.approx(
+        [k * pitch for k in range(len(plot.ticks))]
+    )
+    names = [f"unit {controller.state.session.units.names[neuron]}" for neuron in found.neurons]
+    assert [label for _, label in plot.up_ticks] == [*names, "mean"]
+    heights = [at for at, _ in plot.up_ticks]
+    assert heights == sorted(heights, reverse=True)
     assert [
         (line.colour, sign)
         for line, (_, _, sign) in zip(plot.lines[::-1], items["legend"].signs, strict=True)

@@ -42,7 +42,11 @@ GAP: Final = 0.06
 """Gap between repeats as a fraction of the clip."""
 MEAN_HEIGHT: Final = 0.45
 """Height of the means as a fraction of that of the rasters."""
+RASTER_LOW: Final = 0.03
+"""Lower edge of the rasters; their upper one is at 1."""
 MAX_ROWS: Final = 64
+MAX_LABELLED: Final = 5
+"""Most neurons whose rows have room for their names."""
 MAX_TICKS: Final = 10
 
 
@@ -157,8 +161,8 @@ class RepeatsView(OfController):
             return record.Message("repeats", LABEL, self._missing())
         # The window moves often; the repeats of a clip stay the same object.
         if repeats is not self._plot[0]:
-            name = str(session.units.names[repeats.neurons[0]])
-            self._plot = repeats, repeats_plot(repeats, name, self._go_to)
+            names = [str(session.units.names[neuron]) for neuron in repeats.neurons]
+            self._plot = repeats, repeats_plot(repeats, names, self._go_to)
         return self._plot[1]
 
     def _missing(self) -> str:
@@ -206,28 +210,40 @@ def pitch_s(repeats: ClipRepeats) -> float:
 
 
 def repeats_plot(
-    repeats: ClipRepeats, name: str, pick: Callable[[float, float], object] | None = None
+    repeats: ClipRepeats,
+    names: Sequence[str],
+    pick: Callable[[float, float], object] | None = None,
 ) -> record.Curves:
-    """Return rasters and means of the repeats; `name` labels a single neuron."""
+    """Return rasters and means of the repeats; `names` of the units label a few rows."""
     pitch, count, n = pitch_s(repeats), len(repeats.onset_s), len(repeats.neurons)
     step = -(-count // MAX_TICKS)  # ceiling division
-    middle = float(repeats.time_s[-1]) / 2
-    label = f"{n}\nneurons" if n > 1 else f"neuron\n{name}"
+    # The first row is the upper one.
+    height = (1.0 - RASTER_LOW) / n
+    rows = [(1.0 - (row + 0.5) * height, _row_label(name, n)) for row, name in enumerate(names)]
+    if n > MAX_LABELLED:
+        rows = [(0.5, f"{n}\nneurons")]
     return record.Curves(
         "repeats",
         LABEL,
         _means(repeats),
         "",
         "",
-        tuple((k * pitch + middle, f"{repeats.onset_s[k]:z.0f} s") for k in range(0, count, step)),
-        up_ticks=((0.5, label), (-MEAN_HEIGHT / 2, "mean")),
+        tuple((k * pitch, f"{repeats.onset_s[k]:z.0f} s") for k in range(0, count, step)),
+        up_ticks=(*rows, (-MEAN_HEIGHT / 2, "mean")),
         limits=(0.0, count * pitch - GAP, -MEAN_HEIGHT, 1.0),
         raster=record.Raster(
-            _pixels(binned_rows(repeats.responses)), (0.0, count * pitch, 0.03, 1.0)
+            _pixels(binned_rows(repeats.responses)), (0.0, count * pitch, RASTER_LOW, 1.0)
         ),
         tip=TIP,
         pick=pick,
     )
+
+
+def _row_label(name: str, count: int) -> str:
+    """Return the label of one of `count` rows; there is room for about eight letters."""
+    if count == 1:
+        return f"unit\n{name}"
+    return f"unit {name}" if len(name) < 5 else name
 
 
 def _pixels(rows: np.ndarray) -> np.ndarray:

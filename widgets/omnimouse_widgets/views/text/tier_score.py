@@ -69,7 +69,8 @@ def shown_score_tip(state: LiveState, results: Results, colouring: Colouring) ->
         f"{tip}\nStimulus alone, at most: the ceiling of models that see only the stimulus. "
         "One that also sees behaviour or neurons can exceed it. It is the correlation of a "
         "perfect prediction of the mean response to a clip with single repeats, "
-        f"{number_text(ceiling)} over {n_known:,} of {n_targets:,} target neurons ({found.description})."
+        f"{number_text(ceiling)} over {n_known:,} of {n_targets:,} target neurons "
+        f"({found.description})."
     )
 
 
