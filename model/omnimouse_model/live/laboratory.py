@@ -235,7 +235,18 @@ class Laboratory(HasBackgroundTask):
         is_same = (job.name, job.repeats, job.source) == now
         if not is_same or job.session is not state.session:
             return None
-        return job.count.done if job.keeps_responses else 0, job.count.of
+        return job.n_kept, job.count.of
+
+    @property
+    def dropped(self) -> str:
+        """What was stopped because another recording was opened; "" without it."""
+        job = self._stopped
+        if job is None or not job.count.of or job.session is self._client.state.session:
+            return ""
+        what = f"{label_of(job.name)} was stopped when {job.session.id} was closed"
+        if not job.n_kept:
+            return f"{what}; nothing of it is kept."
+        return f"{what}; {job.n_kept:,} of {job.count.of:,} videos are kept for another run."
 
     @property
     def seconds(self) -> float | None:

@@ -143,6 +143,11 @@ class LabJob:
         """
         return self.name in experiments() and isinstance(self.source, str)
 
+    @property
+    def n_kept(self) -> int:
+        """Number of videos whose responses are kept after a stop."""
+        return self.count.done if self.keeps_responses else 0
+
 
 def run_job(job: LabJob, predictor: Predictor, report: ReportProgress) -> LabResult:
     """Run a job; a live request has priority between two predictions.

@@ -154,6 +154,26 @@ def test_damaged_responses_are_computed_again(named, model, damage):
 
 
 @pytest.mark.slow
+def test_a_run_that_another_recording_stops_is_told_with_what_is_kept(named, tmp_path):
+    laboratory, before = named.laboratory, named.state.session
+    other = write_session(tmp_path / "other", 12)
+
+    def open_other():
+        if laboratory.is_busy and (laboratory.share or 0) >= 0.3:
+            laboratory.changed.disconnect(open_other)
+            named.loader.open_now(other)
+
+    laboratory.changed.connect(open_other)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(background_task, "REPORT_EVERY_S", 0.0)
+        laboratory.start()
+    assert not laboratory.is_busy
+    assert laboratory.dropped.startswith(f"Direction: gratings was stopped when {before.id}")
+    assert laboratory.dropped.endswith("of 16 videos are kept for another run.")
+    laboratory.start()
+    assert laboratory.dropped == ""
+
+
 def test_responses_of_a_model_object_are_not_kept(controller, model):
     stop_after(controller.laboratory, 0.3)
     assert controller.laboratory.kept == (0, 16)

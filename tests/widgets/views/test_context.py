@@ -486,14 +486,38 @@ def test_a_stopped_sweep_says_what_it_has(view, controller):
     assert legend in record.press(view, "png").description
 
 
+def test_a_running_sweep_of_another_recording_names_it_and_what_a_stop_keeps(
+    view, controller, session
+):
+    sweeps, told, kept = controller.sweeps, [], set()
+
+    def look():
+        if sweeps.is_busy and sweeps.entries and sweeps.entries[0].sweep is not None:
+            items = record.record(view)
+            told.append(items["progress"].text.split(":")[0])
+            kept.add(items["cancel"].help)
+            other = replace(sweeps.entries[0].sweep, sessions=("mouse",))
+            sweeps.entries = (replace(sweeps.entries[0], sweep=other),)
+
+    sweeps.changed.connect(look)
+    sweeps.start(SweepPlan(neurons=(0, 8), seeds=(0, 1), max_windows=1), "mine")
+    sweeps.changed.disconnect(look)
+    assert told[:2] == ["Sweep", "Sweep of mouse"]
+    assert "Stop the sweep. No point is finished yet: nothing of it is kept" in kept
+    assert any("1 of 4 points are kept" in one for one in kept)
+
+
 def test_a_sweep_that_was_stopped_before_its_first_point_is_not_drawn(view, controller):
     sweeps = controller.sweeps
     sweeps.start(SweepPlan(neurons=(0, 8), max_windows=1), "mine")
     view.set_live(False)
+    view.open("saved")
     sweeps.entries = tuple(
         replace(one, sweep=replace(one.sweep, rows=())) for one in sweeps.entries
     )
     assert view.drawn() == []
+    record.pick(record.record(view)["saved sweeps"], 0)
+    assert "nothing is kept" in record.record(view)["about"].text
 
 
 def test_curves_over_other_windows_are_told_to_be_not_comparable(view, controller):

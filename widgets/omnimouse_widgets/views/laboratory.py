@@ -139,6 +139,7 @@ class LaboratoryView(OfController):
             record.Row("choice", tuple(choice), wide="experiment"),
             record.Text("explanation", f"{explanation(laboratory)} {OF_MODEL}", "quiet"),
             record.Row("running", tuple(run), wide="cost"),
+            record.Text("dropped", laboratory.dropped, "warning"),
             record.Text("error", "" if error is None else f"✕ {error}", "problem"),
         ]
 

@@ -568,9 +568,18 @@ class ContextView(OfController):
         pause = record.Action("pause", "Pause", "Pause after this window", sweeps.pause)
         if sweeps.is_paused:
             pause = record.Action("pause", "Resume", "Continue the sweep", sweeps.resume)
-        stop = "Stop the sweep; its points are saved, and it can be resumed"
+        entry = None if sweeps.running is None else sweeps.entry_of(sweeps.running)
+        what, kept = "Sweep", "No point is finished yet: nothing of it is kept"
+        if entry is not None and entry.sweep is not None:
+            session, (n_done, n_points) = self._state.session, entry.sweep.point_counts()
+            # It goes on after another recording has been opened.
+            if session is None or session.id not in entry.sweep.sessions:
+                what = f"Sweep of {', '.join(entry.sweep.sessions)}"
+            if n_done:
+                kept = f"{n_done:,} of {n_points:,} points are kept, and Resume computes the rest"
+        stop = f"Stop the sweep. {kept}"
         return [
-            record.Text("progress", f"Sweep: {sweeps.message}", "quiet", is_line=True),
+            record.Text("progress", f"{what}: {sweeps.message}", "quiet", is_line=True),
             record.Row(
                 "running",
                 (
@@ -623,6 +632,8 @@ class ContextView(OfController):
             busy = "A sweep runs already: cancel it, or wait"
         running = "It is running: cancel it first" if path == sweeps.running else ""
         question = "" if entry.sweep is None else entry.sweep.plan.asked
+        if entry.sweep is not None and not entry.sweep.rows and path != sweeps.running:
+            question = f"stopped before its first points: nothing is kept · {question}"
         exact = "" if entry.sweep is None else f"exact name of the model: {entry.sweep.predictor}"
         facts = zip(TITLES[1:], self._cells(entry)[1:], strict=True)
         told = (f"{title}: {text}" for title, text in facts if text)
