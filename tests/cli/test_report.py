@@ -11,6 +11,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_app.cli.terminal import Progress
 from omnimouse_model.analysis.stimulus_edits import Contrast
+from omnimouse_model.display import number_text
 from omnimouse_model.errors import ExportError, StoppedError
 from omnimouse_model.evaluation.running_score import window_scores
 from omnimouse_model.live.controller import Controller
@@ -20,7 +21,6 @@ from omnimouse_model.metrics.named import score_summary, scores_by_area
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from omnimouse_model.simulate.spiking_laboratory import spiking_arrays
-from omnimouse_widgets.report.markup import number
 from omnimouse_widgets.report.page import report_page, write_report
 from omnimouse_widgets.views.text.tier_score import IN_TRAIN
 from tests.cli.runner import run_command
@@ -122,7 +122,7 @@ class Page(HTMLParser):
 def cells(scores: np.ndarray) -> list[str]:
     found = score_summary(scores)
     values = (found.mean, found.median, found.low, found.high)
-    return [str(found.n), *map(number, values)]
+    return [str(found.n), *(number_text(one, 3) for one in values)]
 
 
 def test_a_long_command_shows_the_time_left(capsys):
@@ -160,7 +160,7 @@ def test_the_page_has_the_numbers_of_the_library(analysis, saved_facts, tmp_path
     areas = scores_by_area(values, session.units.area)
     assert areas
     for area, part in areas:
-        summary = [str(part.n), number(part.mean), number(part.median)]
+        summary = [str(part.n), number_text(part.mean, 3), number_text(part.median, 3)]
         assert page.row(area)[:3] == summary
 
     pinned = om.Mask.from_dict(facts["pins"][0]["mask"])
@@ -169,7 +169,7 @@ def test_the_page_has_the_numbers_of_the_library(analysis, saved_facts, tmp_path
     answers = [p.predict(window, mask) for p in (predictor, mean)]
     in_window, *others = [window_scores(a, window) for a in (*answers, beside)]
     for neuron in (3, 7):
-        each = [number(float(s[neuron])) for s in (in_window, *others)]
+        each = [number_text(float(s[neuron]), 3) for s in (in_window, *others)]
         assert page.row(str(session.units.unit_id[neuron])) == each
     assert ("<h2>Decoded behaviour" in text) == (beside.behavior is not None)
 
@@ -178,7 +178,7 @@ def test_the_page_has_the_numbers_of_the_library(analysis, saved_facts, tmp_path
     at = int(np.flatnonzero(changed.neurons == most)[0])
     name = str(session.units.unit_id[most])
     found = next(r for r in page.rows if len(r) == 3 and r[0] == name)
-    assert found[1] == number(float(changed.change[at]))
+    assert found[1] == number_text(float(changed.change[at]), 3)
     assert mask.mask_id in text
     assert "hidden → target: 30" in text
     assert "om.load_predictor(&#x27;video-ridge&#x27;" in text
