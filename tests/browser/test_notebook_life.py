@@ -149,7 +149,7 @@ def saved_view(tab: NotebookPage) -> tuple[str, bool]:
     tab.save()
     book = json.loads((tab.server.folder / tab.name).read_text("utf-8"))
     texts = ["".join(output["data"]["text/plain"]) for output in book["cells"][1]["outputs"]]
-    (caption,) = (text for text in texts if text.startswith("OmniMouse, last view"))
+    (caption,) = (text for text in texts if text.startswith("OmniMouse, view of "))
     return caption, any("has changed since" in text for text in texts)
 
 

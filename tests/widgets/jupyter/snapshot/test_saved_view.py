@@ -3,6 +3,7 @@
 import io
 import threading
 from contextlib import closing
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -180,6 +181,35 @@ def test_its_words_are_those_of_the_screen(controller, field, monkeypatch):
     assert {("unknown (empty): 38", drawing.TEXT), ("not orientation tuned: 1", drawing.TEXT)} <= {
         *drawn
     }
+
+
+def test_a_baseline_has_its_name_and_an_arrow_is_a_word(controller, field, monkeypatch):
+    controller.model.choose_baseline("mean")
+    controller.editor.paint_cells(range(40), slice(0, 30), HIDDEN)
+    controller.editor.paint_cells(range(40), slice(30, 60), TARGET)
+    controller.requests.finish_scores()
+    words: list[str] = []
+    draw = drawing.Sheet.text
+
+    def keep(sheet: drawing.Sheet, x: float, y: float, text: str, *rest: Any) -> Any:
+        words.append(text)
+        return draw(sheet, x, y, text, *rest)
+
+    monkeypatch.setattr(drawing.Sheet, "text", keep)
+    saved_view.draw_snapshot(controller, field)
+    assert drawing.plain("hidden → target") == "hidden then target"
+    assert any(word.startswith("unit 25") and "· mean " in word for word in words)
+
+
+def test_an_unchanged_view_keeps_the_time_at_which_it_was_drawn(state_keeper, screen, monkeypatch):
+    state_keeper.show()
+    first = screen.calls[0][0]["text/plain"]
+    assert first.startswith(f"OmniMouse, view of {datetime.now():%Y-}")
+    later = SimpleNamespace(now=lambda: datetime(2100, 1, 1))
+    monkeypatch.setattr(saved_view, "datetime", later)  # the time of a new picture
+    state_keeper._note_change()
+    until_idle(state_keeper)
+    assert [call[0]["text/plain"] for call in screen.calls] == [first]
 
 
 def test_it_is_replaced_once_after_changes(state_keeper, screen, controller):

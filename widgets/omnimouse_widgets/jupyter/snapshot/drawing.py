@@ -17,7 +17,7 @@ from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.views.rows.raster import groups
 from omnimouse_widgets.views.rows.traces import Trace, low_and_scale, time_extent
-from omnimouse_widgets.views.traces import shown_name
+from omnimouse_widgets.views.traces import BASELINE_SIGN, shown_name
 
 SCALE: Final = 2
 """Pixels per point, as on common high-resolution screens."""
@@ -36,7 +36,7 @@ GAP: Final = 8
 """Width of every picture, its margin, and the gap between adjacent items, in points."""
 _PLAIN: Final = str.maketrans(
     {
-        **{"–": "-", "−": "-", "→": ">", "µ": "u", "×": "x", "≤": "<=", "≥": ">="},
+        **{"–": "-", "−": "-", "→": "then", "µ": "u", "×": "x", "≤": "<=", "≥": ">="},
         **{"┃": "|", "┅": "--", "≈": "~"},
     }
 )
@@ -269,9 +269,14 @@ class _Row:
 def _draw_trace(sheet: Sheet, controller: Controller, trace: Trace, row: _Row, span: float) -> None:
     top, low = row.y + LABEL, low_and_scale(trace)[0]
     _shade(partial(sheet.box, y=top, height=HEIGHT), trace, row)
-    end = sheet.text(row.x, row.y, cut(trace.label, 0.6 * row.width), TEXT)
+    # The line sample of its legend is no letter of this font.
+    baseline = model_name(controller.state.compared_baseline) or "baseline"
+    label = trace.label.replace(BASELINE_SIGN, baseline)
+    end = sheet.text(row.x, row.y, cut(label, 0.75 * row.width), TEXT)
     if trace.predicted_bar_text:
         end = sheet.text(end + 6, row.y, trace.predicted_bar_text, palette.PREDICTED)
+        foot, height = top + HEIGHT, HEIGHT * trace.predicted_bar / span
+        sheet.line([(row.x, foot), (row.x, foot - height)], palette.PREDICTED)
     for letter, score, colour in trace.marks:
         end = sheet.text(end + 10, row.y, f"{letter} {score}", colour)
     for curve in _curves(controller, [trace]):

@@ -17,6 +17,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from html import escape
 from time import monotonic
 from typing import Any, Final
@@ -398,6 +399,7 @@ class SavedPicture:
         self._is_due = self._is_closed = False
         self._thread: threading.Thread | None = None
         self._output: Bundle | None = None
+        self._drawn: tuple[Snapshot, Bundle] | None = None
         self._links: list[tuple[Any, Callable[[], None]]] = []
 
     # -- actions ----------------------------------------------------------------------
@@ -542,7 +544,11 @@ class SavedPicture:
             try:
                 session = self._controller.state.session
                 field = None if session is None else field_of(session)
-                output = _bundle(draw_snapshot(self._controller, field))
+                content = draw_snapshot(self._controller, field)
+                # One that shows the same keeps the time of the first.
+                if self._drawn is None or content != self._drawn[0]:
+                    self._drawn = content, _bundle(content)
+                output = self._drawn[1]
             except Exception as error:
                 # Objects of two views may not fit together: such an error is no fault.
                 if self._is_due:
@@ -562,9 +568,11 @@ def _bundle(content: Snapshot | str) -> Bundle:
     """Return an output: a picture with its text, or a text alone."""
     if isinstance(content, str):
         html = f'<div class="omnimouse-last">{escape(content)}</div>'
-        return {"text/plain": f"OmniMouse, last view: {content}", "text/html": html}
+        return {"text/plain": f"OmniMouse: {content}", "text/html": html}
     data = b64encode(content.png).decode("ascii")
-    return {"text/plain": f"OmniMouse, last view: {content.text}", "image/png": data}
+    # A page that was reloaded does not take a later picture: the time tells its age.
+    text = f"OmniMouse, view of {datetime.now():%Y-%m-%d %H:%M}: {content.text}"
+    return {"text/plain": text, "image/png": data}
 
 
 def _draw_after_cells(picture: SavedPicture) -> None:
