@@ -65,6 +65,10 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     value = found.score.per_neuron[list(found.score.neurons).index(7)]
     label = plain_rows(controller)[0].label
     assert label.endswith(f"{number_text(value)} (here {number_text(here)})")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(results), "is_population_old", True)
+        label = plain_rows(controller)[0].label
+        assert label.endswith(f"{number_text(value)} (here {number_text(here)}, older)")
     assert results.shown_scores[7] == value
     assert str(found.n_total) in evidence_of(controller.results)
     # The histogram as well; only pinned conditions have scores of the window alone.
@@ -208,6 +212,15 @@ def test_a_gain_over_a_baseline_that_is_still_at_a_sample_of_the_targets_says_so
         gain, guide = told()
         assert gain.endswith(" over linear-gaussian")
         assert "linear-gaussian" in guide
+
+
+def test_a_model_that_is_being_fitted_is_not_told_to_be_unloaded(controller, monkeypatch):
+    results = controller.results
+    args = controller.state, results, controller.baseline, controller.colouring
+    results.needs, controller.state.predictor_name = None, "linear-gaussian"
+    assert guide_text(*args).endswith("is not loaded yet.")
+    monkeypatch.setattr(type(results), "is_predicting", True)
+    assert guide_text(*args).endswith("is being fitted to this recording.")
 
 
 def test_the_best_of_the_stimulus_alone_is_no_bound_on_a_model_that_sees_more(

@@ -47,6 +47,8 @@ ROUNDING = 1e-6
 NO_SLOT = LIVE - 1
 PENDING: Final = "…"
 """Stands for a score that is being computed."""
+UNKNOWN: Final = number_text(float("nan"))
+"""Stands for a score that does not exist."""
 
 
 SPAN_TIPS: Final = {
@@ -358,8 +360,10 @@ class _RowScore:
         # Until the first one stands, that of a few samples would be read in its place.
         if self.in_tier == SCORING:
             return SCORING
-        here = f" (here {self.here})" if self.here not in ("", PENDING) else ""
-        return named(self.in_tier) + here
+        if self.here in ("", PENDING, UNKNOWN):
+            return named(self.in_tier)
+        number, _, older = self.here.partition(" ")
+        return f"{named(self.in_tier)} (here {number}{', older' if older else ''})"
 
 
 def _score(shown: Shown, neuron: int) -> _RowScore:
@@ -374,8 +378,10 @@ def _score(shown: Shown, neuron: int) -> _RowScore:
         return _RowScore(in_tier, window_score_of(shown.results, neuron))
     result = pins.predictions.spans.get(LIVE)
     is_old = result is not None and pins.predictions.is_old(result)
-    here = pinned_score(result, neuron) + (" (older)" if is_old else "")
-    if here == "–" and not in_tier:
+    here = pinned_score(result, neuron)
+    if is_old and here not in (PENDING, UNKNOWN):
+        here += " (older)"
+    if here == UNKNOWN and not in_tier:
         return _RowScore("", "", reason)
     return _RowScore(in_tier, here)
 

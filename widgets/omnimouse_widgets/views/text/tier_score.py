@@ -16,6 +16,7 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET, Mask, scored_cells
 from omnimouse_model.metrics import Metric
+from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.predictor import Needs, is_served
 from omnimouse_widgets.views.text.model import MEANINGS
 from omnimouse_widgets.views.text.units import channel_text
@@ -119,7 +120,8 @@ def guide_text(state: LiveState, results: Results, baseline: Results, colouring:
         reason = "The line of the model says why, and what to do."
         return f"{model} has no prediction in this window.\n{reason}"
     if needs is None:  # another model may answer in its place
-        return f"{model} is not loaded yet."
+        is_fit = state.predictor_name == FALLBACK and results.is_predicting
+        return f"{model} is {'being fitted to this recording' if is_fit else 'not loaded yet'}."
     tip = "Drag over neurons to show them to the model, too."
     source = f"from {_inputs(mask, needs)}"
     if not needs.sees_responses:
