@@ -160,3 +160,10 @@ def listed(names: Iterable[object], most: int = 8) -> str:
     texts = [str(name) for name in names]
     more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
+
+
+def channel_text(name: str) -> str:
+    """Return a behaviour channel's name on screen: `pupil_dsize` is `change of pupil size`."""
+    if name.endswith("_dsize"):
+        return f"change of {name.removesuffix('_dsize')} size".replace("_", " ")
+    return name.replace("_", " ")

@@ -21,6 +21,7 @@ from jaxtyping import UInt8
 
 from omnimouse_model.data.stimulus import MEAN_GRAY, rescale_area
 from omnimouse_model.data.window_spec import Channel, Read, WindowSpec
+from omnimouse_model.display import channel_text
 
 # -- read functions that apply an edit to frames or behaviour -------------------------
 # A read function maps positions in a window to values and their validity, see
@@ -264,11 +265,6 @@ def check_positions(edit: Any, count: int | None) -> None:
         raise ValueError(f"{name} at a frame 0-{last}, not {at}.")
 
 
-def channel_label(name: str) -> str:
-    """Return the displayed name of a channel."""
-    return name.replace("_", " ")
-
-
 # -- edits of the video ---------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class OtherClip(_Edit):
@@ -441,7 +437,7 @@ class BehaviorSet(_Edit):
 
     def describe(self, spec: WindowSpec) -> str:
         """Return a description, such as `running = 0`."""
-        return f"{channel_label(self.channel)} = {self.value:g}"
+        return f"{channel_text(self.channel)} = {self.value:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,7 +461,7 @@ class BehaviorScale(_Edit):
 
     def describe(self, spec: WindowSpec) -> str:
         """Return a description, such as `running × 2`."""
-        return f"{channel_label(self.channel)} × {self.factor:g}"
+        return f"{channel_text(self.channel)} × {self.factor:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,4 +495,4 @@ class BehaviorShift(_Edit):
         if spec.behavior is not None:
             delay = f"{abs(self.later) / spec.behavior.rate_hz:g} s"
         direction = "later" if self.later >= 0 else "earlier"
-        return f"{channel_label(self.channel)} {delay} {direction}"
+        return f"{channel_text(self.channel)} {delay} {direction}"

@@ -198,6 +198,15 @@ class Sources(HasBackgroundTask):
         return ""
 
     @property
+    def n_windows(self) -> int:
+        """Number of windows of the test part that can be read; 0 without any."""
+        session = self.state.session
+        try:
+            return 0 if session is None else len(scored_starts(session, "test", None, self._spec))
+        except ValueError:  # `problem` says why
+            return 0
+
+    @property
     def cost(self) -> str:
         """Number of predictions, and the expected time if one is known; `KEPT` of a kept result."""
         session = self.state.session
@@ -206,7 +215,7 @@ class Sources(HasBackgroundTask):
         n_groups, n_masks, _ = self._size(session)
         n_windows = len(self._starts(session))
         windows = f"{n_windows:,} windows"
-        if self.windows is None or n_windows < self.windows:  # fewer than asked
+        if n_windows == self.n_windows:
             windows = f"all {n_windows:,} windows"
         text = f"{n_groups * n_masks:,} input sets × {windows}"
         job, found, seconds = self._jobs.get(self.question), self.result, self._seconds(session)
@@ -255,7 +264,7 @@ class Sources(HasBackgroundTask):
         arguments = self._arguments(state.session)
         if "targets" in arguments and self.targets.startswith(AREA):
             arguments["targets"] = self.targets.removeprefix(AREA)
-        if self.windows is None or len(self._starts(state.session)) < self.windows:  # all
+        if len(self._starts(state.session)) == self.n_windows:  # all
             arguments["max_windows"] = None
         given = "".join(
             f", {name}={_code(value)}" for name, value in arguments.items() if value is not None

@@ -564,7 +564,7 @@ def test_a_value_that_rests_on_one_block_of_time_says_so(view, controller, monke
     assert found.unsure in str(found)
 
 
-def test_the_least_number_of_windows_says_so(view):
+def test_the_least_number_of_windows_says_so(view, controller):
     choose(view, "windows", 3)
     box = record(view)["windows"]
     assert (box.value, box.unit) == (8, " windows (least)")
@@ -572,6 +572,8 @@ def test_the_least_number_of_windows_says_so(view):
     assert record(view)["windows"].unit == " windows"
     # More than the recording has are not asked.
     choose(view, "windows", 10_000)
+    box = record(view)["windows"]
+    assert box.value == box.high == controller.sources.n_windows
     assert re.search(r"input sets × all \d+ windows", record(view)["cost"].text)
 
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from omnimouse_model.display import channel_text
 from omnimouse_model.evaluation.results import Scores
 from omnimouse_widgets import palette
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.style import Theme
-from omnimouse_widgets.views.text.units import channel_text
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

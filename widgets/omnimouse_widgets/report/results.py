@@ -7,7 +7,7 @@ import numpy as np
 
 from omnimouse_model import masks
 from omnimouse_model.data.session import Window
-from omnimouse_model.display import count, number_text
+from omnimouse_model.display import channel_text, count, number_text
 from omnimouse_model.live.models.finetune import model_name
 from omnimouse_model.live.report import ReportCondition, ReportData, recorded_behavior
 from omnimouse_model.live.results import IN_WINDOW, windows_text
@@ -24,7 +24,7 @@ from omnimouse_widgets.views.text.tier_score import (
     train_warning,
     window_tier_text,
 )
-from omnimouse_widgets.views.text.units import channel_text, drawn_units, recorded
+from omnimouse_widgets.views.text.units import drawn_units, recorded
 from omnimouse_widgets.views.traces import predicted_at, predicted_of
 
 UNIT_TEXTS: Final = {

@@ -8,7 +8,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorSpec
-from omnimouse_model.display import difference_text, interval_text, number_text
+from omnimouse_model.display import channel_text, difference_text, interval_text, number_text
 from omnimouse_model.evaluation.results import BehaviorScore
 from omnimouse_model.evaluation.running_score import decode_scores
 from omnimouse_model.live.controller import OfController
@@ -23,7 +23,6 @@ from omnimouse_model.storage.tables import write_table
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.rows.traces import Trace
 from omnimouse_widgets.views.text.model import HAS_NONE, MODES, NO_BEHAVIOR, failure_text
-from omnimouse_widgets.views.text.units import channel_text
 from omnimouse_widgets.views.time import cursor_block, move_cursor
 from omnimouse_widgets.views.traces import evidence_of, legend_entries
 

@@ -27,11 +27,10 @@ from omnimouse_model.analysis.stimulus_edits import (
     OtherClip,
     Shift,
     Span,
-    channel_label,
 )
 from omnimouse_model.data.session import Window
 from omnimouse_model.data.window_spec import BehaviorEdit, Edit, WindowSpec
-from omnimouse_model.display import number_text
+from omnimouse_model.display import channel_text, number_text
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.laboratory import Laboratory
 from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
@@ -197,7 +196,7 @@ class EditSettings:
         "Behaviour",
         "Behaviour channel to edit",
         "",
-        options=lambda view: [(name, channel_label(name), "") for name in view.channels],
+        options=lambda view: [(name, channel_text(name), "") for name in view.channels],
         initial=lambda view: view.channel,
         apply=lambda name, view: view.choose_channel(name),
         refusal=lambda view: view.no_behavior,

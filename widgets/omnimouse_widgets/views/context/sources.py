@@ -265,7 +265,8 @@ class SourcesView(OfController):
         )
         model = "quick" if sources.is_quick else "chosen"
         # As in the form of a sweep, nothing stands for all.
-        now = sources.windows or 0, 0, 10_000
+        most = sources.n_windows
+        now = min(sources.windows or 0, most), 0, most
 
         def set_windows(n: int) -> None:
             # From the least number, the arrow down leads to all.
@@ -273,7 +274,7 @@ class SourcesView(OfController):
             sources.set(windows=None if is_all else max(n, LEAST_WINDOWS))
 
         # A smaller number becomes this one, and says so.
-        unit = " windows (least)" if sources.windows == LEAST_WINDOWS else " windows"
+        unit = " windows (least)" if now[0] == LEAST_WINDOWS else " windows"
         return (
             record.Choice(
                 "model",

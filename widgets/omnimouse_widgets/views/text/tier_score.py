@@ -6,7 +6,7 @@ import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import inputs_label
 from omnimouse_model.data.session import Window
-from omnimouse_model.display import difference_text, interval_text, number_text
+from omnimouse_model.display import channel_text, difference_text, interval_text, number_text
 from omnimouse_model.evaluation.results import POOLED
 from omnimouse_model.evaluation.tier_score import TierScore, has_scored_targets, has_tier_score
 from omnimouse_model.evaluation.tier_windows import tiers_at
@@ -19,7 +19,6 @@ from omnimouse_model.metrics import Metric
 from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.predictor import Needs, is_served
 from omnimouse_widgets.views.text.model import MEANINGS
-from omnimouse_widgets.views.text.units import channel_text
 
 _TIP: Final = (
     "Mean over the target neurons, for the mask on screen in all windows of that part (tier), "

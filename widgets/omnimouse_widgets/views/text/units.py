@@ -54,10 +54,3 @@ def bar_height(spec: WindowSpec) -> float:
 def bar_text(spec: WindowSpec, share: float = 1.0) -> str:
     """Return the label of the scale bar beside traces, or of a share of it."""
     return f"{share * bar_height(spec):g} {unit_text(drawn_units(spec))}"
-
-
-def channel_text(name: str) -> str:
-    """Return a behaviour channel's name on screen: `pupil_dsize` is `change of pupil size`."""
-    if name.endswith("_dsize"):
-        return f"change of {name.removesuffix('_dsize')} size".replace("_", " ")
-    return name.replace("_", " ")
