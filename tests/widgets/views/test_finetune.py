@@ -91,6 +91,9 @@ def test_before_a_tenth_is_done_the_time_left_is_called_a_first_guess(
         told.append(record(view)["message"].text)
     assert told[7] == "◌ step 8 of 100… · about 2 min left, a first guess"
     assert told[19] == "◌ step 20 of 100… · about 80 s left"
+    # The text below has two or three lines: Stop stays where it is.
+    names = [*record(view)]
+    assert names.index("stop") < names.index("message")
     # At its end, what was expected before the start is not told again.
     finetuning._take_progress(finetuning.request, 1.0, 1.0, SAVING)
     assert record(view)["message"].text == f"◌ {SAVING}…"
@@ -179,7 +182,7 @@ def test_a_run_stopped_before_its_first_step_does_not_speak_of_saved_weights(con
     name, session = controller.state.predictor_name, controller.state.session
     finetuning.request = FinetuneRequest(name, session, tmp_path, steps=3)
     finetuning.n_steps = 3
-    assert record(view)["message"].text == "Stopped before the first step; nothing is saved yet."
+    assert record(view)["message"].text == "Stopped before the first step; nothing is saved."
     assert record(view)["start"].label == "Start"
     finetuning.validations = [(0, 0.25)]
     assert "the run is saved" in record(view)["message"].text
@@ -250,6 +253,13 @@ def test_a_result_on_screen_has_its_score_and_its_gain_over_the_baseline(
     ]
     monkeypatch.setattr("omnimouse_widgets.views.finetune.tier_score_lines", lambda *_: lines)
     assert record(view)["gain"].text == f"Mask on screen: {' · '.join(lines)}"
+    # Its last sentence: of the two gains, this one chose nothing.
+    assert "with the mask on screen is not" in record(view)["score"].text
+    score = SimpleNamespace(is_pooled=False, refusal="not scored here")
+    controller.results.tier_score = SimpleNamespace(
+        score=score, is_complete=False, behavior=(), sample=None
+    )
+    assert record(view)["gain"].text.startswith("Mask on screen, so far: ")
 
 
 def test_an_ended_run_makes_room_for_another_model_and_comes_back(controller, tmp_path):

@@ -92,6 +92,7 @@ PRELIMINARY: Final = "This gain is a little too high: the same held-out windows 
 GAIN_ELSEWHERE: Final = (
     " What the model gains shows in the score over the test part, beside that of other models."
 )
+GAIN_BELOW: Final = " That with the mask on screen is not: its windows chose nothing."
 PARTS: Final = {"embeddings": " train the embeddings", "all": " train all weights"}
 Ends = tuple[float, float]
 UNKNOWN: Final = (nan, nan)
@@ -350,26 +351,22 @@ class FinetuneView(OfController):
             use = USE_BEST if finetuning.can_be_used else ""
         elif finetuning.is_finished and not finetuning.is_chosen:
             use = USE_MODEL
-        items: list[record.Item | record.Row] = [
-            self._head(request.path),
+        items: list[record.Item | record.Row] = [self._head(request.path)]
+        if finetuning.is_busy:
+            # Above the texts, whose numbers of lines change: Stop stays in its place.
+            stop = record.Action("stop", "Stop", TIPS["stop"], finetuning.stop)
+            bar = record.Progress("bar", "Fine-tuned", finetuning.share or None)
+            items.append(record.Row("progress", (bar, stop), "bar"))
+        items += [
             record.Text(
                 "message", self._run_text(), tip=held_out if finetuning.validations else ""
             ),
             record.Text("gain", self._gain, tip=tier_score_tip(self._results.tier_score)),
         ]
-        if finetuning.is_busy:
-            stop = record.Action("stop", "Stop", TIPS["stop"], finetuning.stop)
-            items.append(
-                record.Row(
-                    "progress",
-                    (record.Progress("bar", "Fine-tuned", finetuning.share or None), stop),
-                    "bar",
-                )
-            )
         begin, best = finetuning.start_score, finetuning.best_score
         if finetuning.is_finished and is_gain(begin, best):
             # Before the score of the mask on screen, whose windows chose nothing.
-            text = PRELIMINARY if finetuning.is_chosen else PRELIMINARY + GAIN_ELSEWHERE
+            text = PRELIMINARY + (GAIN_BELOW if finetuning.is_chosen else GAIN_ELSEWHERE)
             items.insert(2, record.Text("score", text, "quiet", held_out))
         # While it runs, both plots have their places from the start: the page does not jump.
         if finetuning.validations or finetuning.is_busy:
@@ -437,7 +434,7 @@ class FinetuneView(OfController):
         if finetuning.is_ending:
             return ENDING
         if self._is_unsaved:
-            return "Stopped before the first step; nothing is saved yet."
+            return "Stopped before the first step; nothing is saved."
         # Of a fit of epochs, the number of steps is known once it runs; older folders lack it.
         at = f"{finetuning.step}" + (f" of {n_steps}" if (n_steps := finetuning.n_steps) else "")
         return f"Stopped at step {at}; the run is saved.{self._way_on}"
@@ -464,7 +461,9 @@ class FinetuneView(OfController):
         state, name = self._state, self._baseline_name
         scores = self._results.tier_score, state.metric, self._baseline.tier_score
         lines = tier_score_lines(*scores, name) or [no_score_text(state, self._results)]
-        return f"{MASK_SCORE}: {' · '.join(lines)}"
+        found = self._results.tier_score
+        is_partial = found is not None and found.score is not None and not found.is_complete
+        return f"{MASK_SCORE}{', so far' * is_partial}: {' · '.join(lines)}"
 
     @property
     def _of_mask(self) -> str:
