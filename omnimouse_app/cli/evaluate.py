@@ -84,6 +84,7 @@ def _bits(
 
 def _choices(predictor: "Predictor", session: "Session", tier: str) -> list[Row]:
     """Return a row for every column with labels; its refusal where there is none."""
+    from omnimouse_model.analysis.peri_event import MAX_LABELS
     from omnimouse_model.analysis.spike_scores import decode_every_label
     from omnimouse_model.errors import UnsupportedRequestError
 
@@ -92,7 +93,7 @@ def _choices(predictor: "Predictor", session: "Session", tier: str) -> list[Row]
     shared |= {"tier": tier, "unit": "share of trials"}
     decodings = decode_every_label(predictor, session, tier=tier)
     if not decodings:
-        return [shared | {"refusal": "No column of the trials has a few labels."}]
+        return [shared | {"refusal": f"No column of the trials has two to {MAX_LABELS} labels."}]
     return [
         # Other columns can have labels in all tiers.
         shared | {"column": column, "refusal": str(decoding)}

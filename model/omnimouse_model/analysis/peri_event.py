@@ -19,7 +19,7 @@ from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.predictor import Predictor, Request, in_window_units, predictions_of
 from omnimouse_model.progress import stop_if
 
-MAX_LABELS: Final = 6
+MAX_LABELS: Final = 16
 """Labels of a condition; a column with more of them is none."""
 MAX_TRIALS: Final = 500
 """Most trials that are averaged; of more, they are spread evenly."""

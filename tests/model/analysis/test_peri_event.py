@@ -105,6 +105,8 @@ def test_conditions_have_few_labels(arrays):
     found = conditions(om.open_session({**arrays, **columns}))
     assert list(found) == ["block", "stim_id"]
     assert set(found["block"]) == {"a", "b", ""}
+    columns = {"trial_block": np.arange(40) % 17, "trial_stim_id": np.arange(40) % 16}
+    assert list(conditions(om.open_session({**arrays, **columns}))) == ["stim_id"]
 
 
 def test_windows_of_a_grid_begin_before_the_onset(session):

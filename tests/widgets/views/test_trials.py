@@ -9,7 +9,13 @@ from omnimouse_model.simulate.spiking_laboratory import SpikingSpec, spiking_arr
 from omnimouse_widgets.views.neuron import NeuronView
 from omnimouse_widgets.views.record import Curves, Message, choose, pick, record
 from omnimouse_widgets.views.time import TimeView
-from omnimouse_widgets.views.trials import READING, TrialsView, average_curves
+from omnimouse_widgets.views.trials import (
+    NO_TRIALS,
+    READING,
+    TrialsView,
+    average_curves,
+    condition_colours,
+)
 from tests.predictors import open_controller
 from tests.toy_predictors import TOYS
 
@@ -197,3 +203,24 @@ def test_a_failed_prediction_is_the_reason_for_no_averages(view, controller, fol
     controller.neuron_info.follow()
     choose(panel, "part", "trials")
     assert record(panel)["averages"].text == "No prediction: no such model"
+
+
+def test_of_a_recording_without_trials_it_says_so():
+    responses = np.arange(3600, dtype=np.float32).reshape(900, 4)
+    session = om.open_session({"responses": responses, "rate_hz": 30.0})
+    with open_controller(session) as controller:
+        controller.selection.select([3])
+        assert record(TrialsView.of(controller))["averages"].text == NO_TRIALS
+
+
+def test_stimuli_that_have_names_are_a_condition():
+    arrays = dict(spiking_arrays(SpikingSpec(n_trials=24)))
+    arrays["trial_stim_id"] = np.array([f"dir{45 * (k % 8):03d}" for k in range(24)])
+    with open_controller(om.open_session(arrays), TOYS["toy-counts"]()) as controller:
+        options = record(TrialsView.of(controller))["condition"].options
+        assert "stim_id" in [name for name, *_ in options]
+
+
+def test_labels_of_many_directions_differ_in_colour():
+    assert condition_colours(2) == ("#56B4E9", "#E69F00")
+    assert len(set(condition_colours(16))) == 16

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.peri_event import ConditionAverage, PeriEventResponses
+from omnimouse_model.analysis.peri_event import MAX_LABELS, ConditionAverage, PeriEventResponses
 from omnimouse_model.data.recording import part_name
 from omnimouse_model.live.controller import OfController
 from omnimouse_model.live.navigation import Navigation
@@ -19,8 +19,11 @@ from omnimouse_widgets.views.text.model import failure_text
 from omnimouse_widgets.views.text.units import drawn_units, unit_text
 
 COLOURS: Final = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
-"""Colours of conditions, by rank of their labels."""
-NO_CONDITION: Final = "No column of the trials has a few labels."
+"""Colours of conditions, by rank of their labels, where they are not more than these."""
+NO_TRIALS: Final = "This recording has no trials."
+NO_CONDITION: Final = (
+    f"No column of the trials has two to {MAX_LABELS} labels, whose averages are compared."
+)
 SELECT: Final = "Select a neuron."
 NO_TRIAL: Final = "No trial of this part of the recording can be read around its onset."
 READING: Final = "◌ Reading trials…"
@@ -162,7 +165,8 @@ class TrialsView(OfController):
 def no_average_text(averages: TrialAverages, state: LiveState, results: Results) -> str:
     """Return why a neuron has no averages around the onsets of trials, or has none yet."""
     if not averages.conditions:
-        return NO_CONDITION
+        session = state.session
+        return NO_CONDITION if session is not None and len(session.trials) else NO_TRIALS
     if results.freshness == "error":
         return failure_text(state, results)
     read = results.peri_event
@@ -183,11 +187,22 @@ def _predicted_text(responses: PeriEventResponses, found: Sequence[ConditionAver
     return f"predicted for {n_predicted}{part}"
 
 
+def condition_colours(n: int) -> Sequence[str]:
+    """Return the colours of n labels, such as those of directions, in their order."""
+    if n <= len(COLOURS):
+        return COLOURS[:n]
+    # Without the darkest ones: the background is dark.
+    places = np.linspace(64, 255, n).round().astype(int)
+    return [
+        f"#{red:02X}{green:02X}{blue:02X}" for red, green, blue in palette.viridis_table()[places]
+    ]
+
+
 def average_signs(found: Sequence[ConditionAverage]) -> tuple[tuple[str, str, str], ...]:
     """Return the legend of `average_curves`."""
     signs = [
-        ("━", COLOURS[rank % len(COLOURS)], f"{one.label} · {one.n_trials} trials")
-        for rank, one in enumerate(found)
+        ("━", colour, f"{one.label} · {one.n_trials} trials")
+        for colour, one in zip(condition_colours(len(found)), found, strict=True)
     ]
     if any(np.isfinite(one.predicted).any() for one in found):
         signs.append(("╍", palette.AXIS, "predicted"))
@@ -201,8 +216,7 @@ def average_curves(
 ) -> record.Curves:
     """Return averages (bin, 1) by condition: recorded solid, predicted dashed."""
     lines, reaches = [], [np.zeros(1)]
-    for rank, one in enumerate(found):
-        colour = COLOURS[rank % len(COLOURS)]
+    for colour, one in zip(condition_colours(len(found)), found, strict=True):
         # The names are in the legend.
         recorded, predicted = one.recorded[:, 0], one.predicted[:, 0]
         shown: tuple[tuple[np.ndarray, np.ndarray, record.Dash], ...] = (
