@@ -4,6 +4,7 @@ Reliability is that of the part of the responses that the stimulus determines. A
 prediction that also sees activity or behaviour can exceed it.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,8 @@ _BLOCK_BYTES = 32 * 2**20
 """Maximum size of the responses whose reliability is computed at a time."""
 _MIN_REPEATS_OF_INTERVAL = 3
 """Reliability needs two repeats after one is left out."""
+_HASH = re.compile(r"[0-9a-f]{16,}|[0-9A-Za-z+/-]{20}")
+"""Stimulus ids without a meaning: the hashes of released recordings."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,18 +36,23 @@ class RepeatedClip:
 
     Attributes
     ----------
-    stim_id, tier
-        Id of the stimulus, and tier of its trials.
-    trials
-        Rows of the trial table, in time order.
+    stim_id
+        Id of the stimulus.
+    trials, tiers
+        Rows of the trial table, in time order, and tier of each of them.
     duration_s
         Duration of the shortest showing.
     """
 
     stim_id: str
-    tier: str
+    tiers: tuple[str, ...]
     trials: tuple[int, ...]
     duration_s: float
+
+    @property
+    def name(self) -> str:
+        """The id of the stimulus if it is a name, "" for a hash."""
+        return "" if _HASH.fullmatch(self.stim_id) else self.stim_id
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +132,7 @@ def repeated_clips(
     clips = [
         RepeatedClip(
             stim_id,
-            str(session.trial_tiers[members[0]]),
+            tuple(session.trial_tiers[members].tolist()),
             tuple(members),
             float((trials.t_off[members] - trials.t_on[members]).min()),
         )

@@ -18,7 +18,7 @@ def session(tmp_path_factory):
 
 
 def clip(n: int, seconds: float) -> RepeatedClip:
-    return RepeatedClip(f"{n} {seconds}", "", tuple(range(n)), seconds)
+    return RepeatedClip(f"{n} {seconds}", ("",) * n, tuple(range(n)), seconds)
 
 
 def test_clips_shown_nearly_as_often_as_the_most_are_pooled():
@@ -77,7 +77,7 @@ def test_pieces_of_any_size_give_the_same(session, monkeypatch):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_length_of_the_clips(session, monkeypatch):
-    film = RepeatedClip("film", "", tuple(range(20)), 60.0)  # 4.3 MB as it is read
+    film = RepeatedClip("film", ("",) * 20, tuple(range(20)), 60.0)  # 4.3 MB as it is read
     monkeypatch.setattr(repeats, "_PIECE_BYTES", 100_000)
     module = "omnimouse_model.evaluation.repeats"
     monkeypatch.setattr(f"{module}.repeated_clips", lambda _: (film,))

@@ -72,7 +72,7 @@ def test_before_the_first_trial_its_number_can_be_typed(panel, controller, redra
 
 def test_repeats_of_the_clip_are_marked(panel, controller, redraw, monkeypatch):
     assert not panel.drawn.moments.bars
-    clip = RepeatedClip("c", "train", (0, 2), 5.0)
+    clip = RepeatedClip("c", ("train",) * 2, (0, 2), 5.0)
     clips = property(lambda _: (clip,))
     monkeypatch.setattr(type(controller.repeats), "clips", clips)
     controller.navigation.seek(11.0)

@@ -176,6 +176,10 @@ def test_a_press_on_a_repeat_goes_there_and_another_clip_is_shown(view, controll
     frame = record(view)["window"]
     assert (frame.y.min(), frame.y.max()) == (2.0, 3.0)
     assert items["clip"].value == "0"
+    assert [name for _, name, _ in items["clip"].options] == [
+        "clip often · 5 × 5.0 s · 3 test, 2 train",
+        "clip rarely · 3 × 5.0 s · 2 train, 1 validation",
+    ]
     choose(view, "clip", "1")
     assert record(view)["repeats"].raster.pixels.shape[0] == 3
 

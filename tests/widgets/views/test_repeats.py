@@ -61,6 +61,8 @@ def test_the_record_has_a_raster_the_means_and_the_frame_of_the_window(view, con
         for line, (_, _, sign) in zip(plot.lines[::-1], items["legend"].signs, strict=True)
     ] == [(palette.RECORDED, "mean over neurons"), (text.AVERAGE, "mean over repeats")]
     assert items["clip"].value == "0"
+    # The id of a simulated clip is a hash.
+    assert items["clip"].options[0][1] == "clip 1 · 3 × 10.0 s · oracle"
     assert items["ceiling"].text.startswith("Reliability: one repeat ")
     assert items["repeat"].text == f"repeat 1 of {len(found.onset_s)}"
     frame, start_s = items["window"], controller.state.window.start_s

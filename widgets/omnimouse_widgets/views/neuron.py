@@ -17,7 +17,6 @@ from omnimouse_model.analysis.barcodes import LearnedNeurons, key_of
 from omnimouse_model.analysis.direction_tuning import DirectionTuning, p_text
 from omnimouse_model.analysis.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.spike_activity import REFRACTORY_S, SpikeActivity
-from omnimouse_model.data.recording import part_name
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import VIDEO_SIZE
 from omnimouse_model.display import interval_text, number_text
@@ -62,6 +61,7 @@ from omnimouse_widgets.views.record import (
 from omnimouse_widgets.views.repeats import (
     CEILING_TIP,
     brightest_response,
+    clip_text,
     response_pixels,
 )
 from omnimouse_widgets.views.text.model import model_title
@@ -478,7 +478,7 @@ class NeuronView(OfController):
         # `over.r == over.r` is False for NaN.
         if over is not None and over.r == over.r:
             text += f" · r of this window's prediction with the mean: {number_text(over.r)}"
-        names = [f"clip {i + 1} · {part_name(r.clip.tier)}" for i, r in enumerate(info.repeats)]
+        names = [clip_text(r.clip, i) for i, r in enumerate(info.repeats)]
         about: list[Item] = [
             Text("repeats_text", text, tip=f"{CEILING_TIP} It is {number_text(repeats.oracle[0])}.")
         ]

@@ -1,5 +1,6 @@
 """Panel *Repeats*: all repeats of the clip on screen, with the ceiling they imply."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -303,9 +304,11 @@ def binned_rows(responses: np.ndarray) -> np.ndarray:
 
 
 def clip_text(clip: RepeatedClip, number: int) -> str:
-    """Return text such as `clip 2 · 10 × 8.0 s · oracle`."""
-    tier = f" · {part_name(clip.tier)}" if clip.tier else ""
-    return f"clip {number + 1} · {len(clip.trials)} × {clip.duration_s:z.1f} s{tier}"
+    """Return text such as `clip 2 · 10 × 8.0 s · oracle`, with its name instead of 2 if any."""
+    counts = Counter(part_name(tier) for tier in clip.tiers if tier)
+    parts = ", ".join(f"{n} {part}" if len(counts) > 1 else part for part, n in counts.items())
+    text = f"clip {clip.name or number + 1} · {len(clip.trials)} × {clip.duration_s:z.1f} s"
+    return f"{text} · {parts}" if parts else text
 
 
 def reliability_text(repeats: ClipRepeats, name: str = "") -> str:
