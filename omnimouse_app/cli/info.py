@@ -293,7 +293,8 @@ def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
     yield "Streams"
     for name, stream in row["streams"].items():
         yield f"  {name:<12} {_stream_line(stream)}"
-    kinds = ", ".join(f"{count} {kind}" for kind, count in row["trials"].items())
+    names = {"none": "without video"}
+    kinds = ", ".join(f"{n} {names.get(kind, kind)}" for kind, n in row["trials"].items())
     yield f"Trials  {kinds or 'none'}"
     yield "Tiers"
     for tier, minutes in row["tiers"].items():
