@@ -475,20 +475,27 @@ class ContextSweep(HasSummary):
     def table(self) -> list[dict[str, object]]:
         """Return tidy rows: one per curve, value, draw, session and target.
 
-        A context on two curves is in both. A missing value is None. `gain` is the score
-        minus that of the same draw under the smallest context of the curve. `ceiling` is
-        one for all contexts with visible neurons, see `evaluation.results.CEILING`.
+        A context on two curves is in both. Draws that are one have one row, that of the
+        first seed, although `rows` has all of them. A missing value is None. `gain` is the
+        score minus that of the same draw under the smallest context of the curve; of a
+        context that is one draw, minus the mean over the draws of the smallest one.
+        `ceiling` is one for all contexts with visible neurons, see
+        `evaluation.results.CEILING`.
         """
+        by_session: dict[tuple[Context, str], list[SweepRow]] = {}
+        for row in self.rows:
+            by_session.setdefault((row.context, row.session), []).append(row)
+        is_one = {key: self._is_same(key[0], rows) for key, rows in by_session.items()}
         lines: list[dict[str, object]] = []
         for line in self.plan.lines():
             at = {context: getattr(context, line.axis) for context in line.contexts}
-            smallest = {
-                (row.session, row.seed): row for row in self.rows if row.context == line.smallest
-            }
             for row in self.rows:
-                if row.context in at:
-                    least = smallest.get((row.session, row.seed))
-                    lines += _tidy(row, least, line, at[row.context], self.plan)
+                key = row.context, row.session
+                if row.context not in at or (is_one[key] and row is not by_session[key][0]):
+                    continue
+                smallest = by_session.get((line.smallest, row.session), [])
+                least = [one for one in smallest if is_one[key] or one.seed == row.seed]
+                lines += _tidy(row, least, line, at[row.context], self.plan)
         return lines
 
     def to_dataframe(self) -> "pandas.DataFrame":
@@ -550,13 +557,14 @@ def _draws(rows: Sequence[SweepRow], target: str) -> tuple[float, ...]:
 
 
 def _tidy(
-    row: SweepRow, least: SweepRow | None, line: Line, value: int, plan: SweepPlan
+    row: SweepRow, least: Sequence[SweepRow], line: Line, value: int, plan: SweepPlan
 ) -> Iterator[dict[str, object]]:
     for target in (RESPONSES, *row.decoded):
         is_response = target == RESPONSES
-        gain = (
-            NaN if least is None or least is row else row.value_of(target) - least.value_of(target)
-        )
+        gain = NaN
+        if least and row.context != line.smallest:
+            before = sum(one.value_of(target) for one in least) / len(least)
+            gain = row.value_of(target) - before
         yield {
             "axis": line.axis,
             "value": value,

@@ -346,6 +346,8 @@ def test_a_context_of_which_nothing_is_drawn_is_computed_once(session, tmp_path)
     assert np.isnan(sweep.point(Context()).sem)
     gains = sweep.gains(sweep.curve("neurons"))
     assert np.isfinite(gains[1].ci_low)
+    assert [line["seed"] for line in sweep.table() if line["value"] == 8] == [0, 1, 2]
+    assert [line["seed"] for line in sweep.table() if line["value"] == 0] == [0]
     assert sweep.point_counts() == (5, 5)
     assert replace(sweep, rows=sweep.rows[:4]).point_counts() == (3, 5)
     # A file of an older version, or of a stop, has some of the draws: none is asked again.
@@ -407,6 +409,11 @@ def test_the_whole_pool_is_one_draw_and_its_gain_is_over_all_draws_of_a_part(ses
         assert replace(same, rows=()).point_counts() == (0, 4)
     gain = sweep.gains(sweep.curve("neurons"))[1]
     assert gain.value == pytest.approx(whole.score - part.score)
+    # All rows are stored, and the table has as many as there are draws.
+    table = sweep.to_dataframe()
+    assert (len(sweep.rows), table.neurons.tolist()) == (6, [2, 8, 2, 2])
+    assert table.gain[1] == pytest.approx(gain.value)
+    assert table.gain.isna().tolist() == [True, False, True, True]
     assert np.isfinite(gain.ci_low)
 
 
