@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli import inputs, terminal
+from omnimouse_model.display import count
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.scaling_fits import Quantity, ScalingCurve, SizeAxis
@@ -73,7 +74,10 @@ def switches(ctx: click.Context, param: click.Parameter, value: str) -> tuple[bo
 )
 @click.option("--grid", is_flag=True, help="Every combination of neurons and history.")
 @click.option(
-    "--seeds", type=inputs.COUNT, default=5, help="Draws of neurons; the s.e.m. is over draws."
+    "--seeds",
+    type=inputs.COUNT,
+    default=5,
+    help="Draws of neurons; intervals of gains are over draws.",
 )
 @click.option("--tier", default="test", help="A held-out tier.")
 @inputs.metric_option
@@ -203,7 +207,9 @@ def report(sweep: "ContextSweep") -> list[str]:
     parts = [sweep.of_session(session) for session in sweep.sessions]
     blocks = [block for part in parts for block in _blocks(part, metric.unit)]
     if len(parts) > 1:
-        blocks.append(f"Mean of {len(parts)} sessions, weighted by their targets")
+        blocks.append(
+            f"Mean of {len(parts)} sessions and of their intervals, weighted by their targets"
+        )
         blocks.append(terminal.table(_response_rows(sweep)))
     reasons = dict.fromkeys(row.refusal for row in sweep.rows if row.refusal)
     if reasons:
@@ -215,11 +221,10 @@ def _blocks(part: "ContextSweep", unit: str) -> Iterator[str]:
     windows = max((row.n_windows for row in part.rows), default=0)
     targets = max((row.n_neurons for row in part.rows), default=0)
     draws = len(part.plan.seeds)
-    spread = "± s.e.m. over draws" if draws > 1 else "and 95 % interval over time"
     yield (
         f"Session {part.sessions[0]}, tier {part.plan.tier}, {part.predictor}: "
-        f"{unit} {spread}\n"
-        f"{windows} windows, {draws} draws of {targets:,} targets"
+        f"{unit}, mean over draws; 95 % interval: {part.no_interval or 'over time'}\n"
+        f"{count(windows, 'window')}, {count(draws, 'draw')} of {targets:,} targets"
     )
     yield terminal.table(_response_rows(part))
     if gains := _gain_rows(part):
@@ -229,7 +234,7 @@ def _blocks(part: "ContextSweep", unit: str) -> Iterator[str]:
         )
         yield terminal.table(gains)
     if part.channels:
-        yield f"Session {part.sessions[0]}: decoded behaviour, correlation"
+        yield f"Session {part.sessions[0]}: decoded behaviour, correlation, mean over draws"
         yield terminal.table(_decoded_rows(part))
 
 
@@ -280,10 +285,7 @@ def _inputs(context: "Context", sweep: "ContextSweep", only: str = "nothing") ->
 
 
 def _score(point: "Point") -> str:
-    # Several draws have a standard error, a single draw an interval over time.
-    if point.sem == point.sem:
-        return f"{terminal.decimals(point.score)} ± {point.sem:z.3f}"
-    return terminal.estimate(point.score, point.ci_low, point.ci_high)
+    return terminal.estimate(point.score, *point.over_time)
 
 
 MAX_SIZES = 8

@@ -73,6 +73,8 @@ def test_a_signal_keeps_the_rows(folder, tmp_path, signal_after, monkeypatch, nu
     assert stopped.exit_code == 130
     assert f"2 of 6 rows. They are in {out}" in stopped.stderr
     assert "4 neurons" in stopped.stdout
+    assert "mean over draws; 95 % interval: none over 2 windows" in stopped.stdout
+    assert "±" not in stopped.stdout
     assert signal.getsignal(number) is before
     assert len(out.read_text().splitlines()) == 1 + 2
     resumed = run(folder, *ASK, "--out", out, "--json")
