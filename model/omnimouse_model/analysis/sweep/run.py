@@ -31,6 +31,7 @@ from omnimouse_model.analysis.sweep.contexts import (
 from omnimouse_model.analysis.sweep.table import POOLS, SWEEP, UNREAD, ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, WindowSpec
+from omnimouse_model.display import count
 from omnimouse_model.errors import MaskError, ResultsFileError, UnsupportedRequestError
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.results import BehaviorScore, Score
@@ -453,10 +454,21 @@ class _Run:
 def _score(piece: tuple[TaskPredictor, SweepPlan, list[Cell]], job: Job) -> list[SweepRow]:
     """Compute the rows of cells of one session, here or on a worker."""
     predictor, plan, cells = piece
-    step = f"{cells[0].session.id}: {cells[0].condition.name}"
+    step = f"{cells[0].session.id}: {_names(cells)}"
     with predictor.loaded(cells[0].session) as (loaded, session):
         own = [replace(cell, session=session) for cell in cells]
         return score_cells(loaded, own, plan, name_steps(job, step))
+
+
+def _names(cells: Sequence[Cell]) -> str:
+    """Return the cells that are computed together: "5 contexts of draw 0"."""
+    if len(cells) == 1:
+        return cells[0].condition.name
+    contexts, seeds = (
+        dict.fromkeys(values) for values in zip(*((c.context, c.seed) for c in cells), strict=True)
+    )
+    draws = ", ".join(map(str, seeds))
+    return f"{count(len(contexts), 'context')} of draw{'s' * (len(seeds) > 1)} {draws}"
 
 
 def _definition(
