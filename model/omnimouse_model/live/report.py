@@ -299,9 +299,10 @@ def _live_conditions(controller: Controller, content: ScreenContent) -> list[Rep
         ("screen", name, state.predictor_name, controller.results)
     ]
     if baseline := state.compared_baseline:
-        sources.append(("baseline", f"{name}, baseline", baseline, controller.baseline))
+        sources.append(("baseline", name, baseline, controller.baseline))
     conditions = []
-    for kind, label, predictor, results in sources:
+    for kind, label, model, results in sources:
+        predictor = model
         population, scores = results.population, results.scores
         problem = ""
         # A baseline's results can be older than the mask on screen.
@@ -316,7 +317,7 @@ def _live_conditions(controller: Controller, content: ScreenContent) -> list[Rep
             ReportCondition(
                 kind,
                 "",
-                label,
+                f"{label} · {model_name(model)}" if model else label,
                 predictor,
                 content.mask,
                 population,

@@ -431,7 +431,7 @@ class MaskEditor:
             self.commit(UndoState(mask, preset.name, self._state.edits), preset.label)
 
     def set_mask(self, mask: Mask, name: str = "Change the mask", preset: str = "") -> None:
-        """Replace the mask as one undo entry; `preset` names its preset, if any.
+        """Replace the mask as one undo entry; `preset` names its preset, else it is found.
 
         Raises
         ------
@@ -449,6 +449,7 @@ class MaskEditor:
                     f"The mask is for {mask.n_neurons} neurons, "
                     f"the recording has {session.n_neurons}."
                 )
+            preset = preset or presets.preset_of(mask, session)
             if mask.spec != self._state.spec:
                 # Undo steps belong to one spec: there is no step back to another.
                 self._show_spec(mask, preset)

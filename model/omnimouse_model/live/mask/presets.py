@@ -374,6 +374,16 @@ def lack(name: str, session: Session) -> str:
     return ""
 
 
+def preset_of(mask: Mask, session: Session) -> str:
+    """Return the name of the preset that has this mask, "" if none has."""
+    for preset in presets_of(session):
+        if preset.scheme or lack(preset.name, session):
+            continue
+        if mask_for(preset.name, session).stretched(mask.spec) == mask:
+            return preset.name
+    return ""
+
+
 def preset_for(name: str, session: Session) -> str:
     """Return `name` if it fits the session, else the first of three others that does.
 
