@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -239,6 +240,50 @@ def test_numbers_of_a_window_name_its_tier_and_warn_of_train(report, controller)
     assert text.count(IN_TRAIN) == 2  # above the conditions and the traces
     over_tier = [row for row in Page(text).rows if f"over {n_windows} test windows" in row]
     assert over_tier[0][3:] == cells(controller.results.shown_scores)
+
+
+def test_unfinished_scores_are_compared_over_the_windows_that_all_have(controller):
+    controller.requests.finish_scores()
+    report = report_of_screen(controller)
+    screen, baseline, *_ = report.conditions
+    score, other = screen.tier_score, baseline.tier_score
+    assert score.n_windows == other.n_windows == score.n_total
+    early = max(n for n in score.steps if n < score.n_windows)
+    steps = {n: step for n, step in score.steps.items() if n <= early}
+    part = replace(screen, tier_score=replace(score, n_windows=early, steps=steps))
+    text = report_page(replace(report, conditions=(part, baseline)))
+    rows = [
+        row
+        for row in Page(text).rows
+        if row[2:3] == [f"over {early} of {score.n_total} test windows"]
+    ]
+    means = [number_text(one.steps[early][0], 3) for one in (score, other)]
+    assert [row[4] for row in rows] == means
+    assert all(row[5:] == ["–"] * 3 for row in rows)
+    assert "Scoring is unfinished" in text
+    assert "Scoring is unfinished" not in report_page(report)
+    late = replace(
+        baseline, tier_score=replace(other, steps={other.n_total: other.steps[other.n_total]})
+    )
+    text = report_page(replace(report, conditions=(part, late)))
+    assert "no windows that all have yet" in text
+
+
+def test_a_point_of_two_curves_is_one_row_and_zero_has_no_sign(report, folder):
+    sweep = om.context_sweep(
+        "context-ridge", folder, neurons=[0, 8], history_samples=[0], seeds=1, max_windows=2
+    )
+    text = report_page(replace(report, sweeps=(("swept", sweep),)))
+    assert sum(row[1:2] == ["no responses"] for row in Page(text).rows) == 1
+    assert "history samples" not in text
+    assert not re.search(r">[−-]0(\.0*)?<", text)
+
+
+def test_conditions_are_called_by_mask_and_model(controller):
+    session = controller.state.session
+    controller.editor.set_mask(om.Mask.from_strategy("test/video_behavior", session))
+    names = [one.name for one in report_of_screen(controller).conditions[:2]]
+    assert names == ["Video + behaviour · video-ridge", "Video + behaviour · mean"]
 
 
 def test_a_live_report_is_whole_or_not_there(shared_controller, report, tmp_path):

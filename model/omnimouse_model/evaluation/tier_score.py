@@ -5,7 +5,7 @@ that `evaluate` adds, in the same order: after the last one both have the same b
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -339,19 +339,26 @@ class TierScore:
         sample of the targets, so is the gain: see `is_ahead_of`. A preliminary gain has no
         interval.
         """
-        own, others = self.steps, baseline.steps
-        if self.sample is not None or baseline.sample is not None:
-            own, others = self.sample_steps, baseline.sample_steps
-        common = own.keys() & others.keys()
+        n_windows, (own, others) = steps_in_common([self, baseline])
         one, other = self.score, baseline.score
-        if not common or one is None or other is None or one.is_centred != other.is_centred:
+        if not n_windows or one is None or other is None or one.is_centred != other.is_centred:
             return jackknife(float("nan"), []), 0
-        n_windows = max(common)
         gain = jackknife_gain(own[n_windows], others[n_windows], limits=METRICS[one.metric].limits)
         # As that of a score, its interval would be too narrow.
         if n_windows < min(PRELIMINARY, self.n_total):
             gain = jackknife(gain.value, [])
         return gain, n_windows
+
+
+def steps_in_common(scores: Sequence[TierScore]) -> tuple[int, list[Steps]]:
+    """Return the most windows that all scores have, 0 for none, and the steps of each.
+
+    If any is of a sample of the targets, the steps are those of the samples.
+    """
+    is_sampled = any(score.sample is not None for score in scores)
+    steps = [score.sample_steps if is_sampled else score.steps for score in scores]
+    common = set.intersection(*(set(one) for one in steps)) if steps else set()
+    return max(common, default=0), steps
 
 
 def scored_tier(session: Session, spec: WindowSpec) -> str:

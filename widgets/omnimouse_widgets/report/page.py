@@ -1,6 +1,7 @@
 """The report page: its sections in order, neurons and experiments, and the HTML file."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ import numpy as np
 from omnimouse_model.analysis.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep, bars_text, distinct_curves
 from omnimouse_model.display import count, number_text
+from omnimouse_model.evaluation.tier_score import Steps, TierScore, steps_in_common
 from omnimouse_model.lab.experiments import ExperimentResult
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.current_point import WINDOW_SWEEP
@@ -21,7 +23,7 @@ from omnimouse_model.live.report import (
     no_report,
     report_of_screen,
 )
-from omnimouse_model.live.results import scores_of_neurons
+from omnimouse_model.live.results import evidence, scores_of_neurons
 from omnimouse_model.masks import PATTERN_NAMES, scored_cells
 from omnimouse_model.metrics.named import METRICS, Metric, common_scores, score_summary
 from omnimouse_model.storage.write import write_bytes
@@ -205,21 +207,40 @@ def _over_tier(data: ReportData) -> Iterator[Markup]:
     ]
     if not known:
         return
+    found = [condition.tier_score for condition, _ in known if condition.tier_score is not None]
+    n_common, steps = steps_in_common(found)
+    is_same = len({(one.n_windows, one.sample is None) for one in found}) == 1
     rows = [
         (
             title_of(condition),
             condition.predictor,
-            scores.evidence,
-            *summary_cells(score_summary(scores.values)),
+            *(
+                (scores.evidence, *summary_cells(score_summary(scores.values)))
+                if is_same
+                else _over_common(score, n_common, own)
+            ),
         )
-        for condition, scores in known
+        for (condition, scores), score, own in zip(known, found, steps, strict=True)
     ]
     heads = ("over the part", "model", "windows", *summary_head(data.content.metric))
     keys = [key_of(condition) for condition, _ in known]
     yield table(heads, rows, n_text=3, condition_of_rows=keys)
+    if not is_same:
+        text = (
+            "Scoring is unfinished: the means are over the windows that all have."
+            if n_common
+            else "Scoring is unfinished: there are no windows that all have yet."
+        )
+        yield tag("p", text, class_="quiet")
     if len(known) < len(data.conditions):
         text = "The other conditions have no stored score over a part of the recording."
         yield tag("p", text, class_="quiet")
+
+
+def _over_common(score: TierScore, n_windows: int, steps: Steps) -> tuple[str, ...]:
+    """Return the cells of a score over its first windows, of which the mean alone is known."""
+    mean = number_text(steps[n_windows][0], 3) if n_windows else "–"
+    return evidence(replace(score, n_windows=n_windows)), "–", mean, "–", "–", "–"
 
 
 def _in_common(data: ReportData, own: list[Scores]) -> Iterator[Markup]:
@@ -361,13 +382,18 @@ def _about(sweep: ContextSweep, metric: Metric) -> str:
 
 
 def _points(sweep: ContextSweep) -> Iterator[tuple[str, ...]]:
+    shown = set()
     for curve in distinct_curves(sweep):
         for point in curve.points:
+            # A context on two curves, such as that without responses, has one row.
+            if (place := (curve.label, point.context)) in shown:
+                continue
+            shown.add(place)
             yield (
                 curve.label,
                 point.context.label,
                 number_text(point.score, 3),
-                " to ".join(number_text(end, 3) for end in point.ends),
+                f"[{', '.join(number_text(end, 3) for end in point.ends)}]" if point.bar else "–",
                 str(point.n_seeds),
             )
 

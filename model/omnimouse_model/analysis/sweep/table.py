@@ -510,14 +510,21 @@ class ContextSweep(HasSummary):
 def distinct_curves(sweep: ContextSweep, target: str = RESPONSES) -> tuple[Curve, ...]:
     """Return the curves without those that differ in unread inputs alone.
 
-    Of curves alike, the first one with a score stays.
+    Of curves alike, the first one with a score stays. A single point that is on another
+    curve, such as that without visible responses, is no curve of its own.
     """
     curves: dict[tuple[ContextAxis, int, str], Curve] = {}
     for curve in sweep.curves(target):
         key = curve.axis, curve.fixed, curve.label
         has_score = key in curves and any(np.isfinite(p.score) for p in curves[key].points)
         curves[key] = curves[key] if has_score else curve
-    return tuple(curves.values())
+    longer = [curve for curve in curves.values() if len(curve.points) > 1]
+    covered = {point.context for curve in longer for point in curve.points}
+    return tuple(
+        curve
+        for curve in curves.values()
+        if len(curve.points) > 1 or curve.points[0].context not in covered
+    )
 
 
 def bars_text(points: Iterable[Point]) -> str:

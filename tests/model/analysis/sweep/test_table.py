@@ -195,6 +195,15 @@ def test_curves_name_only_inputs_that_are_read(session, tmp_path):
     assert "video" not in repr(found)
 
 
+def test_a_point_of_another_curve_is_no_curve_of_its_own(session, tmp_path):
+    made, _ = swept(session, tmp_path / f"a{SUFFIX}", history_samples=[0])
+    assert [(one.axis, one.values) for one in made.curves()][1] == ("history_samples", (0,))
+    assert [one.values for one in distinct_curves(made)] == [(0, 8, 16)]
+    # Alone, it is all there is.
+    single, _ = swept(session, tmp_path / f"b{SUFFIX}", neurons=[8])
+    assert [one.values for one in distinct_curves(single)] == [(8,)]
+
+
 def test_a_sweep_says_of_what_its_ceilings_are(session, tmp_path):
     made, _ = swept(session, tmp_path / f"a{SUFFIX}")
     assert "ceilings" not in repr(made)
