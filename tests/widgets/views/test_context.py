@@ -616,7 +616,18 @@ def test_the_values_of_the_points_are_a_table_that_can_be_copied(view, controlle
     # One curve has no switch that tells its inputs.
     assert [sign[2] for sign in items["sweeps"].signs] == ["mine", rows[0]["inputs"]]
     copied = record.press(view, "copy")
-    assert copied.text.split("\n")[1].split("\t")[:3] == ["mine", "0", "0"]
+    titles, *cells = (line.split("\t") for line in copied.text.split("\n"))
+    table = [dict(zip(titles, row, strict=True)) for row in cells]
+    assert [(row["sweep"], row["neurons"], row["metric"]) for row in table] == [
+        ("mine", "0", "r"), ("mine", "8", "r"),
+    ]  # fmt: skip
+    # Numbers alone, which a spreadsheet reads as such; empty where there is none.
+    for row, point in zip(table, sweep.curves()[0].points, strict=True):
+        assert float(row["score"]) == pytest.approx(point.score, rel=1e-5)
+        assert float(row["s.e.m. over draws"]) == pytest.approx(point.sem, rel=1e-5)
+    assert table[0]["gain"] == ""
+    assert float(table[1]["gain"]) == pytest.approx(gain.value, rel=1e-5)
+    assert float(table[1]["gain 95 % low"]) == pytest.approx(gain.ci_low, rel=1e-5)
     assert items["png"].refusal
     record.choose(view, "table", False)
     tips = record.record(view)["neurons"].lines[0].tips

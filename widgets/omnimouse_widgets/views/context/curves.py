@@ -6,7 +6,7 @@ Colour and mark encode the condition; the style of the line encodes the sweep.
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -238,6 +238,11 @@ POINT_TITLES: Final[tuple[str, ...]] = (
     "line", "neurons", "history", "score", "ceiling", "95 % interval", GAIN_TITLE, "s.e.m.",
     "draws", "inputs", "targets", "windows",
 )  # fmt: skip
+COPIED_TITLES: Final[tuple[str, ...]] = (
+    "sweep", "neurons", "history", "metric", "score", "ceiling", "95 % low", "95 % high",
+    "95 % over", "gain", "gain 95 % low", "gain 95 % high", "s.e.m. over draws", "draws", "inputs",
+    "targets", "windows",
+)  # fmt: skip
 
 
 def sign_of(label: str) -> str:
@@ -278,46 +283,92 @@ def _interval_text(point: Point) -> str:
     return f"– of {count(point.n_windows, 'window')}" if is_few else "–"
 
 
-def point_rows(
-    drawn: Sequence[DrawnSweep], hidden: Collection[str], *, has_names: bool = False
-) -> tuple[tuple[str, ...], ...]:
-    """Return the texts of a table of all points, with `POINT_TITLES`; of a grid, too.
+class _TablePoint(NamedTuple):
+    """A point of a table; `n_asked` draws are planned, `is_smallest` has no gain."""
 
-    The reason stands in the place of a missing score. With `has_names`, the sweep has its
-    name in the place of line and mark. `hidden` is as in `context_plots`.
-    """
-    rows: dict[tuple[int, str, Context], tuple[str, ...]] = {}
+    drawn: DrawnSweep
+    label: str
+    point: Point
+    gain: Gain
+    is_smallest: bool
+    n_asked: int
+    targets: str
+
+
+def _table_points(drawn: Sequence[DrawnSweep], hidden: Collection[str]) -> tuple[_TablePoint, ...]:
+    """Return the computed points, each once; `hidden` is as in `context_plots`."""
+    found: dict[tuple[int, str, Context], _TablePoint] = {}
     for each in drawn:
         targets, planned = _targets_by_context(each.sweep), each.sweep.planned_draws()
-        metric = metric_of(each.sweep)
         for curve in distinct_curves(each.sweep):
             if curve.label in hidden:
                 continue
             least = min(curve.values)
             for point, gain in zip(curve.points, each.sweep.gains(curve), strict=True):
                 context = point.context
+                key = each.line, curve.label, context
                 # Not computed yet; one on both axes is listed once.
-                if context not in targets or (each.line, curve.label, context) in rows:
+                if context not in targets or key in found:
                     continue
-                is_scored = np.isfinite(point.score)
-                score = metric.text(point.score, 3) if is_scored else f"– {point.refusal}"
-                n_draws = point.n_seeds
                 n_asked = max(planned[context, session] for session in each.sweep.sessions)
-                rows[each.line, curve.label, context] = (
-                    each.legend if has_names else f"{DASHES[each.line][1]} {sign_of(curve.label)}",
-                    f"{context.neurons:,}",
-                    f"{context.history_samples}",
-                    score,
-                    _number(point.ceiling),
-                    _interval_text(point),
-                    gain_text(gain, is_smallest=getattr(context, curve.axis) == least),
-                    _number(point.sem or np.nan),  # 0: of equal draws
-                    f"{n_draws}" if n_draws == n_asked else f"{n_draws} of {n_asked}",
-                    curve.label,
-                    targets[context],
-                    f"{point.n_windows:,}",
+                is_smallest = getattr(context, curve.axis) == least
+                found[key] = _TablePoint(
+                    each, curve.label, point, gain, is_smallest, n_asked, targets[context]
                 )
-    return tuple(rows.values())
+    return tuple(found.values())
+
+
+def point_rows(drawn: Sequence[DrawnSweep], hidden: Collection[str]) -> tuple[tuple[str, ...], ...]:
+    """Return the texts of a table of all points, with `POINT_TITLES`; of a grid, too.
+
+    The reason stands in the place of a missing score.
+    """
+    return tuple(
+        (
+            f"{DASHES[each.line][1]} {sign_of(label)}",
+            f"{point.context.neurons:,}",
+            f"{point.context.history_samples}",
+            metric_of(each.sweep).text(point.score, 3)
+            if np.isfinite(point.score)
+            else f"– {point.refusal}",
+            _number(point.ceiling),
+            _interval_text(point),
+            gain_text(gain, is_smallest=is_smallest),
+            _number(point.sem or np.nan),  # 0: of equal draws
+            f"{point.n_seeds}" if point.n_seeds == n_asked else f"{point.n_seeds} of {n_asked}",
+            label,
+            targets,
+            f"{point.n_windows:,}",
+        )
+        for each, label, point, gain, is_smallest, n_asked, targets in _table_points(drawn, hidden)
+    )
+
+
+def copied_rows(
+    drawn: Sequence[DrawnSweep], hidden: Collection[str]
+) -> tuple[tuple[str, ...], ...]:
+    """Return the points with `COPIED_TITLES`: one number a cell, empty if it is unknown."""
+    return tuple(
+        (
+            each.legend,
+            str(point.context.neurons),
+            str(point.context.history_samples),
+            metric_of(each.sweep).symbol,
+            *map(_plain, (point.score, point.ceiling, point.ci_low, point.ci_high)),
+            _unit_of(point) if np.isfinite(point.ci_low) else "",
+            *map(_plain, (gain.value, gain.ci_low, gain.ci_high, point.sem or np.nan)),
+            str(point.n_seeds),
+            label,
+            targets.replace(",", ""),
+            str(point.n_windows),
+        )
+        for each, label, point, gain, _, _, targets in _table_points(drawn, hidden)
+    )
+
+
+def _plain(value: float) -> str:
+    """Return a number that other programs read; "" for NaN."""
+    return f"{value:z.6g}" if np.isfinite(value) else ""
 
 
 def _plot(

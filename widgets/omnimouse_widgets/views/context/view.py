@@ -45,12 +45,14 @@ from omnimouse_model.storage.tables import Column, write_table
 from omnimouse_widgets import palette
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.context.curves import (
+    COPIED_TITLES,
     DASHES,
     POINT_TITLES,
     TIP,
     DrawnSweep,
     ceilings_text,
     context_plots,
+    copied_rows,
     place_on,
     point_rows,
     points_of,
@@ -298,9 +300,9 @@ class ContextView(OfController):
         return "\n".join(["   ".join(marks), *lines, *told])
 
     def _copy(self) -> record.Clipboard:
-        """Return the table on screen as text, with the names of the sweeps in place of signs."""
-        rows = point_rows(self.drawn(), self.hidden, has_names=True)
-        lines = ["\t".join(row) for row in (("sweep", *POINT_TITLES[1:]), *rows)]
+        """Return the table on screen as numbers, with the names of the sweeps."""
+        rows = copied_rows(self.drawn(), self.hidden)
+        lines = ["\t".join(row) for row in (COPIED_TITLES, *rows)]
         return record.Clipboard("\n".join(lines), "The table is on the clipboard")
 
     def write_csv(self, path: Path) -> Path:
