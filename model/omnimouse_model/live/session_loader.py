@@ -178,7 +178,10 @@ class SessionLoader(HasBackgroundTask):
 
     def _read(self, request: OpenRequest, report: ReportProgress) -> SessionView:
         def report_share(share: float) -> None:
-            report(f"{request.message}: {100 * share:z.0f} %")
+            # After the last share the recording is opened, which can take as long again.
+            is_made = share > 1 - 1e-9
+            rest = "opening the recording" if is_made else f"{100 * share:z.0f} %"
+            report(f"{request.message}: {rest}")
 
         with ThreadPoolExecutor(1, "omnimouse-before-show") as pool:
             front_end = pool.submit(self.before_show)

@@ -149,6 +149,9 @@ def test_numbers_are_the_librarys(view, controller, recording, tuning):
     assert brightest.sum() == 16
     assert brightest[3 * 4 + 1, 5 * 4 + 1]
     np.testing.assert_allclose(items["lag"].lines[1].y, field.course)
+    assert items["lag"].up_ticks == ((0.0, "0"), (field.course.max(), "most"))
+    less = text.lag_plot(replace(field, kind="plain", course=-field.course))
+    assert (less.up, less.up_ticks) == ("contrast", ((0.0, "0"), (-field.course.max(), "less")))
 
 
 def test_a_neuron_with_two_peaks_has_an_orientation_and_no_direction(tuning):

@@ -97,8 +97,9 @@ FIELD_TIP: Final = (
     "○ model: the place of the frame that a digital twin reads for the neuron."
 )
 LAG_TIP: Final = (
-    "Strength of the field at its peak (any unit) against the time from frame to response, in ms;\n"
-    "dotted: no influence; yellow line: the time of the field that is shown"
+    "The field at its peak, of which only the shape has a meaning, against the time from frame to\n"
+    "response, in ms. Above 0, the response goes with more contrast there, below with less; for\n"
+    "motion energy, the higher the stronger. Yellow line: the time of the field that is shown."
 )
 TUNING_TIP: Final = (
     "Mean response, in standard deviations of the neuron's response, after motion in each\n"
@@ -596,6 +597,10 @@ def lag_plot(field: ReceptiveField | None) -> Plot:
     margin = 0.08 * max(high - low, 1e-12)
     ends, last = np.array([low - margin, high + margin]), float(lags_ms[-1])
     best = np.full(2, 1000 * field.lag_s)
+    is_signed = field.kind == "plain"
+    words = (low, "less"), (high, "more" if is_signed else "most")
+    # A small end has no room beside 0.
+    named = [(at, word) for at, word in words if abs(at) > 0.2 * (high - low)]
     ticks = np.arange(0, last + 1, LAG_STEP_MS).tolist()
     return Curves(
         "lag",
@@ -606,9 +611,9 @@ def lag_plot(field: ReceptiveField | None) -> Plot:
             Line("", palette.CURSOR, best, ends, ""),
         ),
         "",
-        "strength",
+        "contrast" if is_signed else "motion energy",
         tuple((tick, f"{tick:g}") for tick in ticks),
-        up_ticks=(),
+        up_ticks=((0.0, "0"), *named),
         limits=(0.0, last, *ends.tolist()),
         title=title,
         tip=LAG_TIP,

@@ -54,7 +54,8 @@ function render({ model, el }) {
   const buttons = new Map(["window_back", "back", "playing", "next", "window_next"].map((name) => [name, makeButton("", "", own[name])]));
   buttons.get("playing").classList.add("omnimouse-play");
   const number = make("input", { type: "number" }), before = make("span"), among = make("span"), trialField = make("label", { className: "omnimouse-group" }, before, number, among);
-  number.onchange = () => send("choose", { name: "trial", value: clamp(Math.round(Number(number.value)) || 1, 1, Number(number.max)) });
+  // The browser says which numbers there are; one beyond them goes nowhere.
+  number.onchange = () => number.reportValidity() && send("choose", { name: "trial", value: clamp(Math.round(Number(number.value)) || 1, 1, Number(number.max)) });
   number.addEventListener("keydown", (event) => event.stopPropagation()); // digits are typed
   const rate = makeSelect("", (value) => set("rate", Number(value)));
   const stride = makeSelect(texts.stride, (value) => set("stride", Number(value)));
