@@ -347,6 +347,8 @@ class FirstHint(OfController):
             self._overlay.font_size = _FONT_POINTS
             self._overlay.text = "\n".join(fill(line, n_letters) for line in text.split("\n"))
             self._overlay.visible = self._is_shown = True
+            # napari places a text of another number of lines only once something else is drawn.
+            self._overlay.events.position.emit(self._overlay.position, self._overlay.position)
 
 
 # -- settings under Preferences > Plugins > OmniMouse, read on opening ----------------

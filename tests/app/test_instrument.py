@@ -10,6 +10,7 @@ from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_app.field.canvas import OneFrame
+from omnimouse_app.window import instrument
 from omnimouse_app.window.instrument import FirstHint, Instrument, Preferences, preferences
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.state_store import StateStore
@@ -63,6 +64,15 @@ def test_no_line_is_wider_than_the_canvas(hint, viewer):
     hint.close()
     viewer.canvas.size = (300, 500)
     assert not shown.visible
+
+
+def test_a_text_of_more_lines_is_placed_anew(hint, viewer, controller, monkeypatch):
+    shown, placed = viewer.canvas.overlays.text, []
+    shown.events.position.connect(lambda: placed.append(shown.text))
+    monkeypatch.setattr(instrument, "guide_text", lambda *_: "four\nlines\nof\nwords")
+    controller.results.changed.emit()
+    # napari moves it at this event; without one, its last line is below the canvas.
+    assert placed[-1] == shown.text == "four\nlines\nof\nwords"
 
 
 def test_it_covers_no_depth_of_a_recording_from_probes(viewer, tmp_path):
