@@ -384,6 +384,13 @@ class StepButton(QPushButton):
         QStylePainter(self).drawControl(QStyle.ControlElement.CE_PushButton, option)
 
 
+COUNTS_TIP: Final = (
+    "Number of neurons per state, in the samples that a stroke on the field sets. Targets\n"
+    "are hidden in the samples in which they are no target. Below: neurons that are visible\n"
+    "in a part of these samples."
+)
+
+
 class MaskCountsSection(QWidget):
     """Bar with the share of each state, and the numbers below."""
 
@@ -410,11 +417,6 @@ class MaskCountsSection(QWidget):
         self._changing.setLayout(row)
         # A form has no margins; the other sections of the panel are forms, too.
         Form(self).add_rows(self.bar, grid, self._changing, self.samples)
-        self.setToolTip(
-            "Number of neurons per state, in the samples that a stroke on the field "
-            "sets. Targets are hidden in the samples in which they are no target.\n"
-            "Below: neurons whose state changes within these samples."
-        )
         events = state.events
         signals = [events.mask, events.active_span, events.session]
         self.redraw = Redraw(self, (self._draw, signals))
@@ -430,9 +432,10 @@ class MaskCountsSection(QWidget):
         self._changing.setVisible(bool(changes))
         # All samples are the usual case, and take no room in a low window.
         is_part = (start, stop) != (0, state.spec.n_samples)
-        painted = f"In samples {start}–{stop}, which are painted." * is_part
-        text = hidden[:1].upper() + hidden[1:] + "."
-        controls.show_text(self.samples, "\n".join(filter(None, [text * bool(hidden), painted])))
+        controls.show_text(self.samples, f"In samples {start}–{stop}, which are painted." * is_part)
+        # A small window has no room for a line of its own.
+        told = f"{hidden.capitalize()}." if hidden else ""
+        self.setToolTip("\n".join(filter(None, [COUNTS_TIP, told])))
 
 
 class _Shares(QWidget):
