@@ -119,7 +119,8 @@ class Score:
     pooled, pooled_ci_low, pooled_ci_high, pooled_per_neuron, pooled_left_out
         The same of the pooled correlation; of other metrics NaN and empty.
     slope_per_neuron
-        Slope of recorded on predicted responses, 1 if calibrated; empty as above.
+        Slope of recorded on predicted responses about the same means as the centred
+        correlation, 1 if calibrated; empty of pooled scores.
     metric
         Name of the metric.
     is_centred

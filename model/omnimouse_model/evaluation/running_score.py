@@ -282,6 +282,9 @@ class RunningScore:
         of_repeats = self.repeats.scores() if self.repeats is not None and not refusal else None
         pooled = self._scored(blocks, parts, None, of_repeats)
         is_centred = self.centres is not None and bool(blocks.blocks)
+        slopes = np.empty(0)
+        if self.centres is not None and is_centred:
+            slopes = self.centres.slopes(blocks.total()[0])
         found = self._scored(blocks, parts, self.centres) if is_centred else pooled
         ceiling = NaN
         if self.ceiling is not None:
@@ -317,7 +320,7 @@ class RunningScore:
                 left_out=found.left_out,
                 train_left_out=found.train_left_out,
                 error_per_neuron=found.errors,
-                slope_per_neuron=blocks.total()[0].slope() if is_centred else np.empty(0),
+                slope_per_neuron=slopes,
                 metric=self.metric.name,
                 is_centred=is_centred,
                 **also_pooled,

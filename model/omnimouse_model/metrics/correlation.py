@@ -97,26 +97,36 @@ class Moments:
             Squared standard error of the mean prediction. It adds to the variance of
             the predictions about this mean, which would make the correlation too low.
         """
+        square_prediction, square_target, product = self._about(prediction, target, variance)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = product / np.sqrt(square_prediction * square_target)
+        undefined = self.status() != Status.OK
+        return np.where(undefined, np.nan, np.clip(value, -1.0, 1.0))
+
+    def centred_slope(
+        self, prediction: np.ndarray, target: np.ndarray, variance: np.ndarray | float = 0.0
+    ) -> np.ndarray:
+        """Return the slope of targets on predictions about fixed means, as `centred`.
+
+        Both have one sign. 1 is calibrated; below 1, predictions vary more than what they
+        predict. NaN where it is undefined.
+        """
+        square_prediction, _, product = self._about(prediction, target, variance)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = product / square_prediction
+        return np.where(self.status() != Status.OK, np.nan, value)
+
+    def _about(
+        self, prediction: np.ndarray, target: np.ndarray, variance: np.ndarray | float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return both sums of squares, and that of products, about fixed means."""
         d_prediction = self.mean_prediction - prediction
         d_target = self.mean_target - target
         about_mean = self.square_prediction + self.count * d_prediction**2
         # Half of it at least, so that a single window has a finite score.
         square_prediction = np.maximum(about_mean - self.count * variance, about_mean / 2)
         square_target = self.square_target + self.count * d_target**2
-        product = self.product + self.count * d_prediction * d_target
-        with np.errstate(invalid="ignore", divide="ignore"):
-            value = product / np.sqrt(square_prediction * square_target)
-        undefined = self.status() != Status.OK
-        return np.where(undefined, np.nan, np.clip(value, -1.0, 1.0))
-
-    def slope(self) -> np.ndarray:
-        """Return the slope of targets on predictions, NaN where it is undefined.
-
-        1 is calibrated; below 1, predictions vary more than what they predict.
-        """
-        with np.errstate(invalid="ignore", divide="ignore"):
-            value = self.product / self.square_prediction
-        return np.where(self.status() != Status.OK, np.nan, value)
+        return square_prediction, square_target, self.product + self.count * d_prediction * d_target
 
     def status(self) -> np.ndarray:
         """Return one `Status` per correlation."""

@@ -176,6 +176,10 @@ class Centres:
         """Return the correlation of each column about these means."""
         return sums.centred(self.prediction, self.response, self.variance)
 
+    def slopes(self, sums: Moments) -> np.ndarray:
+        """Return the slope of responses on predictions of each column about these means."""
+        return sums.centred_slope(self.prediction, self.response, self.variance)
+
     def without_each(self, sums: Moments) -> np.ndarray:
         """Return the correlations without each train window, (window, column)."""
         return sums.centred(self.predictions, self.response, self.variances)

@@ -105,7 +105,10 @@ def test_gains_are_over_the_windows_of_both(session, mask):
     assert first.is_preliminary
     assert np.isnan([gain.low, gain.high, first.estimate.low]).all()
     assert last.gain(TierScoring(EchoPredictor(), session, mask).result())[1] == 0
-    np.testing.assert_allclose(last.score.slope_per_neuron, 1.0)
+    # The mean predictions are those of a sample of the train windows.
+    assert np.median(last.score.slope_per_neuron) == pytest.approx(1.0, abs=0.1)
+    slopes = list(other.refine(lambda: False))[-1].score
+    np.testing.assert_array_equal(np.sign(slopes.slope_per_neuron), np.sign(slopes.per_neuron))
 
 
 def test_a_sample_of_many_targets_is_scored_first(session, mask, monkeypatch):

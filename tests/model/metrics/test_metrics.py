@@ -118,7 +118,15 @@ def test_correlation_and_slope_are_numpys(generator):
     found = metrics.correlation(prediction.T, target.T, axis=1)
     np.testing.assert_allclose(found, expected)
     expected = [np.polyfit(*pair, 1)[0] for pair in pairs]
-    np.testing.assert_allclose(metrics.moments(prediction, target).slope(), expected)
+    sums = metrics.moments(prediction, target)
+    found = sums.centred_slope(sums.mean_prediction, sums.mean_target)
+    np.testing.assert_allclose(found, expected)
+    # About other means, correlation and slope have one sign.
+    for shift in (-3.0, 3.0):
+        means = sums.mean_prediction + shift, sums.mean_target + 2.0
+        signs = [np.sign(of(*means)) for of in (sums.centred, sums.centred_slope)]
+        np.testing.assert_array_equal(*signs)
+        assert (signs[0] == np.sign(shift)).all()
 
 
 @settings(max_examples=30, deadline=None)

@@ -56,7 +56,7 @@ from omnimouse_model.storage.write import cache_dir, remove_oldest
 # unfinished computation, which then goes on. Its name is a hash of everything that the
 # numbers depend on. Files are written atomically and read without pickle; the least
 # recently used are removed above a limit of bytes.
-VERSION = 9
+VERSION = 10
 """Increased when scores are computed in another way, or stored in another form."""
 LIMIT_BYTES = 64 * 2**20
 """Maximum size of all files together: about 500 scores of 1,000 neurons."""
