@@ -316,15 +316,19 @@ def jackknife_gain(
     """Return the paired difference of two scores with its interval.
 
     Each score is its value, its `left_out`, and its `train_left_out` if it is centred.
-    Bias and skewness of the two scores cancel, so that the interval is not extended. It
-    is NaN where the scores have other blocks, or none. `limits` are those of the
-    scores; their difference may be as large as the distance of the two.
+    Bias and skewness of the two scores cancel, so that the interval is not extended; over
+    one that is the same without each block, such as the 0 of a constant prediction, it is
+    that of the score. It is NaN where the scores have other blocks, or none. `limits` are
+    those of the scores; their difference may be as large as the distance of the two.
     """
     (value, *parts), (of_other, *others) = score, other
     difference = float(value) - float(of_other)
     if [*map(np.size, parts)] != [*map(np.size, others)]:
         return jackknife(difference, [])
     rest = [np.asarray(one) - two for one, two in zip(parts, others, strict=True)]
+    if len({float(of_other), *np.ravel(others[0]).tolist()}) == 1:
+        low, high = (limit - float(of_other) for limit in limits)
+        return jackknife(difference, *rest, limits=(low, high))
     widest = limits[1] - limits[0]
     return jackknife(difference, *rest, limits=(-widest, widest), is_extended=False)
 

@@ -127,6 +127,9 @@ def test_gains_of_unlike_parts_and_few_blocks_have_no_interval():
     assert gain.error == jackknife(0.2, rest - other).error
     assert np.isnan(jackknife_gain((0.3, rest), (0.1, other[1:])).low)
     assert np.isnan(jackknife(0.3, np.full(7, 0.3)).low)
+    # Over a predictor whose score is always 0, it is the interval of the score.
+    assert jackknife_gain((0.3, rest), (0.0, 0 * rest)) == jackknife(0.3, rest)
+    assert jackknife_gain((0.1, other), (0.0, 0 * rest)) == jackknife(0.1, other)
     assert student_quantile(29) == pytest.approx(2.0452, abs=1e-3)
     assert student_quantile(7) == pytest.approx(2.3646, abs=2e-3)
 
