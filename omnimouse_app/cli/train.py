@@ -319,9 +319,12 @@ def _print_training(about: Mapping[str, Any]) -> None:
     if about["best_step"] == 0:
         terminal.echo("no step beat the start values, which are the result", err=True)
     core = f"; the frozen core is unchanged ({frozen})" if frozen else ""
+    # Of the whole run; what is beside the steps, of this call alone.
+    trained, other = (terminal.duration(60 * about.get(n, 0)) for n in ("minutes", "other_minutes"))
+    beside = f", start values and context part {other} in this call" * ("other_minutes" in about)
     terminal.echo(
-        f"{about['n_trained']:,} parameters fine-tuned in {about['steps']} steps that took "
-        f"{terminal.duration(60 * about['minutes'])}{core}",
+        f"{about['n_trained']:,} parameters fine-tuned in {about['steps']} steps; steps and their "
+        f"scoring took {trained}{beside}{core}",
         err=True,
     )
 

@@ -47,7 +47,10 @@ def test_ctrl_c_saves_and_the_command_continues(place, tmp_path, monkeypatch, ca
     assert run(*arguments) == 0
     said = capsys.readouterr()
     assert "video_behavior" in said.out
-    assert f"{(9 + 2) * 16 + 9} parameters fine-tuned in 2 steps" in said.err
+    assert (
+        f"{(9 + 2) * 16 + 9} parameters fine-tuned in 2 steps; steps and their scoring took "
+        in said.err
+    )
     assert f"--model {out}" in said.err
     assert om.load_predictor(out).needs.n_neurons == {KNOWN: 12, NEW: 9}
 
