@@ -305,8 +305,8 @@ def binned_rows(responses: np.ndarray) -> np.ndarray:
 
 def clip_text(clip: RepeatedClip, number: int) -> str:
     """Return text such as `clip 2 · 10 × 8.0 s · oracle`, with its name instead of 2 if any."""
-    counts = Counter(part_name(tier) for tier in clip.tiers if tier)
-    parts = ", ".join(f"{n} {part}" if len(counts) > 1 else part for part, n in counts.items())
+    counts = Counter(part_name(tier) for tier in clip.tiers if tier).most_common()
+    parts = ", ".join(f"{n} {part}" if len(counts) > 1 else part for part, n in counts)
     text = f"clip {clip.name or number + 1} · {len(clip.trials)} × {clip.duration_s:z.1f} s"
     return f"{text} · {parts}" if parts else text
 
