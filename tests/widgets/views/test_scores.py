@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from omnimouse_model.data.open import open_session
 from omnimouse_model.display import number_text
 from omnimouse_model.evaluation.tier_score import TierScoring
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
@@ -16,7 +17,7 @@ from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.progress import Cancelled, never
 from omnimouse_widgets.views import record
 from omnimouse_widgets.views.scores import BIN_WIDTH, ScoresView, spread
-from omnimouse_widgets.views.text.tier_score import tier_score_tip
+from omnimouse_widgets.views.text.tier_score import shown_score_tip, tier_score_tip
 from tests.model.live.test_laboratory import with_areas
 from tests.predictors import EchoPredictor, open_controller
 
@@ -286,3 +287,20 @@ def test_a_plot_of_what_is_still_computed_says_so(view, controller, monkeypatch)
     info.population.message = "All neurons"
     assert record.record(view)["scatter"].title == f"3 of {n} known, computing"
     info.population.message = ""
+
+
+def test_the_tip_of_a_score_says_that_its_clips_are_known():
+    arrays = {
+        "responses": np.random.default_rng(0).gamma(1.0, 2.0, (1800, 5)),
+        "rate_hz": 30.0,
+        "video": np.zeros((1800, 4, 6), np.uint8),
+        "video_rate_hz": 30.0,
+        "trial_start": np.arange(6) * 10.0,
+        "trial_stop": np.arange(6) * 10.0 + 10.0,
+        "trial_tier": ["train", "train", "train", "train", "test", "test"],
+    }
+    for names, is_known in (("aaabba", True), ("abcdef", False)):
+        session = open_session(arrays | {"trial_stim_id": list(names)})
+        with open_controller(session) as made:
+            tip = shown_score_tip(made.state, made.results, made.colouring)
+        assert ("⚠ All 2 clips of the test part are also shown in train" in tip) == is_known

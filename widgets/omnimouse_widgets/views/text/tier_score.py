@@ -61,6 +61,10 @@ def train_warning(window: Window) -> str:
 def shown_score_tip(state: LiveState, results: Results, colouring: Colouring) -> str:
     """Return the tooltip of the score of the mask on screen, with that of its ceiling."""
     tip = tier_score_tip(results.tier_score)
+    notes = () if state.session is None else state.session.warnings
+    known = next((note.message for note in notes if note.code == "known_clips"), "")
+    if known:
+        tip += f"\n⚠ {known[0].upper()}{known[1:]}."
     ceiling, n_known, n_targets = stimulus_ceiling(state, results, colouring)
     found = colouring.ceiling
     if not np.isfinite(ceiling) or found is None:

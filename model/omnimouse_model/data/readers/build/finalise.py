@@ -16,15 +16,16 @@ from omnimouse_model.data.readers.build.notes import (
     note_marks,
     note_missing,
     span_text,
+    stream_word,
 )
 from omnimouse_model.data.readers.build.trial_files import TrialRows
-from omnimouse_model.data.recording import missing_rows
+from omnimouse_model.data.recording import is_test_tier, missing_rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import common_spans
 from omnimouse_model.data.stimulus import SPLIT_NOTE, Stimulus, Trials
 from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, WINDOW_S
-from omnimouse_model.display import listed
+from omnimouse_model.display import count, listed
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.npy import load_small_array
 from omnimouse_model.storage.byte_source import combine_options
@@ -80,9 +81,9 @@ def complete_statistics(signal: Signal, train: np.ndarray | None, notes: Notes) 
     SessionFormatError
         If there are more samples or columns than any recording has.
     """
-    path = signal.file.path
-    checked_values.check_extent(path, signal.name, signal.n_samples, signal.rate_hz)
-    check_most(path, signal.n_columns, checked_values.MAX_COLUMNS, f"columns of {signal.name}")
+    path, word = signal.file.path, stream_word(signal.name)
+    checked_values.check_extent(path, word, signal.n_samples, signal.rate_hz)
+    check_most(path, signal.n_columns, checked_values.MAX_COLUMNS, f"columns of {word}")
     unknown = np.full(signal.n_columns, np.nan)
     mean = unknown if signal.mean is None else signal.mean
     std = unknown if signal.std is None else signal.std
@@ -112,7 +113,7 @@ def complete_statistics(signal: Signal, train: np.ndarray | None, notes: Notes) 
         time = "all" if train is None else "train"
         notes.assume(
             "computed_statistics",
-            f"{signal.name}: mean or std computed from {len(sample):,} samples of {time} time",
+            f"{word}: mean or s.d. computed from {len(sample):,} samples of {time} time",
         )
     # Responses have a least divisor (`Units.least_scale`); behaviour is divided by std.
     if is_responses:
@@ -120,8 +121,9 @@ def complete_statistics(signal: Signal, train: np.ndarray | None, notes: Notes) 
         return replace(signal, mean=mean, std=std)
     flat = np.flatnonzero(std == 0)
     if len(flat):
-        names = [signal.names[i] if signal.names else str(i) for i in flat.tolist()]
-        notes.warn("zero_variance", f"{signal.name}: {', '.join(names)} never varies; centred only")
+        columns = flat.tolist()
+        names = [signal.names[i] if signal.names else f"column {i} of {word}" for i in columns]
+        notes.warn("zero_variance", f"{', '.join(names)} never varies; centred only")
     # Constant channels are centred to 0; division by 0 would make them NaN.
     return replace(signal, mean=mean, std=np.where(std == 0, 1.0, std))
 
@@ -345,6 +347,7 @@ def finalise(session: Session, options: ReadOptions, notes: Notes) -> Session:
         notes.assume("inferred_tiers", SPLIT_NOTE)
     elif not session.tiers():
         notes.warn("no_tiers", f"{session.tiers_text()}: it has no scores")
+    _note_known_clips(session, notes)
     return replace(
         session,
         behavior=behavior,
@@ -403,7 +406,7 @@ def _note_absent(session: Session, notes: Notes) -> None:
         # A stream that was left out is in the files: its warning says so.
         is_stored = any(word in title for title in left_out for word in words)
         if name not in session.streams and not is_stored:
-            notes.assume("missing_stream", f"the session has no {name}")
+            notes.assume("missing_stream", f"the recording has no {stream_word(name)}")
 
 
 def _note_lengths(session: Session, notes: Notes) -> None:
@@ -435,6 +438,22 @@ def _note_lengths(session: Session, notes: Notes) -> None:
             "stream_lengths",
             f"streams differ in length: {durations}; windows lie in the time that all "
             "cover (if they were recorded together, check rates and units of time)",
+        )
+
+
+def _note_known_clips(session: Session, notes: Notes) -> None:
+    """Warn if the clips of the test part are shown in the train part, too."""
+    trials, tiers = session.trials, session.trial_tiers
+    is_clip = np.isin(trials.kind, ("video", "image")) & (trials.stim_id != "")
+    is_test = np.array([is_test_tier(tier) for tier in tiers.tolist()], bool)
+    tested = set(trials.stim_id[is_clip & is_test].tolist())
+    known = tested & set(trials.stim_id[is_clip & (tiers == "train")].tolist())
+    if known:
+        share = "all" if known == tested else f"{len(known):,} of"
+        notes.warn(
+            "known_clips",
+            f"{share} {count(len(tested), 'clip')} of the test part are also shown in train: "
+            "a score over them is of known clips",
         )
 
 

@@ -244,11 +244,16 @@ def eye_signal(
     if len(names) < len(EYE_NAMES):
         notes.warn(
             "missing_channels",
-            f"eye_tracker has only {', '.join(names)}; models know four channels",
+            f"pupil has only {', '.join(names)}; models know four channels",
         )
     rows = MemoryRows(path, np.stack([columns[name] for name in names], axis=1))
     unit = tuple(units[name] for name in names)
     return Signal.of_rows("eye_tracker", rows, rate_hz, start, names=names, units=unit)
+
+
+def stream_word(name: str) -> str:
+    """Return what a stream is called in notes: `eye_tracker` is the name of a folder."""
+    return {"screen": "video", "eye_tracker": "pupil", "treadmill": "running"}.get(name, name)
 
 
 def name_channels(signal: Signal, option: Sequence[str] | None, notes: Notes) -> Signal:
@@ -264,7 +269,7 @@ def name_channels(signal: Signal, option: Sequence[str] | None, notes: Notes) ->
     names, units = _default_names(signal, notes)
     if option is not None:
         if len(option) != signal.n_columns or len(set(option)) != len(option):
-            found = f"has {signal.n_columns} columns of {signal.name}"
+            found = f"has {signal.n_columns} columns of {stream_word(signal.name)}"
             problem = f"{found}; the names given are {', '.join(option)}"
             hint = "give one name per column, each once"
             raise bad_file(signal.file.path, "wrong_length", problem, hint)
@@ -287,7 +292,7 @@ def _default_names(signal: Signal, notes: Notes) -> tuple[tuple[str, ...], tuple
     expected = 1 if signal.name == "treadmill" else len(EYE_NAMES)
     notes.warn(
         "unknown_channels",
-        f"{signal.name} has {n} columns where {expected} are usual; they are called "
+        f"{stream_word(signal.name)} has {n} columns where {expected} are usual; they are called "
         f"{', '.join(names)}",
     )
     return names, ("",) * n
@@ -323,10 +328,12 @@ def note_marks(signal: Signal, values: np.ndarray, notes: Notes) -> None:
             found.setdefault(mark, []).append(column)
     for mark, columns in found.items():
         names = [signal.names[c] if signal.names else f"column {c}" for c in columns]
-        stored = values[:, columns]
+        stored, word = values[:, columns], stream_word(signal.name)
+        # Running has one channel of the same name.
+        of = "" if names == [word] else f" ({listed(names)})"
         notes.warn(
             "marks",
-            f"{signal.name} ({listed(names)}): {where}{int((stored == mark).sum()):,} of "
+            f"{word}{of}: {where}{int((stored == mark).sum()):,} of "
             f"{stored.size:,} values are exactly {mark:.10g}, unlike all others: does it mark "
             "missing samples? It is read as a value (store NaN)",
         )
@@ -375,20 +382,20 @@ def check_order(eye: Signal | None, notes: Notes) -> None:
     if size_first >= _HIGH and size_first > position_first:
         notes.assume(
             "channel_order",
-            "eye_tracker: its columns are not named; read as pupil size, its change, x, y, and the "
+            "pupil: its columns are not named; read as pupil size, its change, x, y, and the "
             f"data agree: the second is the change of the first (correlation {size_first:.2f})",
         )
     elif position_first >= _HIGH:
         notes.warn(
             "channel_order",
-            f"eye_tracker: the data look like x, y, size, its change ({measured}); "
+            f"pupil: the data look like x, y, size, its change ({measured}); "
             "named as pupil size, its change, x, y nevertheless; pass behavior_names "
             "to rename. The model reads the columns in stored order",
         )
     else:
         notes.warn(
             "channel_order",
-            f"eye_tracker: cannot tell the order of the columns ({measured}); named "
+            f"pupil: cannot tell the order of the columns ({measured}); named "
             "as pupil size, its change, x, y. The model reads them in stored order",
         )
 

@@ -95,7 +95,7 @@ def test_a_negative_number_that_marks_missing_samples_is_told(mark, low, high, i
     told = marked(mark, running=running, responses=responses)
     assert ("marks" in told) == is_told
     if is_told:
-        words = f"treadmill (running): 10 of 1,800 values are exactly {mark}, unlike all others"
+        words = f"running: 10 of 1,800 values are exactly {mark}, unlike all others"
         assert words in told["marks"]
 
 
@@ -103,3 +103,28 @@ def test_a_negative_number_that_marks_missing_samples_is_told(mark, low, high, i
 def test_steps_of_an_encoder_mark_nothing(steps):
     running = np.random.default_rng(3).choice(steps, 1800).astype(float)
     assert "marks" not in opened(running=running, running_rate_hz=30.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [("aaabba", "all 2 clips"), ("aaabca", "1 of 2 clips"), ("abcdef", "")],
+)
+def test_test_clips_that_are_also_shown_in_train_are_told(names, words):
+    trials = {
+        "trial_start": np.arange(6) * 10.0,
+        "trial_stop": np.arange(6) * 10.0 + 10.0,
+        "trial_tier": ["train", "train", "train", "train", "test", "test"],
+        "trial_stim_id": list(names),
+    }
+    video = {"video": np.zeros((1800, 4, 6), np.uint8), "video_rate_hz": 30.0}
+    message = opened(**trials, **video).get("known_clips", "")
+    assert message.partition(" of the test part")[0] == words
+    # Trials without a screen have no clips.
+    assert "known_clips" not in opened(**trials)
+
+
+def test_notes_name_streams_by_what_they_are():
+    session = open_session({"responses": np.ones((900, 5)), "rate_hz": 30.0} | running(30.0))
+    told = " ".join(note.message for note in session.assumptions)
+    assert "the recording has no pupil" in told
+    assert "running: mean or s.d. computed" in told
