@@ -46,6 +46,7 @@ from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.predictor import Predictor, of_family
 from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft
 from omnimouse_model.simulate.demo import open_line
+from omnimouse_model.storage.files import open_binary
 from omnimouse_model.storage.tables import table_path
 from omnimouse_model.storage.write import cache_dir
 
@@ -474,7 +475,7 @@ class Sources(HasBackgroundTask):
         if path is None:
             return False
         try:
-            with path.open("rb") as file:
+            with open_binary(path, follows=False) as file:
                 stored = _analyses()[self.question][1].KIND.header(file.readline())["definition"]
         except (OSError, ValueError, KeyError, TypeError):
             return False
