@@ -5,7 +5,6 @@ import gc
 import json
 import shutil
 from dataclasses import replace
-from types import SimpleNamespace
 from weakref import ref
 
 import numpy as np
@@ -338,13 +337,14 @@ def searching(folder, monkeypatch):
         yield made
 
 
-def test_a_found_input_names_its_model_without_the_hash_of_its_weights(searching):
-    laboratory, video = searching.laboratory, np.zeros((1, 2, 4, 6), np.uint8)
-    found = SimpleNamespace(
-        neurons=[3], predictor_id="twin-demo (1f2e3d4c)", videos=video, rate_hz=30.0
-    )
-    laboratory._keep_picture(SimpleNamespace(name="exciting", source="models/twin-demo"), found)
-    assert laboratory.picture().label == "most exciting image of 1 neuron, twin-demo"
+@pytest.mark.slow
+def test_a_found_input_names_its_model_without_the_hash_of_its_weights(folder, monkeypatch):
+    monkeypatch.setattr(laboratory_jobs, "STEPS", 2)
+    with open_controller(folder, "models/twin-demo", load=lambda *_: FramePredictor()) as named:
+        named.selection.select([3])
+        named.laboratory.choose("exciting")
+        named.laboratory.start()
+        assert named.laboratory.picture().label == "most exciting image of 1 neuron, twin-demo"
 
 
 @pytest.mark.slow
