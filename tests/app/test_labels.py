@@ -26,6 +26,7 @@ from omnimouse_app.window.docks import OmniMouseDock
 from omnimouse_model.analysis.stimulus_edits import Mirror
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.live.models.finetune import FinetuneRequest
+from omnimouse_model.live.sweeps import WAITING
 from omnimouse_model.progress import STARTING
 from omnimouse_widgets.qt.style.controls import MenuBox
 from omnimouse_widgets.views.context.view import IN_WINDOW, OTHER, OTHER_RECORDING, ContextView
@@ -192,7 +193,7 @@ def test_progress_is_whole_in_a_small_window(dock, title, monkeypatch):
     assert not cut
 
 
-def test_a_sweep_that_waits_cuts_no_text_in_a_small_window(dock, tmp_path):
+def test_a_sweep_that_waits_cuts_no_text_in_a_small_window(dock, tmp_path, monkeypatch):
     sweeps = dock.controller.sweeps
     sweeps.folder = tmp_path
     bring_up_in_small_window(dock, "Context")
@@ -201,6 +202,11 @@ def test_a_sweep_that_waits_cuts_no_text_in_a_small_window(dock, tmp_path):
     wait_for(lambda: "points" in sweeps.message, "the sweep")
     settle(0.5)
     cut = cut_texts(dock, "Context")
+    waits = f"3,948 of 3,948 predictions · {WAITING}"
+    monkeypatch.setattr(type(sweeps), "message", property(lambda _: waits))
+    sweeps.changed.emit()
+    settle(0.5)
+    cut += cut_texts(dock, "Context")
     sweeps.cancel()
     assert not cut
 

@@ -201,7 +201,7 @@ def _timed(
 # -- context sweeps over many windows, in the background, and saved sweeps ------------
 MAX_COMPARED = 4
 """Saved sweeps on one plot, in addition to the live one; more lines are unreadable."""
-WAITING = "waiting for the prediction on screen"
+WAITING = "waits for the screen"
 BUSY = "A sweep runs already: cancel it, or wait."
 
 

@@ -494,7 +494,7 @@ def test_a_running_sweep_of_another_recording_names_it_and_what_a_stop_keeps(
     def look():
         if sweeps.is_busy and sweeps.entries and sweeps.entries[0].sweep is not None:
             items = record.record(view)
-            told.append(items["progress"].text.split(":")[0])
+            told.append(items["other"].text if "other" in items else "")
             kept.add(items["cancel"].help)
             other = replace(sweeps.entries[0].sweep, sessions=("mouse",))
             sweeps.entries = (replace(sweeps.entries[0], sweep=other),)
@@ -502,7 +502,7 @@ def test_a_running_sweep_of_another_recording_names_it_and_what_a_stop_keeps(
     sweeps.changed.connect(look)
     sweeps.start(SweepPlan(neurons=(0, 8), seeds=(0, 1), max_windows=1), "mine")
     sweeps.changed.disconnect(look)
-    assert told[:2] == ["Sweep", "Sweep of mouse"]
+    assert told[:2] == ["", "Of another recording: mouse"]
     assert "Stop the sweep. No point is finished yet: nothing of it is kept" in kept
     assert any("1 of 4 points are kept" in one for one in kept)
 

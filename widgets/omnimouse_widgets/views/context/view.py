@@ -571,17 +571,18 @@ class ContextView(OfController):
         if sweeps.is_paused:
             pause = record.Action("pause", "Resume", "Continue the sweep", sweeps.resume)
         entry = None if sweeps.running is None else sweeps.entry_of(sweeps.running)
-        what, kept = "Sweep", "No point is finished yet: nothing of it is kept"
+        kept, other = "No point is finished yet: nothing of it is kept", ""
         if entry is not None and entry.sweep is not None:
             session, (n_done, n_points) = self._state.session, entry.sweep.point_counts()
             # It goes on after another recording has been opened.
             if session is None or session.id not in entry.sweep.sessions:
-                what = f"Sweep of {', '.join(entry.sweep.sessions)}"
+                other = f"Of another recording: {', '.join(entry.sweep.sessions)}"
             if n_done:
                 kept = f"{n_done:,} of {n_points:,} points are kept, and Resume computes the rest"
         stop = f"Stop the sweep. {kept}"
         return [
-            record.Text("progress", f"{what}: {sweeps.message}", "quiet", is_line=True),
+            *([record.Text("other", other, "quiet", is_line=True)] if other else []),
+            record.Text("progress", f"Sweep: {sweeps.message}", "quiet", is_line=True),
             record.Row(
                 "running",
                 (
