@@ -24,7 +24,10 @@ also fill caches, and a short sweep has few."""
 GUESSED = 0.1
 """Share of the work, of 1, below which the time left is called a first guess."""
 NEAR = 1 / 3
-"""Work from which a pace is taken, as a part of what is left: other programs begin and end."""
+"""Latest work of which the pace is measured, as a share of the remaining work.
+
+A short stretch follows other programs that begin and end.
+"""
 LEAST_REPORTS = 8
 """Reports from which a pace is taken; some contain a validation, and take longer."""
 DELAY_S = 1.0

@@ -37,7 +37,7 @@ def chosen(ctx: click.Context, param: click.Parameter, value: str | None) -> str
 
 
 def targets_option(help: str, **settings: Any) -> inputs.Option:
-    """Return `--targets`."""
+    """Return the option `--targets` of a command."""
     return click.option("--targets", metavar="AREA|N,N,…", callback=chosen, help=help, **settings)
 
 

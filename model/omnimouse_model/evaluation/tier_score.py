@@ -447,7 +447,7 @@ class TierScoring(TierRun[TierScore]):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the sums have whole batches, also those of the sample."""
+        """Whether no batch of windows is half added, to the sums or to those of the sample."""
         return super().is_whole and (self._sample is None or self._sample.is_whole)
 
     @property

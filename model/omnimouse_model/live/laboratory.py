@@ -239,7 +239,7 @@ class Laboratory(HasBackgroundTask):
 
     @property
     def dropped(self) -> str:
-        """What was stopped because another recording was opened; "" without it."""
+        """Message about an experiment that another recording has stopped; "" if there is none."""
         job = self._stopped
         if job is None or not job.count.of or job.session is self._client.state.session:
             return ""

@@ -527,7 +527,7 @@ def test_the_time_of_a_run_is_announced_while_its_model_is_loaded(view, controll
 
 
 def test_an_answer_of_older_weights_is_not_told_to_be_kept(view, controller, monkeypatch):
-    """Weights of another training under the same name: only the loaded model tells them."""
+    """A kept answer of other weights with the same name is not offered."""
     controller.model.choose(EchoPredictor())
     monkeypatch.setattr(type(controller.sources), "_source", property(lambda self: "a folder"))
     controller.selection.select([3])

@@ -48,7 +48,7 @@ NO_SLOT = LIVE - 1
 PENDING: Final = "…"
 """Stands for a score that is being computed."""
 UNKNOWN: Final = number_text(float("nan"))
-"""Stands for a score that does not exist."""
+"""Text in place of a score that does not exist."""
 
 
 SPAN_TIPS: Final = {

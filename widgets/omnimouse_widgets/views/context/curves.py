@@ -276,7 +276,7 @@ def _unit_of(point: Point) -> str:
 
 
 def _interval_text(point: Point) -> str:
-    """Return e.g. "[0.320, 0.430] over time", or that too few windows have none."""
+    """Return the interval of a point as text: "[0.320, 0.430] over time", or why there is none."""
     if np.isfinite(point.ci_low):
         return f"{_ends_text(point.ci_low, point.ci_high)} over {_unit_of(point)}"
     is_few = 0 < point.n_windows < MIN_BLOCKS
@@ -347,7 +347,7 @@ def point_rows(drawn: Sequence[DrawnSweep], hidden: Collection[str]) -> tuple[tu
 def copied_rows(
     drawn: Sequence[DrawnSweep], hidden: Collection[str]
 ) -> tuple[tuple[str, ...], ...]:
-    """Return the points with `COPIED_TITLES`: one number a cell, empty if it is unknown."""
+    """Return the rows of the copied table: one number in each cell, empty if it is unknown."""
     return tuple(
         (
             each.legend,

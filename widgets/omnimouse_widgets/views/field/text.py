@@ -76,7 +76,7 @@ class Counted(NamedTuple):
     changes: str
     """How those change that are visible in a part, e.g. "985 visible, then target"."""
     hidden_targets: str
-    """Where targets are hidden, e.g. "targets hidden: 792 at the start"."""
+    """Number of targets that are hidden, and when: "targets hidden: 792 at the start"."""
 
 
 def counted(state: LiveState) -> Counted:

@@ -252,7 +252,7 @@ def eye_signal(
 
 
 def stream_word(name: str) -> str:
-    """Return what a stream is called in notes: `eye_tracker` is the name of a folder."""
+    """Return the name of a stream in messages: `eye_tracker`, a name of files, is `pupil`."""
     return {"screen": "video", "eye_tracker": "pupil", "treadmill": "running"}.get(name, name)
 
 

@@ -144,9 +144,9 @@ class PresentationIntervals:
         return PresentationIntervals(self.on[rows], self.off[rows], columns)
 
     def bounds(self, first: float, last: float) -> np.ndarray:
-        """Return the onsets of trials after `first` and up to `last`, and the end of the last.
+        """Return where trials begin, and where the last one ends, between two times.
 
-        That trial lasts as long as the others, from onset to onset, or to its stored end.
+        The last trial lasts as long as the others, from onset to onset, or to its stored end.
         """
         bounds = self.on
         if len(self.on) > 1:
