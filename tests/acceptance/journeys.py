@@ -54,11 +54,13 @@ class User:
         raise LookupError(f"no tab {text!r}")
 
     def choose(self, panel: str, number: int, text: str) -> None:
-        """Choose an entry of a menu of a panel with the arrow keys."""
+        """Choose the entry of a menu of a panel that begins so, with the arrow keys."""
         box = self._visible(QComboBox, panel)[number]
+        wanted = box.findText(text, Qt.MatchFlag.MatchStartsWith)
+        expect(wanted >= 0, f"the menu has no entry {text!r}")
         box.setFocus()
-        while box.currentText() != text:
-            is_below = box.findText(text) > box.currentIndex()
+        while box.currentIndex() != wanted:
+            is_below = wanted > box.currentIndex()
             KEYBOARD.keyClick(box, Qt.Key.Key_Down if is_below else Qt.Key.Key_Up)
             settle(0.05)
 

@@ -27,6 +27,7 @@ from omnimouse_model.analysis.stimulus_edits import Mirror
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.live.models.finetune import FinetuneRequest
 from omnimouse_model.live.sweeps import WAITING
+from omnimouse_model.masks import VISIBLE
 from omnimouse_model.progress import STARTING
 from omnimouse_widgets.qt.style.controls import MenuBox
 from omnimouse_widgets.views.context.view import IN_WINDOW, OTHER, OTHER_RECORDING, ContextView
@@ -209,6 +210,26 @@ def test_a_sweep_that_waits_cuts_no_text_in_a_small_window(dock, tmp_path, monke
     cut += cut_texts(dock, "Context")
     sweeps.cancel()
     assert not cut
+
+
+def test_the_form_of_a_sweep_of_a_large_mask_is_whole(dock):
+    editor, panel = dock.controller.editor, dock.panels["Context"]
+    dock.bring_up("Context")
+    wait_for(lambda: "sweep" in panel.widgets, "the panel")
+    editor.paint(range(20), VISIBLE)
+    panel.widgets["sweep"].click()
+    cut = {}
+    for size in (SMALL, SIZE):
+        dock.main_window.resize(*size)
+        wait_for_rest(dock, size)
+        for box in panel.findChildren(QComboBox):
+            name, _, counted = box.currentText().partition(" (")
+            if counted:  # as in a recording of 10,000 neurons
+                box.setItemText(box.currentIndex(), f"{name} (10,000)")
+        cut[size] = cut_texts(dock, "Context")
+    panel.widgets["sweep"].click()
+    editor.undo()
+    assert cut == {SMALL: [], SIZE: []}
 
 
 EXPECTED = (

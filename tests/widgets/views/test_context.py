@@ -236,8 +236,8 @@ def test_the_form_says_how_many_neurons_a_choice_has(view, controller, session):
         field.name: {value: label for value, label, _ in field.options}
         for field in view.form.fields()
     }
-    assert labels["targets"]["of the mask"] == "the mask (8)"
-    assert labels["pool"]["of the mask"] == "the mask (16)"
+    assert labels["targets"]["of the mask"] == "mask (8)"
+    assert labels["pool"]["of the mask"] == "mask (16)"
     assert labels["pool"]["selected"] == "selected (3)"
     assert labels["pool"]["all others"] == "all (40)"
 
@@ -360,7 +360,7 @@ def test_the_numbers_of_neurons_follow_another_recording(view, controller, tmp_p
         record.choose(view, "sweep", True)
         assert record.record(view)["estimate"].text
         labels = {value: label for value, label, _ in view.form.fields()[0].options}
-        assert labels["of the mask"] == f"the mask ({n})"
+        assert labels["of the mask"] == f"mask ({n})"
         assert view.form.value("neurons") == (0, 16, n - 2)
 
 

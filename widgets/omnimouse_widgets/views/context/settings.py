@@ -147,7 +147,7 @@ def _targets(state: LiveState) -> Options:
     return [
         (
             MASK,
-            _counted(state, "the mask", is_pool=False),
+            _counted(state, "mask", is_pool=False),
             "Neurons with a target in the mask on screen",
         ),
         (SELECTED, f"selected ({len(state.selection)})", "At most 64, as in the traces"),
@@ -161,7 +161,7 @@ def _pools(state: LiveState) -> Options:
     return [
         (
             MASK,
-            _counted(state, "the mask", is_pool=True),
+            _counted(state, "mask", is_pool=True),
             "Neurons with a visible sample in the mask",
         ),
         (SELECTED, f"selected ({len(state.selection)})", "At most 64, as in the traces"),
