@@ -92,6 +92,14 @@ def test_the_same_choices_of_another_recording_have_its_texts(drawn, recording, 
     assert tier.value == "test"
 
 
+def test_a_long_list_that_is_set_shows_its_beginning(drawn, redraw):
+    line = drawn.controls["history"].native
+    drawn.form.set("history", tuple(range(0, 100, 2)))
+    redraw()
+    assert line.text().startswith("0, 2, 4")
+    assert line.cursorPosition() == 0
+
+
 def test_wide_forms_have_two_columns_and_tab_goes_through_the_fields(drawn, redraw):
     controls = [control.native for control in drawn.controls.values()]
     redraw()

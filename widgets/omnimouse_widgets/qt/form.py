@@ -41,6 +41,8 @@ _TYPES: Final = {
 _ANY: Final = {"integer": (-(2**53), 2**53), "number": (-1e12, 1e12)}
 _MENU_STYLE: Final = "QComboBox { padding-left: 5px; padding-right: 0; }"
 """With less room beside its text, a menu in two columns does not cut "recorded"."""
+_LINE_STYLE: Final = "QLineEdit { padding-left: 3px; padding-right: 0; }"
+"""With less room beside its text, a line in two columns does not cut "0, 16, 64, 256, 535"."""
 
 
 class SettingsForm(QWidget):
@@ -136,6 +138,7 @@ class SettingsForm(QWidget):
             assert view is not None
             view.installEventFilter(self._keys)
         if isinstance(native, QLineEdit):
+            native.setStyleSheet(_LINE_STYLE)
             native.setPlaceholderText(each.empty)
         if isinstance(native, QCheckBox):
             native.setText("")
@@ -196,6 +199,8 @@ class SettingsForm(QWidget):
                     control.choices = _choices(each)
                 if control.value != each.value:
                     control.value = each.value
+            if isinstance(native, QLineEdit) and not native.hasFocus():
+                native.setCursorPosition(0)  # a long list shows its beginning
             if isinstance(native, QComboBox):
                 with QSignalBlocker(native):
                     for at, (_, text, tip) in enumerate(each.options):
