@@ -162,6 +162,19 @@ def listed(names: Iterable[object], most: int = 8) -> str:
     return ", ".join(texts[:most]) + more
 
 
+def and_text(texts: Sequence[str]) -> str:
+    """Return texts as a list within a sentence.
+
+    Examples
+    --------
+    >>> from omnimouse_model.display import and_text
+    >>> and_text(["train", "oracle", "blank"]), and_text(["train"])
+    ('train, oracle and blank', 'train')
+    """
+    *first, last = texts or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def channel_text(name: str) -> str:
     """Return a behaviour channel's name on screen: `pupil_dsize` is `change of pupil size`."""
     if name.endswith("_dsize"):

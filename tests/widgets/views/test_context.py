@@ -563,7 +563,7 @@ def test_the_first_points_of_a_sweep_are_awaited_where_only_it_is_drawn(view, co
     sweeps.changed.connect(look)
     sweeps.start(SweepPlan(neurons=(0, 8), seeds=(0, 1), tier="train"), "long")
     sweeps.changed.disconnect(look)
-    assert any("They come together, at about 50 % of it" in text for text in seen)
+    assert any("appear together, when about 50 % is computed" in text for text in seen)
     assert "curves" not in record.record(view)
 
 
@@ -588,7 +588,8 @@ def test_form_list_and_share_count_the_same_points_of_a_whole_pool(view, control
     sweeps.changed.disconnect(look)
     assert sweeps.entries[0].sweep.point_counts() == (7, 7)
     assert counted == {7}
-    assert told == {f"{AWAITED}\nThey come together, at about 43 % of it"}
+    first = "The first 3 of 7 points appear together, when about 43 % is computed"
+    assert told == {f"{AWAITED}\n{first}"}
 
 
 def test_the_values_of_the_points_are_a_table_that_can_be_copied(view, controller):

@@ -51,8 +51,10 @@ def _of_spikes(session: Session | None) -> str:
 
 
 def _series(session: Session | None) -> Sequence[tuple[Any, str, str]]:
-    choices = {} if session is None else dict(session.series_choices)
-    return [(name, name, text) for name, text in choices.items()] or [("", "only one", "")]
+    if session is None:
+        return [("", "no recording is open", "")]
+    choices = [(name, name, text) for name, text in session.series_choices.items()]
+    return choices or [("", "one kind stored", "The files have one kind, so there is no choice")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,10 @@ class ReadSettings:
         high=1.0, empty="none", initial=_stored("min_presence"), refusal=_of_spikes,
     )  # fmt: skip
     trial_event: str | None = setting(
-        "Trials begin", "Column of the trial table, such as stimOn_times", None,
-        empty="usual one", initial=_stored("trial_event"), refusal=_of_spikes,
+        "Trials begin",
+        "Column of the trial table with the time at which each trial begins. Without one, "
+        "stimOn_times of ALF folders that have it, else the stored start of the trial",
+        None, empty="stimulus or start", initial=_stored("trial_event"), refusal=_of_spikes,
     )  # fmt: skip
     split_seed: int | None = setting(
         "Split", "Seed that divides the trials where no parts (tiers) are stored", None, low=0,

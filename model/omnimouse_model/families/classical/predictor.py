@@ -13,6 +13,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session, Window, without_missing
 from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ, WindowSpec, default_spec
+from omnimouse_model.display import and_text
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.evaluation.stored_fits import LOWEST, VERSION, Fit, load_or_fit, name_with_spec
 from omnimouse_model.evaluation.tier_windows import (
@@ -724,7 +725,7 @@ def naive_predictor(name: str, spec: WindowSpec | None = None) -> "NaivePredicto
     """
     spec, rule = spec or default_spec(), RULES[name]
     if spec != default_spec() and not rule.any_spec:
-        general = " and ".join(n for n, other in RULES.items() if other.any_spec)
+        general = and_text([n for n, other in RULES.items() if other.any_spec])
         raise UnsupportedRequestError(
             f"{name!r} reads windows of OmniMouse only; {general} read any."
         )

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import WINDOW_S, BehaviorSpec, VideoSpec, WindowSpec
+from omnimouse_model.display import and_text
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.results import Score
 from omnimouse_model.evaluation.shard import validation_results
@@ -246,7 +247,7 @@ class ClipCheckpoint(Checkpoint):
         return found.described(
             cls.network.title,
             network=found.config.layers,
-            sees=" and ".join([", ".join(inputs[:-1])] * (len(inputs) > 1) + inputs[-1:]),
+            sees=and_text(inputs),
         )
 
     def build(self) -> Any:

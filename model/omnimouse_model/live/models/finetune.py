@@ -29,6 +29,7 @@ from psygnal import Signal
 
 from omnimouse_model.analysis.finetune_process import Arguments, spawn_finetune
 from omnimouse_model.data.session import Session, require_events
+from omnimouse_model.display import and_text
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.evaluation.tier_windows import scored_starts
 from omnimouse_model.inference.families import (
@@ -1036,4 +1037,4 @@ def _other_options(path: Path, model: str) -> tuple[dict[str, Any], str]:
     unsaid = [f"where the recording {others[name]} of {name} is" for name in recordings]
     if "steps" in own and "steps" not in about:  # of an older version
         unsaid.append("how many steps the run was to have")
-    return others, " and ".join(unsaid)
+    return others, and_text(unsaid)

@@ -24,7 +24,7 @@ from omnimouse_model.analysis.sweep.table import (
     columns_together,
 )
 from omnimouse_model.data.session import Session
-from omnimouse_model.display import count
+from omnimouse_model.display import and_text, count
 from omnimouse_model.evaluation.shard import BATCH
 from omnimouse_model.evaluation.tier_score import PRELIMINARY
 from omnimouse_model.live.controller import OfController
@@ -370,11 +370,13 @@ class ContextView(OfController):
         if entry is None or entry.sweep is None:
             return AWAITED
         plan, (_, n_points) = entry.sweep.plan, entry.sweep.point_counts()
-        # The curves of the first draw are computed together, at most so many points.
-        share = min(len(plan.contexts), CELLS_TOGETHER) / max(n_points, 1)
+        # The points of the first draw are computed together, at most so many.
+        n_first = min(len(plan.contexts), CELLS_TOGETHER)
         if plan.max_windows is not None and plan.max_windows <= BATCH:
             return AWAITED  # each point by itself
-        return f"{AWAITED}\nThey come together, at about {100 * share:z.0f} % of it"
+        share = 100 * n_first / max(n_points, 1)
+        first = f"The first {n_first} of {count(n_points, 'point')}"
+        return f"{AWAITED}\n{first} appear together, when about {share:z.0f} % is computed"
 
     def _why_empty(self) -> str:
         missing = " ".join(self.missing().split())
@@ -795,7 +797,7 @@ def unequal_text(drawn: Sequence[DrawnSweep]) -> str:
             key = max(row.n_windows for row in sweep.rows), sweep.plan.tier
             windows.setdefault(sweep.sessions, {})[key] = None
     texts = [
-        " and ".join(f"{n:,} {tier}" for n, tier in found)
+        and_text([f"{n:,} {tier}" for n, tier in found])
         for found in windows.values()
         if len(found) > 1
     ]

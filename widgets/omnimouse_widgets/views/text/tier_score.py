@@ -6,7 +6,13 @@ import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import inputs_label
 from omnimouse_model.data.session import Window
-from omnimouse_model.display import channel_text, difference_text, interval_text, number_text
+from omnimouse_model.display import (
+    and_text,
+    channel_text,
+    difference_text,
+    interval_text,
+    number_text,
+)
 from omnimouse_model.evaluation.results import POOLED
 from omnimouse_model.evaluation.tier_score import TierScore, has_scored_targets, has_tier_score
 from omnimouse_model.evaluation.tier_windows import tiers_at
@@ -43,13 +49,11 @@ _CENTRED: Final = (
 
 
 def window_tier_text(window: Window) -> str:
-    """Return the part of the recording (tier) in which a window lies: "test part of …"."""
+    """Return the parts of the recording (tiers) in which a window lies: "test part of …"."""
     tiers = tiers_at(window.session, window.start_s, window.stop_s)
-    return (
-        f"{' and '.join(tiers)} part of the recording"
-        if tiers
-        else "outside the parts of the recording"
-    )
+    if not tiers:
+        return "outside the parts of the recording"
+    return f"{and_text(tiers)} part{'s' * (len(tiers) > 1)} of the recording"
 
 
 def train_warning(window: Window) -> str:
