@@ -9,10 +9,18 @@ from typing import Any
 
 from napari.layers import Labels
 from psygnal import SignalInstance
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
+from qtpy.QtCore import QChildEvent, QEvent, QObject, Qt, QTimer, Signal, Slot
 from qtpy.QtGui import QDropEvent, QKeyEvent
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
-from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QBoxLayout,
+    QDialog,
+    QLabel,
+    QMainWindow,
+    QMessageBox,
+    QWidget,
+)
 
 from omnimouse_app.field.brush import FIRST_RADIUS, Brush
 from omnimouse_app.field.canvas import OneFrame, bind_keys, show_keys
@@ -118,6 +126,8 @@ class Instrument(QObject):
             self._name_window()
         self.is_closed = False
         self._window: QMainWindow | None = None
+        # Whether the user has agreed that the running jobs end with the window.
+        self._has_agreed = False
         application = QApplication.instance()
         assert application is not None
         # The application can quit without a close event of the window.
@@ -174,11 +184,20 @@ class Instrument(QObject):
         if event is None:
             return False
         if event.type() == QEvent.Type.Close and watched is self._window:
-            if not self._may_close():
-                event.ignore()
-                return True
+            is_answered = self.is_closed or self._has_agreed
+            question = "" if is_answered else closing_question(self.controller)
+            if question:
+                self._has_agreed = self._asks(question)
+                if self._has_agreed and event.spontaneous():
+                    # napari asks in its turn, unless code closes the window.
+                    QTimer.singleShot(0, self._window.close)
+                if event.spontaneous() or not self._has_agreed:
+                    event.ignore()
+                    return True
             # Postponed: at this point napari can still cancel the closing.
             QTimer.singleShot(0, self._close_with_window)
+        if event.type() == QEvent.Type.ChildPolished and isinstance(event, QChildEvent):
+            self._complete_question(event.child())
         if event.type() == QEvent.Type.Resize and isinstance(watched, QOpenGLWidget):
             # Postponed: the canvas takes its new size after this filter.
             QTimer.singleShot(0, self._keep_fitted)
@@ -201,16 +220,26 @@ class Instrument(QObject):
         self.controller.close(CLOSING_S)
         self.closed.emit()
 
-    def _may_close(self) -> bool:
-        """Ask whether a window with running jobs closes; true without one."""
-        question = "" if self.is_closed else closing_question(self.controller)
-        if not question:
-            return True
+    def _asks(self, question: str) -> bool:
+        """Ask whether a window with running jobs closes."""
         button = QMessageBox.StandardButton
         answer = QMessageBox.question(
             self._window, TITLE, question, button.Close | button.Cancel, button.Cancel
         )
         return bool(answer == button.Close)
+
+    def _complete_question(self, dialog: QObject | None) -> None:
+        """Tell the running jobs in napari's own question, which keys and menus ask first."""
+        if not isinstance(dialog, QDialog) or type(dialog).__name__ != "ConfirmCloseDialog":
+            return
+        question, layout = closing_question(self.controller), dialog.layout()
+        if question and isinstance(layout, QBoxLayout):
+            layout.insertWidget(0, QLabel(question))
+            dialog.accepted.connect(self._agree)
+
+    @Slot()
+    def _agree(self) -> None:
+        self._has_agreed = True
 
     def _close_with_window(self) -> None:
         # The user may have cancelled napari's question on closing; the window is then

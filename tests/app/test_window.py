@@ -4,11 +4,13 @@ import gc
 
 import numpy as np
 import pytest
+from napari._qt.dialogs.confirm_close_dialog import ConfirmCloseDialog
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QPointF, Qt
+from qtpy.QtGui import QCloseEvent
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QComboBox, QMessageBox, QScrollBar
+from qtpy.QtWidgets import QComboBox, QDialog, QLabel, QMessageBox, QScrollBar
 
 from omnimouse_app.field.canvas import OneFrame, core_places, states_on_screen
 from omnimouse_app.field.layers import TOKEN
@@ -88,21 +90,50 @@ def test_an_action_of_a_panel_brings_another_panel_to_the_front(dock):
     dock.bring_up("OmniMouse")
 
 
-def test_a_window_with_a_running_job_asks_before_it_closes(dock, monkeypatch):
-    asked, button = [], QMessageBox.StandardButton
+class OfDesktop(QCloseEvent):
+    """Closing by the button of the window's frame."""
+
+    def spontaneous(self):
+        return True
+
+
+def test_a_window_with_a_running_job_asks_once_before_it_closes(dock, monkeypatch):
+    asked, answers, button = [], [], QMessageBox.StandardButton
     monkeypatch.setattr(Laboratory, "is_busy", True)
     monkeypatch.setattr(Sweeps, "is_busy", True)
 
     def question(parent, title, text, *_):
         asked.append(text)
-        return button.Cancel
+        return answers.pop()
+
+    def of_napari(dialog):
+        dialog.ensurePolished()
+        asked.extend(one.text() for one in dialog.findChildren(QLabel))
+        return QDialog.DialogCode.Rejected
 
     monkeypatch.setattr(QMessageBox, "question", question)
-    window = dock.main_window
+    for name in ("exec", "exec_"):
+        monkeypatch.setattr(ConfirmCloseDialog, name, of_napari)
+    window, closed = dock.main_window, []
+    jobs = "context sweep (can be resumed) and experiment of the laboratory"
+    text = f"Still running: {jobs}. Close, and stop them?"
+    # By code, by the key, at which napari asks first, and by the desktop.
+    answers.append(button.Cancel)
     assert not window.close()
+    assert asked.copy() == [text]
+    window.close(confirm_need=True)
+    assert len(asked) == 3  # and napari's own
+    assert asked[1:].count(text) == 1
     assert window.isVisible()
-    jobs = "context sweep, experiment of the laboratory"
-    assert asked == [f"Still running: {jobs}. Close, and stop it?"]
+    asked.clear()
+    answers.append(button.Close)
+    monkeypatch.setattr(type(window), "close", lambda *_: closed.append(asked.copy()))
+    event = OfDesktop()
+    assert dock.instrument.eventFilter(window, event)
+    assert not event.isAccepted()
+    wait_for(lambda: closed, "the window to be closed by code")
+    assert closed == [[text]]
+    monkeypatch.setattr(dock.instrument, "_has_agreed", False)
 
 
 def test_a_closed_dock_comes_back_from_the_menu_where_it_was(dock):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Final, Literal
 
+from omnimouse_model.display import and_text
 from omnimouse_widgets.views import record
 
 if TYPE_CHECKING:
@@ -276,8 +277,8 @@ def _with_key(text: str, key: str) -> str:
 def closing_question(controller: "Controller") -> str:
     """Return what is asked before a window with running jobs closes; "" without one."""
     jobs = (
-        (controller.finetuning.is_busy, "fine-tuning"),
-        (controller.sweeps.is_busy, "context sweep"),
+        (controller.finetuning.is_busy, "fine-tuning (can be resumed)"),
+        (controller.sweeps.is_busy, "context sweep (can be resumed)"),
         (controller.laboratory.is_busy, "experiment of the laboratory"),
         (controller.sources.is_busy, "analysis of sources"),
         (controller.ranking.is_busy, "ranking"),
@@ -286,7 +287,8 @@ def closing_question(controller: "Controller") -> str:
     running = [name for is_busy, name in jobs if is_busy]
     if not running:
         return ""
-    return f"Still running: {', '.join(running)}. Close, and stop it?"
+    stopped = "it" if len(running) == 1 else "them"
+    return f"Still running: {and_text(running)}. Close, and stop {stopped}?"
 
 
 def tabs_of(tabs: Tabs) -> list[str]:
