@@ -360,8 +360,9 @@ def recorded_tuning(
     it, OSI and DSI with their p values, and the preferred direction and orientation in
     degrees. A p value is the share of 200 shuffles that are as selective: at .01, about one
     of 100 neurons without tuning passes. NaN where there is no estimate. `tuned` is as the
-    filter of that name: to orientation or direction, with p < .05, which 5 % of the other neurons
-    reach by chance in each of the two tests; missing where it is unknown.
+    filter of that name: p < .025 in the test of orientation or of direction, half of .05 as there
+    are two tests, so that at most 5 % of the other neurons pass by chance (p < .05 where no
+    direction of motion is known, and orientation alone is tested); missing where it is unknown.
 
     What *Compute all* or an earlier call has found is read from the cache, and what this call
     finds is kept there.

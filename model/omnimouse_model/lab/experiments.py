@@ -482,8 +482,8 @@ class ExperimentResult:
         """Return a table with a row per neuron, its provenance in `attrs`.
 
         Of directions, an angle is NaN where the neuron does not pass the test of this
-        selectivity, and `tuned` is whether it passes one of the tests, as in
-        `om.recorded_tuning`.
+        selectivity (p < .05), and `tuned` is whether it passes one of the two tests at half
+        of this level (p < .025), as in `om.recorded_tuning`.
         """
         columns = self.columns
         table = data_frame({"neuron": self.neurons, "unit_id": self.unit_ids, **columns})

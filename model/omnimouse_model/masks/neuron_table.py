@@ -55,7 +55,7 @@ MAX_LABELS: Final = 20
 """Largest number of different values of a column that counts as a label."""
 TUNED: Final = "tuned"
 P_VALUES: Final = ("recorded_p_orientation", "recorded_p_direction")
-"""Columns of which one is below `SIGNIFICANCE_LEVEL` for a tuned neuron."""
+"""Tests of which a tuned neuron passes one, at a level for their number; see `tuned_by`."""
 # Longer numbers exceed int64, in which ids are compared.
 _ID: Final = re.compile("[0-9]{1,18}")
 
@@ -287,13 +287,15 @@ def _tuned(columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 def tuned_by(p_values: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return whether each neuron is tuned by one of some p values (P,), and not, bool (P,).
 
-    Neither where it is not known.
+    Neither where it is not known. The level of each test is `SIGNIFICANCE_LEVEL` divided by
+    the number of tests (Bonferroni): at most so many neurons without tuning pass any of them.
     """
     # Without known directions of motion, no neuron has a p value of direction.
     known = [values for values in p_values if np.isfinite(values).any()] or p_values
+    level = SIGNIFICANCE_LEVEL / len(known)
     return (
-        np.any([values < SIGNIFICANCE_LEVEL for values in known], axis=0),
-        np.all([values >= SIGNIFICANCE_LEVEL for values in known], axis=0),
+        np.any([values < level for values in known], axis=0),
+        np.all([values >= level for values in known], axis=0),
     )
 
 

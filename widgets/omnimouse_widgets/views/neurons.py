@@ -62,9 +62,9 @@ _TOOLTIPS: Final = {
     "state": "State in the samples of the brush; where it changes, its first and last",
 }
 TUNED_TIP: Final = (
-    f"tuned: to orientation or direction in the recording, with p < {SIGNIFICANCE_LEVEL:g}, "
-    f"which {100 * SIGNIFICANCE_LEVEL:g} % of the other neurons reach by chance in each of "
-    "the two tests"
+    f"tuned: to orientation or direction in the recording, with p < {SIGNIFICANCE_LEVEL / 2:g} "
+    f"in one of the two tests (for two, half of {SIGNIFICANCE_LEVEL:g}), which at most "
+    f"{100 * SIGNIFICANCE_LEVEL:g} % of the other neurons reach by chance"
 )
 FILTER_TIP: Final = (
     "Words and comparisons, all of which must hold:\n"
