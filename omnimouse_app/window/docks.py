@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari.settings import get_settings
+from napari.utils.notifications import show_info
 from qtpy.QtCore import QByteArray, QChildEvent, QCoreApplication, QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
@@ -47,6 +48,7 @@ from omnimouse_widgets.qt.control.panel import BrushPanel, ControlPanel
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.recordings import show_recordings
 from omnimouse_widgets.qt.style.shortcuts import PanelKey, bind
+from omnimouse_widgets.views.record import saved_text
 from omnimouse_widgets.views.registry import Area, docks, panel_actions, tabs_of
 from omnimouse_widgets.views.stimulus import StimulusView
 
@@ -99,6 +101,8 @@ class OmniMouseDock(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.instrument.dropped.connect(self.open_folder)
         self.controller.recordings.requested.connect(self._show_recordings)
+        self._told: Path | None = None
+        self.controller.exports.changed.connect(self._tell_written)
         self.instrument.closed.connect(self._forget_viewer)
         # Ends the worker also if the dock is destroyed without the window.
         self.destroyed.connect(self.instrument.close)
@@ -139,6 +143,7 @@ class OmniMouseDock(QWidget):
     def _forget_viewer(self) -> None:
         self._viewer = None
         self.controller.recordings.requested.disconnect(self._show_recordings)
+        self.controller.exports.changed.disconnect(self._tell_written)
         gc.unfreeze()  # what `launch` froze, with objects of the program that called it
         return_free_memory()
 
@@ -146,6 +151,13 @@ class OmniMouseDock(QWidget):
     def controller(self) -> Controller:
         """The controller, with the state and the results."""
         return self.instrument.controller
+
+    def _tell_written(self) -> None:
+        """Tell once where an export was saved; the panel has room for its name alone."""
+        path, told = self.controller.exports.written_path, self._told
+        self._told = path
+        if path is not None and path != told:
+            show_info(saved_text([path]))
 
     def _open_after_docking(self) -> None:
         """Open every dock and the last recording, after a start from the menu.

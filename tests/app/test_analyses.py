@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QComboBox, QFileDialog, QWidget
@@ -122,6 +123,7 @@ def test_the_commands_export_what_is_on_screen(dock, tmp_path, monkeypatch):
         told = f"Written: {name}"
         wait_for(lambda told=told: told in section.name.full_text, told)
         assert path.stat().st_size > 1000
+        assert notification_manager.records[-1].message == f"Saved {name} in {tmp_path}"
     page = (tmp_path / "what I saw.html").read_text("utf-8")
     assert f"<b>{number_text(float(np.nanmedian(results.shown_scores)), 3)}</b>" in page
     commands.copy_as_python()
