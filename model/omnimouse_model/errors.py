@@ -43,7 +43,11 @@ def without_controls(text: str, kept: str = "") -> str:
     )
 
 
-class _ToldError(ValueError):
+_FRONT_ENDS = "IPython", "ipykernel", "traitlets", "ipywidgets"
+"""Packages between a cell and our code, also where the cell sets a trait of a widget."""
+
+
+class ToldError(ValueError):
     """Base class of errors whose message says what to do: a notebook shows no code of ours."""
 
     def _render_traceback_(self) -> list[str]:
@@ -56,7 +60,7 @@ class _ToldError(ValueError):
             package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
             if package.startswith("omnimouse_"):
                 break
-            if package not in ("IPython", "ipykernel"):
+            if package not in _FRONT_ENDS:
                 file = frame.f_code.co_filename
                 is_cell = file.startswith("<") or "ipykernel_" in file
                 place = "" if is_cell else f"{file}, "
@@ -64,7 +68,7 @@ class _ToldError(ValueError):
         return [*shown, f"{type(self).__name__}: {self}"]
 
 
-class SessionFormatError(_ToldError):
+class SessionFormatError(ToldError):
     """A recording cannot be read.
 
     Parameters
@@ -90,7 +94,7 @@ class SessionFormatError(_ToldError):
         return type(self), (str(self.path), self.code, self.message, self.hint)
 
 
-class _TextError(_ToldError):
+class _TextError(ToldError):
     """Base class of errors that may quote a file: the message is shortened, as plain text."""
 
     def __init__(self, message: object = "") -> None:
@@ -101,7 +105,7 @@ class CheckpointError(_TextError):
     """A checkpoint is damaged, unsafe or of another model."""
 
 
-class CodedError(_ToldError):
+class CodedError(ToldError):
     """An error with a code for programs and tests; can be pickled."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -204,6 +208,10 @@ class FinetuneError(CodedError):
     message
         The problem and the solution.
     """
+
+
+class SettingError(_TextError):
+    """A setting or an action is not possible now; the message says why."""
 
 
 class ExportError(_TextError):

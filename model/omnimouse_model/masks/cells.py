@@ -229,26 +229,28 @@ def sample_rows(samples: Samples, count: int) -> np.ndarray:
     return _indices(samples, count, "samples")
 
 
-def neuron_columns(neurons: Neurons, count: int) -> np.ndarray:
-    """Return indices of neurons."""
-    return _indices(neurons, count, "neurons")
+def neuron_columns(neurons: Neurons, count: int, field: str = "neurons") -> np.ndarray:
+    """Return indices of neurons; a refusal names the field of the caller."""
+    return _indices(neurons, count, field)
 
 
-def _indices(selection: object, count: int, axis: str) -> np.ndarray:
+def _indices(selection: object, count: int, field: str) -> np.ndarray:
     """Return indices from a slice, numbers, one number or a bool array."""
     if isinstance(selection, slice):
         return np.arange(count)[selection]
     indices = np.atleast_1d(np.asarray(selection))
     if indices.dtype == bool:
         if indices.shape != (count,):
-            raise MaskError(f"A bool choice of {axis} needs {count} values, found {indices.shape}.")
+            raise MaskError(f"{field}: found bools of shape {indices.shape}, expected {count}.")
         return np.flatnonzero(indices)
     # An empty list is of floats.
     if indices.size and not np.issubdtype(indices.dtype, np.integer):
-        names = " Neurons of an area are `om.select_areas(session, name)`." * (axis == "neurons")
-        raise MaskError(f"Choose {axis} by index, found {selection!r:.60}.{names}")
+        names = " Those of an area are `om.select_areas(session, name)`." * (field != "samples")
+        raise MaskError(f"{field}: found {selection!r:.60}, expected indices.{names}")
     indices = indices.astype(np.int64)
     # Negative numbers would count from the end in NumPy, which hides mistakes.
-    if len(indices) and not 0 <= indices.min() <= indices.max() < count:
-        raise MaskError(f"There are {axis} 0..{count - 1}; found {indices.min()}..{indices.max()}.")
+    wrong = indices[(indices < 0) | (indices >= count)]
+    if len(wrong):
+        others = f" and {len(wrong) - 1:,} more" * (len(wrong) > 1)
+        raise MaskError(f"{field}: found {wrong[0]}{others}, expected 0..{count - 1}.")
     return indices

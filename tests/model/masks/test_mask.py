@@ -171,9 +171,9 @@ def test_settings_are_chosen_by_verbs_and_checked():
 
 @pytest.mark.parametrize("chosen", [np.array(["V1"]), np.array("V1"), np.array([1.5])])
 def test_neurons_and_samples_are_chosen_by_index(chosen):
-    with pytest.raises(MaskError, match=r"Choose neurons by index, found .*select_areas"):
+    with pytest.raises(MaskError, match=r"^neurons: found .*, expected indices.*select_areas"):
         Mask.nothing(3).show(chosen)
-    with pytest.raises(MaskError, match="Choose samples by index"):
+    with pytest.raises(MaskError, match=r"^samples: found .*, expected indices\.$"):
         Mask.nothing(3).show([0], chosen)
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from ipywidgets.widgets.widget import _instances as widgets
 from traitlets import TraitError
 
@@ -96,6 +97,27 @@ def test_a_model_that_does_not_exist_is_an_error_of_the_cell(session_folder):
     for wrong in (np.array("V1"), om.Mask.nothing(3)):
         with pytest.raises(MaskError, match=r"mask is (a Mask, such as .* found|for 3 neurons)"):
             explorer.mask = wrong
+    explorer.close()
+
+
+WRONG = {
+    "explorer.selection = [3, 5000, 7000]": "MaskError: selection: found 5000 and 1 more, expected",
+    "explorer.traces.selection = (-1,)": "MaskError: selection: found -1, expected 0..39.",
+    "explorer.table.filter = 'depth<<3'": "MaskError: 'depth<<3' is no comparison",
+    "explorer.bar.video = 'half'": "SettingError: Video is one of ",
+    "explorer.painter.paint_area('V9')": "MaskError: area: found 'V9', but the recording has none.",
+}
+
+
+def test_a_cell_that_asks_for_what_cannot_be_shows_its_line_and_the_reason(controller, capsys):
+    explorer, shell = Explorer(controller=controller), InteractiveShell()
+    shell.push({"explorer": explorer})
+    for line, error in WRONG.items():
+        shell.run_cell(line)
+        shown = capsys.readouterr().out.strip().splitlines()
+        assert shown[0] == f"line 1: {line}"
+        assert shown[1].startswith(error), shown
+        assert len(shown) == 2
     explorer.close()
 
 

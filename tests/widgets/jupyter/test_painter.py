@@ -200,7 +200,7 @@ def test_a_stroke_over_an_earlier_recording_changes_nothing(controller, painter,
 def test_a_stroke_that_is_refused_is_drawn_as_the_mask_is(painter, painter_page):
     painter_page.forget()
     painter_page.say("paint", neuron_bytes(4_000), code=VISIBLE, field=1, seq=1)
-    assert "neurons 0..39" in painter.problem
+    assert "neurons: found 4000, expected 0..39" in painter.problem
     content, buffers = painter_page.wait_for("codes")
     assert content["handled"] == {"page": 1}
     assert not np.frombuffer(buffers[0], np.uint8).any()

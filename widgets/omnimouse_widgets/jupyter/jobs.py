@@ -13,6 +13,7 @@ from traitlets import Tuple as TupleTrait
 from omnimouse_model.analysis.ranking.curve_table import StoredRanking
 from omnimouse_model.analysis.sweep.contexts import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep as SweepTable
+from omnimouse_model.errors import SettingError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.current_point import live_sweeps
 from omnimouse_model.live.inference.background_task import HasBackgroundTask
@@ -87,14 +88,16 @@ class ContextSweep(RecordPart):
         Raises
         ------
         ValueError
-            If the plan contains an impossible context, or no sweep can start now.
+            If the plan contains an impossible context.
+        SettingError
+            If no sweep can start now.
         """
         sweeps = self._sweeps
         # `error` may be that of an earlier sweep: clear it before reading it below.
         sweeps.clear_error()
         sweeps.start(SweepPlan(**fields) if plan is None else plan, name)
         if sweeps.error is not None:
-            raise ValueError(str(sweeps.error))
+            raise SettingError(str(sweeps.error))
 
     def drawn(self) -> list[DrawnSweep]:
         """Return the drawn sweeps: the live ones or `sweep`, then the saved ones."""
@@ -263,12 +266,12 @@ class FineTune(JobPart):
         """Set a field by code; refuse a value that is not valid."""
         form, before = self._view.form, self._view.value(name)
         if before is None:
-            raise ValueError(f"{name}: the chosen model has no such option.")
+            raise SettingError(f"{name}: the chosen model has no such option.")
         form.set(name, value)
         (field,) = (each for each in form.fields() if each.name == name)
         if field.reason or form.value(name) != value:
             form.set(name, before)
-            raise ValueError(f"{name}: {field.reason or f'{value!r} is not offered'}.")
+            raise SettingError(f"{name}: {field.reason or f'{value!r} is not offered'}.")
 
     def _share(self) -> float:
         finetuning = self._finetuning

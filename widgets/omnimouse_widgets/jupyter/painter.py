@@ -8,6 +8,7 @@ import numpy as np
 from traitlets import Bool, CaselessStrEnum, Dict, Float, Int, List, Tuple, Unicode
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.errors import MaskError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import BackgroundTask
 from omnimouse_model.live.state import LiveState
@@ -186,7 +187,7 @@ class MaskPainter(Part):
 
         Raises
         ------
-        ValueError
+        MaskError
             If the recording has no neurons of this area.
         """
         self._paint_group("area", name, code)
@@ -196,7 +197,7 @@ class MaskPainter(Part):
 
         Raises
         ------
-        ValueError
+        MaskError
             If the recording has no units on this probe.
         """
         self._paint_group("probe", name, code)
@@ -395,8 +396,9 @@ class MaskPainter(Part):
     def _paint_group(self, kind: str, name: str, code: int | None) -> None:
         neurons = np.flatnonzero(self._groups(kind) == name)
         if not len(neurons):
-            names = self._names(kind)
-            raise ValueError(f"No neurons of {kind} {name!r}; known: {names}.")
+            names = ", ".join(self._names(kind))
+            expected = f"expected one of {names}" if names else "but the recording has none"
+            raise MaskError(f"{kind}: found {name!r}, {expected}.")
         self.paint(self._shown_planes.visible_among(neurons), code)
 
     def _read_planes(self) -> list[tuple[int | str, str]]:

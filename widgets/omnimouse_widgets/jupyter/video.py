@@ -11,6 +11,7 @@ from psygnal import SignalInstance
 from traitlets import Bool, Dict, Float, Int
 
 from omnimouse_model.data.window_spec import VideoEdit, WindowSpec
+from omnimouse_model.errors import SettingError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.navigation import Film, frame_at_sample, frame_rate, window_frames
 from omnimouse_widgets import palette
@@ -121,12 +122,12 @@ class VideoScrubber(Part):
 
         Raises
         ------
-        ValueError
+        SettingError
             If no session is open.
         """
         film = self._playback.film
         if film is None:
-            raise ValueError("No recording is open; call open_session(path) first.")
+            raise SettingError("No recording is open; call open_session(path) first.")
         self._playback.move_to(film.frame_near(time_s))
 
     # -- from the page ----------------------------------------------------------------

@@ -18,6 +18,7 @@ from omnimouse_model.live.mask.editor import CODE_NAMES, MaskEditor
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import ALL_PLANES, MAX_SELECTED, LiveState
 from omnimouse_model.masks import HIDDEN
+from omnimouse_model.masks.cells import neuron_columns
 from omnimouse_model.masks.selection import distance_unit, grow, shrink
 
 
@@ -36,18 +37,17 @@ class Selection:
 
         Raises
         ------
-        ValueError
+        MaskError
             An index is not a neuron of the session.
         """
         state, results, client = self._state, self._results, self._requests.client
         with self._lock:
             before = state.selection if add else ()
+            chosen = neuron_columns(neurons, state.open_session.n_neurons, "selection")
             # A dict removes duplicates and keeps the order of selection.
-            ordered = dict.fromkeys([*before, *(int(neuron) for neuron in neurons)])
+            ordered = dict.fromkeys([*before, *chosen.tolist()])
             # The newest ones: adding a neuron must show it.
-            selection, n = tuple(ordered)[-MAX_SELECTED:], state.open_session.n_neurons
-            if selection and not 0 <= min(selection) <= max(selection) < n:
-                raise ValueError(f"Neurons are 0..{n - 1}, got {selection}.")
+            selection = tuple(ordered)[-MAX_SELECTED:]
             if selection == state.selection:
                 return
             state.selection = selection

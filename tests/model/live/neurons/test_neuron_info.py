@@ -326,7 +326,7 @@ def test_tuning_of_every_neuron_is_computed_in_pieces_and_goes_on_after_a_stop(
         shown = columns["recorded_preferred_orientation_deg"]
         np.testing.assert_allclose(shown, np.where(is_oriented, axes, np.nan), rtol=1e-5)
         assert set(colouring.definitions()) == set(columns)
-        with pytest.raises(ValueError, match=rf"neurons 0\.\.{N - 1}; found 7\.\.{N}"):
+        with pytest.raises(ValueError, match=rf"neurons: found {N}, expected 0\.\.{N - 1}"):
             om.recorded_tuning(mouse[0], [7, N])
         steps: list[str] = []
         job = CallbackJob(lambda done, total, step: steps.append(step))

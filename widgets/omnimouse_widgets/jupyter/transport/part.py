@@ -26,7 +26,7 @@ import numpy as np
 from psygnal import SignalInstance
 from traitlets import Dict, TraitError, Unicode
 
-from omnimouse_model.errors import StoppedError, WorkerError
+from omnimouse_model.errors import SettingError, StoppedError, ToldError, WorkerError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.editor import CODE_NAMES, checked_code
 from omnimouse_widgets.jupyter.transport.draw_thread import FRAME_S, Board, Draw, drawing_paused
@@ -275,10 +275,13 @@ class Part(ProblemWidget):
                 # NaN differs from itself: the loop would never end.
                 values = change["new"] if isinstance(change["new"], tuple) else (change["new"],)
                 if any(isinstance(value, float) and isnan(value) for value in values):
-                    raise ValueError(f"{trait} needs a number, not NaN.")
+                    raise SettingError(f"{trait} needs a number, not NaN.")
                 write(change["new"])
-            except Exception:
+            except Exception as error:
                 follow()
+                # A notebook shows the message alone, without our code.
+                if isinstance(error, ValueError) and not isinstance(error, ToldError):
+                    raise SettingError(str(error)) from error
                 raise
             # The state may have corrected the value, e.g. limited it to a range.
             follow()
