@@ -275,7 +275,8 @@ def context_sweep(
     job
         Progress and stop request; see `progress.Job`.
     on_part
-        Called with all finished rows after each new row or batch of rows.
+        Called with all finished rows: those of a results file first, then after each new row or
+        batch of rows.
 
     Returns
     -------
@@ -343,6 +344,8 @@ def context_sweep(
             file = ResultsFile(SWEEP, Path(results), definition, notes)
         # Only rows whose key matches a planned cell: a recording may have changed.
         run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
+        # Files of older versions do not tell the sizes of pools, which the plan's points need.
+        on_part(run.sweep)
     model = TaskPredictor.of(source, device, predictor, scheduler, connect)
     for part in run.parts(model, scheduler):
         if file is not None:

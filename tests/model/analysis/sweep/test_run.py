@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from itertools import pairwise
 
@@ -16,6 +17,7 @@ from omnimouse_model.analysis.sweep.contexts import (
 )
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.analysis.sweep.table import (
+    POOLS,
     ContextSweep,
     Point,
     SweepRow,
@@ -407,6 +409,15 @@ def test_the_whole_pool_is_one_draw_and_its_gain_is_over_all_draws_of_a_part(ses
         assert same.pools == ((session.id, 8),)
         assert same.point_counts() == (4, 4)
         assert replace(same, rows=()).point_counts() == (0, 4)
+    # A file of an older version has no size of the pool: it is told before the first prediction.
+    header, seen = json.loads(path.read_text().splitlines()[0]), []
+    del header["about"][POOLS]
+    ask |= {"max_windows": 1, "centred": False, "results": tmp_path / "older.sweep.jsonl"}
+    ask["results"].write_text(json.dumps(header) + "\n")
+    predictor.asked.clear()
+    ask["on_part"] = lambda part: seen.append((part.point_counts(), len(predictor.asked)))
+    context_sweep(predictor, session, **ask)
+    assert seen[0] == ((0, 4), 0)
     gain = sweep.gains(sweep.curve("neurons"))[1]
     assert gain.value == pytest.approx(whole.score - part.score)
     # All rows are stored, and the table has as many as there are draws.

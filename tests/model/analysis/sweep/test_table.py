@@ -45,7 +45,7 @@ def results(whole, tmp_path):
 def stop_after(count):
     """What ends a sweep once so many rows are there."""
     seen = []
-    job = CallbackJob(cancelled=lambda: len(seen) >= count)
+    job = CallbackJob(cancelled=lambda: bool(seen) and len(seen[-1].rows) >= count)
     return {"job": job, "on_part": seen.append}
 
 
@@ -55,7 +55,7 @@ def test_going_on_is_exactly_as_if_it_had_not_stopped(session, other_session, tm
     ask |= {"behavior": [True, False], "max_windows": 1}
     sessions, broken, unbroken = [session, other_session], tmp_path / "a", tmp_path / "b"
     expected, _ = swept(sessions, unbroken, **ask)
-    for count in (3, 10):
+    for count in (3, 13):
         swept(sessions, broken, **ask, **stop_after(count))
     resumed, asked = swept(sessions, broken, **ask)
     assert len(asked) == sum(not row.refusal for row in resumed.rows[13:])
