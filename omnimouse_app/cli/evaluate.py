@@ -208,6 +208,7 @@ def _interval(row: Row, prefix: str) -> str:
 @inputs.scheduler_option("windows")
 @inputs.file_option("--parquet", help="Write the scores of every neuron, too.")
 @inputs.device_option
+@inputs.threads_option()
 @inputs.format_options
 @inputs.reading_options
 def command(

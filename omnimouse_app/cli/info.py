@@ -452,6 +452,7 @@ def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
     help="Leave out scores and curves over the whole tier, which take minutes.",
 )
 @inputs.device_option
+@inputs.threads_option()
 def report(
     analysis: Path,
     out: Path | None,
