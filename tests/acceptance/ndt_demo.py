@@ -121,7 +121,7 @@ def mean_of(estimates: list[Estimate]) -> Estimate:
 
 def cell(estimate: Estimate) -> str:
     """Return a score with its interval."""
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 def main(folder: Path) -> int:
@@ -144,7 +144,7 @@ def main(folder: Path) -> int:
         choices.append(
             {
                 "animal": name,
-                "choices decoded": f"{decoded.accuracy:.3f} ({low:.3f} to {high:.3f})",
+                "choices decoded": f"{decoded.accuracy:.3f} [{low:.3f}, {high:.3f}]",
                 "most frequent choice": f"{decoded.chance:.3f}",
             }
         )

@@ -640,7 +640,7 @@ def _text(row: Row) -> str:
     mark = "✓" if row.is_met else "✗"
     if np.isnan(row.limit):
         mark, limit = "–", "not judged"
-    error = "" if np.isnan(row.error) else f" ± {row.error:.3f}"
+    error = "" if np.isnan(row.error) else f", s.e. {row.error:.3f}"
     return f"{mark} {row.name}: {row.value:.3f}{error} ({limit}), n = {row.n}. {row.note}"
 
 

@@ -95,7 +95,7 @@ def _mean_lines(state: LiveState, results: Results) -> list[str]:
     interval = ""
     if np.isfinite(mean.low):
         low, high = number_text(mean.low, 3), number_text(mean.high, 3)
-        interval = f", 95 % interval {low} to {high}"
+        interval = f", 95 % interval [{low}, {high}]"
     return [f"score: mean {state.metric.text(mean.value, 3)}{interval}"]
 
 
