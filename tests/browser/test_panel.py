@@ -13,6 +13,7 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.simulate.coupled_neurons import CoupledSpec, simulate_coupled
 from omnimouse_widgets import palette
+from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.panel import COLOURS, RecordPart
 from omnimouse_widgets.jupyter.transport.assets import script
 from omnimouse_widgets.jupyter.transport.part import PAGE
@@ -72,6 +73,7 @@ SEEN = """element => {
 CUT = """all => all.filter((one) => one.scrollWidth > one.clientWidth)
   .map((one) => one.textContent)"""
 """Texts that are longer than their elements."""
+SMALL = CoupledSpec(n_neurons=24, minutes=1.5)
 X = np.arange(4.0)
 WAVE, NONE = np.array([0.1, 0.4, 0.2, 0.3]), np.full(4, np.nan)
 line = partial(Line, "seen", palette.PREDICTED, X, WAVE)
@@ -323,9 +325,23 @@ def table_of_neurons(*more: str) -> LongTable:
     )  # fmt: skip
 
 
+def test_a_long_legend_of_the_field_is_whole_in_a_narrow_part(page):
+    page.set_viewport_size({"width": 396, "height": 700})
+    with open_controller(om.open_session(simulate_coupled(SMALL).arrays)) as controller:
+        painter = MaskPainter(controller)
+        traits = painter.get_state()
+        painter.close()
+    scale = {"label": "Orientation selectivity", "low": "≤ 0.107", "high": "≥ 0.361"}
+    traits["_legend"] = scale | {"middle": "median 0.170 of 3", "bar": "red", "text": "3 known"}
+    page.evaluate(SHOW, [MaskPainter._esm, traits, [], [], {}])
+    legend = page.locator(".omnimouse-legend")
+    legend.get_by_text("median 0.170 of 3").wait_for()
+    assert legend.evaluate_all(CUT) == []
+    assert legend.bounding_box()["width"] <= 380
+
+
 def test_bars_of_sources_have_the_colours_of_their_table(page, tmp_path):
-    spec = CoupledSpec(n_neurons=24, minutes=1.5)
-    with open_controller(om.open_session(simulate_coupled(spec).arrays)) as controller:
+    with open_controller(om.open_session(simulate_coupled(SMALL).arrays)) as controller:
         controller.sources.folder = tmp_path
         controller.sources.set(windows=8)
         controller.selection.select([2, 20])

@@ -554,9 +554,9 @@ function render({ model, el }) {
     else {
       const bar = make("span", { className: "omnimouse-scale" });
       bar.style.background = message.bar;
+      const [low, high] = [message.low, message.high].map((end) => end.replaceAll(" ", "\u00a0")); // no line ends after ≤
       legend.append(make("span", { className: "omnimouse-entry" },
-        `${message.label} ${message.low}`, bar,
-        message.middle ? `${message.high} · ${message.middle}` : message.high,
+        `${message.label} ${low}`, bar, message.middle ? `${high} · ${message.middle}` : high,
       ));
     }
     // Cores have the colours of the quantity; the rings of the states stay.
