@@ -54,17 +54,17 @@ const showProblem = (element, text, { details, copy, tip, note } = {}) => {
   element.hidden = !text;
 };
 const noteEnds = new WeakMap(); // timers of notes, by their status
+// For some seconds: the clipboard may have another content soon.
+function showNote(status, note) {
+  status.textContent = note;
+  clearTimeout(noteEnds.get(status));
+  noteEnds.set(status, setTimeout(() => { if (status.textContent === note) status.textContent = ""; }, 10_000));
+}
 // Pages without encryption have no clipboard: the text itself is shown, to be selected.
 function copyText(text, status, note) {
-  const show = (shown) => { status.textContent = shown; };
-  // The clipboard may have another content soon.
-  const showNote = () => {
-    show(note);
-    clearTimeout(noteEnds.get(status));
-    noteEnds.set(status, setTimeout(() => { if (status.textContent === note) show(""); }, 10_000));
-  };
-  if (!navigator.clipboard) show(text);
-  else navigator.clipboard.writeText(text).then(showNote, () => show(text));
+  const show = () => { status.textContent = text; };
+  if (!navigator.clipboard) show();
+  else navigator.clipboard.writeText(text).then(() => showNote(status, note), show);
 }
 const makeSwatch = (colour) => {
   const swatch = make("span", { className: "omnimouse-swatch" });

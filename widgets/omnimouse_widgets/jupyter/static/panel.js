@@ -229,7 +229,7 @@ function render({ model, el }) {
   const { name, columns: columnOf, colours } = model.get("_constants");
   const handlers = {
     clipboard: ({ text, note }) => copyText(text, copied, note),
-    file: (message, buffers) => download(message.name, bytes(buffers[0])),
+    file: (message, buffers) => save(message.name, bytes(buffers[0])),
     picture: savePicture,
     rows: (message) => { if (message.view === page.view) longTables.get(message.name)?.take(message); },
     open_file: ({ label, near }) => ask(label, near && `${near}/`, (path) => { if (path) send("read", { path }); }),
@@ -246,6 +246,10 @@ function render({ model, el }) {
   const page = connect({ model, el }, name, handlers);
   const { send } = page;
   const copied = makeStatus("omnimouse-quiet", "status");
+  const save = (fileName, content) => { // only the browser knows the folder
+    download(fileName, content);
+    showNote(copied, page.texts.saved.replace("{}", fileName));
+  };
   const press = (action) => send("press", { name: action });
   const pick = (content, ...place) => send("pick", { name: content, place });
   const keys = commonKeys(send); // and those of the actions, while they are drawn
@@ -680,11 +684,11 @@ function render({ model, el }) {
     const copy = shape("svg", { xmlns: "http://www.w3.org/2000/svg", width: wide, height: tall, viewBox: `0 0 ${wide} ${tall}` }, ground(wide, tall),
       ...parts, ...lines.map((line, k) => words(line, 6, under + 12 + 18 * k, { anchor: "start" })));
     const text = new XMLSerializer().serializeToString(copy);
-    if (fileName.endsWith(".svg")) { download(fileName, text); return; }
+    if (fileName.endsWith(".svg")) { save(fileName, text); return; }
     const image = new Image(), picture = make("canvas", { width: 2 * wide, height: 2 * tall });
     image.onload = () => {
       picture.getContext("2d").drawImage(image, 0, 0, picture.width, picture.height);
-      picture.toBlob((blob) => download(fileName, blob), "image/png");
+      picture.toBlob((blob) => save(fileName, blob), "image/png");
     };
     image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
   }
