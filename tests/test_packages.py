@@ -223,6 +223,17 @@ def test_signatures_are_short_enough_for_a_tooltip():
     assert found == {}
 
 
+def test_every_public_function_with_a_job_shows_its_progress():
+    jobs = {
+        owner: inspect.signature(value).parameters["job"].default
+        for owner, value in tooltip_owners()
+        if inspect.isfunction(value) and "job" in inspect.signature(value).parameters
+    }
+    assert len(jobs) > 20
+    # None stands for a bar, on a terminal and in a notebook.
+    assert [owner for owner, job in jobs.items() if job is not None] == []
+
+
 def test_a_short_signature_has_types_and_a_long_one_has_names_and_defaults():
     text = str(inspect.signature(omnimouse_app.Condition))
     assert text.startswith("(name: str, mask: Callable[[Session], Mask], neurons")

@@ -365,7 +365,7 @@ def recorded_tuning(
     direction of motion is known, and orientation alone is tested); missing where it is unknown.
 
     What *Compute all* or an earlier call has found is read from the cache, and what this call
-    finds is kept there.
+    finds is kept there. A thousand neurons take minutes.
 
     Raises
     ------

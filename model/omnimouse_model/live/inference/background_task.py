@@ -132,12 +132,18 @@ class ReportProgress(Protocol):
         ...
 
 
-def percent_job(report: ReportProgress, text: str) -> Job:
-    """Return a job whose progress is reported as a text with percents and the time left."""
+NO_TIME: Final = "no time known yet"
+
+
+def percent_job(report: ReportProgress, text: str, early: str = "") -> Job:
+    """Return a job whose progress is reported as a text with percents and the time left.
+
+    `early` stands in place of the time in the first tenth, where it is not known.
+    """
     time_left = TimeLeft()
 
     def show(done: int | float, total: int | float, step: str) -> None:
-        left = time_left.text(done / total)
+        left = time_left.text(done / total) or early * (done < 0.1 * total)
         report(f"{text}: {100 * done / total:z.0f} %{left}", done / total)
 
     return CallbackJob(show)
@@ -325,7 +331,6 @@ class HasBackgroundTask:
         self._task.close(timeout_s)
 
 
-NO_TIME: Final = "no time known yet"
 BUSY: Final = ", longer while this processor is busy"
 BUSY_TIP: Final = "Other work on this processor makes a run longer."
 

@@ -32,6 +32,7 @@ from omnimouse_model.evaluation.repeats import (
     repeated_clips,
 )
 from omnimouse_model.live.inference.background_task import (
+    NO_TIME,
     BackgroundTask,
     HasBackgroundTask,
     ReportProgress,
@@ -344,7 +345,7 @@ def _compute_all(request: _Everyone, report: ReportProgress) -> Iterator[_Result
         kept = kept_fields_and_tuning(session, path)
         yield session, tuple(info for pair in kept for info in _infos(pair))
         return
-    job = percent_job(report, ALL)
+    job = percent_job(report, ALL, f", {NO_TIME}")
     for pair in fields_and_tuning(session, np.array(neurons, np.int64), job, path):
         yield session, _infos(pair)
 

@@ -12,7 +12,7 @@ from omnimouse_model.data import session_index
 from omnimouse_model.data.session_index import Entry, holds_sessions
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference import background_task
-from omnimouse_model.live.inference.background_task import PausableJob
+from omnimouse_model.live.inference.background_task import PausableJob, percent_job
 from omnimouse_model.live.state_store import read_last_session
 from tests import SUITE2P
 from tests.model.drawing_thread import DrawingThread
@@ -137,3 +137,13 @@ def test_another_series_is_read_at_the_same_window_and_after_a_restart(tmp_path)
     assert again.project.restore()
     assert again.state.session.series == "dff"
     again.close()
+
+
+def test_long_work_says_that_its_time_is_not_known_yet():
+    told = []
+    job = percent_job(lambda text, share: told.append(text), "All", ", no time known yet")
+    for done in (1, 99):
+        job.progress(done, 100)
+    assert told[0] == "All: 1 %, no time known yet"
+    assert told[1].startswith("All: 99 %")
+    assert "no time" not in told[1]

@@ -56,7 +56,8 @@ def compute_action(colouring: Colouring) -> Action | None:
         return None
     help_text = (
         "Compute receptive field, orientation and direction selectivity of every neuron "
-        "from the recording: colours, columns of the table, and filter"
+        "from the recording: colours, columns of the table, and filter. A thousand neurons take "
+        "minutes"
     )
     return Action("compute_all", "Compute all", help_text, colouring.compute_all)
 
