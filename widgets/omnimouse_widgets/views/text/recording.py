@@ -3,6 +3,7 @@
 from typing import Final
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.display import channel_text
 from omnimouse_model.simulate.demo import is_demo
 
 NOTES_TIP: Final = "Show what is missing, unusual or assumed in this recording"
@@ -24,7 +25,7 @@ def summary_of(session: Session) -> str:
 def channels_of(session: Session) -> str:
     """Return the behaviour channels and the minutes of every part of the recording."""
     minutes = [f"{tier} {length:z.1f} min" for tier, length in session.tiers().items()]
-    behavior = ", ".join(session.behavior_names) or "none"
+    behavior = ", ".join(map(channel_text, session.behavior_names)) or "none"
     return f"Behaviour: {behavior}\nParts (tiers): {', '.join(minutes)}"
 
 
