@@ -12,7 +12,7 @@ from omnimouse_app.cli.terminal import emit, interruptible, n_bytes
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.metrics.information import bits_per_spike
-from omnimouse_model.progress import CallbackJob
+from omnimouse_model.progress import QUIET, CallbackJob
 from omnimouse_model.simulate import (
     DEMO_FURTHER,
     DEMO_MICE,
@@ -78,7 +78,7 @@ def _specs(mice: tuple[str, ...]) -> list[MouseSpec]:
 def _write(spec: MouseSpec, out: Path, *, is_quiet: bool) -> dict[str, Any]:
     folder, start_s = out / spec.name, time.perf_counter()
     if is_quiet:
-        write_session(spec, folder)
+        write_session(spec, folder, QUIET)
     else:
         label = f"{spec.name} ({spec.n_neurons} neurons, {spec.minutes:g} min)"
         with click.progressbar(length=100, label=label) as bar:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from omnimouse_model.progress import QUIET, Job, advance
+from omnimouse_model.progress import QUIET, Job, advance, shows_progress
 from omnimouse_model.simulate.population import (
     AREAS,
     FIELD_UM,
@@ -53,6 +53,7 @@ DEVICE_START_S = SCREEN_START_S - 1.008
 _DEVICE_TAIL_S = 0.9
 
 
+@shows_progress
 def write_session(spec: MouseSpec, folder: str | Path, job: Job = QUIET) -> Path:
     """Simulate a session and write it to `folder`; do nothing if it exists already.
 
