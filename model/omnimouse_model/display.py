@@ -131,6 +131,11 @@ ROUNDING: Final = 1e-6
 """Half of an interval of scores that is not above this is of float32 numbers, not of data."""
 
 
+def is_no_difference(low: float, high: float) -> bool:
+    """Whether both ends of an interval are 0 in three digits: the predictions are the same."""
+    return abs(low) < 5e-4 and abs(high) < 5e-4
+
+
 def difference_text(value: float, low: float, high: float) -> str:
     """Return a difference with its 95 % interval, by whose length its digits are chosen.
 

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from omnimouse_model.data.neurons import Units
-from omnimouse_model.display import HasSummary, data_frame, interval_text, number_text
+from omnimouse_model.display import (
+    HasSummary,
+    data_frame,
+    interval_text,
+    is_no_difference,
+    number_text,
+)
 from omnimouse_model.evaluation.results_store import number
 from omnimouse_model.metrics import METRICS, Aggregate, AggregatePolicy, aggregate, overall_score
 from omnimouse_model.metrics.time_blocks import (
@@ -310,7 +316,9 @@ class Scores(HasSummary):
             value = interval_text(row.value, row.ci_low, row.ci_high)
             if isinstance(row, Score) and self.baseline not in ("", row.predictor):
                 gain = self.gain(row, self.baseline)
-                if np.isfinite(gain.value):
+                if is_no_difference(gain.low, gain.high):
+                    value += f", no difference from {self.baseline}"
+                elif np.isfinite(gain.value):
                     told = interval_text(gain.value, gain.low, gain.high)
                     value += f", gain over {self.baseline} {told}"
             if isinstance(row, Score) and row.is_centred:

@@ -103,6 +103,9 @@ class Transfer:
     after_seconds
         About how many seconds of a CPU core that takes for a model and a session, as in
         `seconds`, 0 if nothing is done; None where nobody has measured it.
+    unchanged
+        Why fine-tuning a model cannot change what is predicted for a mask, in a sentence; ""
+        if it can. It imports no PyTorch either.
     scored
         Tasks over which the held-out score is a mean, in a few words each; empty if it is of
         none in particular.
@@ -115,6 +118,7 @@ class Transfer:
     seconds: Callable[[str, int, Session, int], float] | None = None
     after_steps: Callable[[str], str] = lambda model: ""
     after_seconds: Callable[[str, int, Session], float] | None = None
+    unchanged: Callable[[str, Mask], str] = lambda model, mask: ""
     scored: tuple[str, ...] = ()
     held_out: str = "some of the train part"
 

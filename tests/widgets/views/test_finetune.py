@@ -252,7 +252,10 @@ def test_a_result_on_screen_has_its_score_and_its_gain_over_the_baseline(
         "+0.05 [+0.04, +0.06] over ridge",
     ]
     monkeypatch.setattr("omnimouse_widgets.views.finetune.tier_score_lines", lambda *_: lines)
+    state.mask = state.mask.with_frames(True)
     assert record(view)["gain"].text == f"Mask on screen: {' · '.join(lines)}"
+    state.mask = state.mask.with_frames(False)
+    assert "Without visible video, the context part alone" in record(view)["gain"].text
     # Its last sentence: of the two gains, this one chose nothing.
     assert "with the mask on screen is not" in record(view)["score"].text
     score = SimpleNamespace(is_pooled=False, refusal="not scored here")

@@ -12,6 +12,7 @@ from omnimouse_model.evaluation.tier_score import TierScoring
 from omnimouse_model.inference.registry import load_predictor
 from omnimouse_model.live.project.exports import screen_content
 from omnimouse_model.masks import VISIBLE
+from omnimouse_model.metrics.time_blocks import Estimate
 from omnimouse_widgets.views.record import record
 from omnimouse_widgets.views.scores import distribution_of
 from omnimouse_widgets.views.text import tier_score
@@ -212,6 +213,10 @@ def test_a_gain_over_a_baseline_that_is_still_at_a_sample_of_the_targets_says_so
         gain, guide = told()
         assert gain.endswith(" over linear-gaussian")
         assert "linear-gaussian" in guide
+    baseline.tier_score = results.tier_score
+    nothing = Estimate(0.0, 0.0, 0.0, 0.0, 8), 8
+    monkeypatch.setattr(tier_scores.TierScore, "gain", lambda *_: nothing)
+    assert told()[0].startswith("no difference from linear-gaussian")
 
 
 def test_a_model_that_is_being_fitted_is_not_told_to_be_unloaded(controller, monkeypatch):

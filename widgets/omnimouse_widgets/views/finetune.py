@@ -460,10 +460,15 @@ class FinetuneView(OfController):
             return ""
         state, name = self._state, self._baseline_name
         scores = self._results.tier_score, state.metric, self._baseline.tier_score
-        lines = tier_score_lines(*scores, name) or [no_score_text(state, self._results)]
+        lines = tier_score_lines(*scores, name)
         found = self._results.tier_score
         is_partial = found is not None and found.score is not None and not found.is_complete
-        return f"{MASK_SCORE}{', so far' * is_partial}: {' · '.join(lines)}"
+        told = " · ".join(lines or [no_score_text(state, self._results)])
+        text = f"{MASK_SCORE}{', so far' * is_partial}: {told}"
+        request, mask = self._finetuning.request, state.mask
+        if not lines or request is None or mask is None or request.is_fit:
+            return text
+        return f"{text}. {self._finetuning.unchanged(request.model, mask)}".removesuffix(". ")
 
     @property
     def _of_mask(self) -> str:

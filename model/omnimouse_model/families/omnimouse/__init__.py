@@ -6,6 +6,7 @@ from typing import Any
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.family import (
     Family,
     Training,
@@ -77,6 +78,16 @@ def _after_steps(model: str) -> str:
     return text if _has_context(model) else ""
 
 
+def _unchanged(model: str, mask: Mask) -> str:
+    """Return why fine-tuning cannot change the predictions (`Transfer.unchanged`)."""
+    if mask.frames.any() or not _has_context(model):
+        return ""
+    return (
+        "Without visible video, the context part alone predicts: it is linear-gaussian, fitted "
+        "to this recording, which the steps do not change."
+    )
+
+
 def _transfer_seconds(model: str, n_bytes: int, session: Session, steps: int) -> float:
     """Return about how long a fine-tuning takes on one core (`Transfer.seconds`)."""
     # A small model is not proportionally faster: reading the windows takes time too.
@@ -116,6 +127,7 @@ FAMILY = Family(
         _transfer_seconds,
         _after_steps,
         _after_seconds,
+        _unchanged,
         # Those of `training.DEMO` that have responses as targets.
         (
             "all neurons from video and behaviour",

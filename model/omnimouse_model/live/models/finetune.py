@@ -48,6 +48,7 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.models.choice import Loaded
+from omnimouse_model.masks import Mask
 from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.predictor import Needs
@@ -505,6 +506,12 @@ class Finetuning(HasBackgroundTask):
         family = family_of_name(model)
         transfer = None if family is None else family.transfer
         return "" if transfer is None else transfer.after_steps(model)
+
+    def unchanged(self, model: str, mask: Mask) -> str:
+        """Return why a model's fine-tuning cannot change the predictions for a mask, or ""."""
+        family = family_of_name(model)
+        transfer = None if family is None else family.transfer
+        return "" if transfer is None else transfer.unchanged(model, mask)
 
     def scored_tasks(self, model: str) -> tuple[str, ...]:
         """Return the tasks over which the held-out score of a model's fine-tuning is a mean."""

@@ -11,6 +11,7 @@ from omnimouse_model.display import (
     channel_text,
     difference_text,
     interval_text,
+    is_no_difference,
     number_text,
 )
 from omnimouse_model.evaluation.results import POOLED
@@ -283,4 +284,6 @@ def _gain_text(found: TierScore, baseline: TierScore | None, name: str) -> str:
     targets = ", sample of targets" if found.is_ahead_of(baseline) else ""
     is_same = n_windows == found.n_windows and not targets
     windows = "" if is_same else f" ({n_windows} windows{targets})"
+    if is_no_difference(gain.low, gain.high):
+        return f"no difference from {name}{windows}"
     return f"{difference_text(gain.value, gain.low, gain.high)} over {name}{windows}"
