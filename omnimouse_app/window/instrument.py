@@ -188,7 +188,7 @@ class Instrument(QObject):
             question = "" if is_answered else closing_question(self.controller)
             if question:
                 self._has_agreed = self._asks(question)
-                if self._has_agreed and event.spontaneous():
+                if self._has_agreed and event.spontaneous() and self._window is not None:
                     # napari asks in its turn, unless code closes the window.
                     QTimer.singleShot(0, self._window.close)
                 if event.spontaneous() or not self._has_agreed:
