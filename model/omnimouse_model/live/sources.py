@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, Union, cast
@@ -46,7 +46,7 @@ from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.predictor import Predictor, of_family
 from omnimouse_model.progress import CallbackJob, Cancelled, TimeLeft
 from omnimouse_model.simulate.demo import open_line
-from omnimouse_model.storage.files import open_binary
+from omnimouse_model.storage.files import FileStamp, look, open_binary
 from omnimouse_model.storage.tables import table_path
 from omnimouse_model.storage.write import cache_dir
 
@@ -475,11 +475,10 @@ class Sources(HasBackgroundTask):
         if path is None:
             return False
         try:
-            with open_binary(path, follows=False) as file:
-                stored = _analyses()[self.question][1].KIND.header(file.readline())["definition"]
-        except (OSError, ValueError, KeyError, TypeError):
+            info = look(path, follows=False)
+        except ValueError:
             return False
-        return (stored.get("predictor"), stored.get("fits") or 0) == asked
+        return info is not None and asked == _asked_of(self.question, FileStamp.of(path, info))
 
     def _seconds(self, session: Session) -> float | None:
         """Return the expected time of the question once the model is loaded, if known."""
@@ -825,6 +824,18 @@ def _analyses() -> dict[Question, tuple[Any, Any]]:
         "informants": (informants, Informants),
         "areas": (area_matrix, AreaMatrix),
     }
+
+
+# Each drawing of the panel asks.
+@lru_cache(maxsize=4)
+def _asked_of(question: Question, stamp: FileStamp) -> tuple[str | None, int] | None:
+    """Return the predictor and its version of fits in the header of a file, None of a wrong one."""
+    try:
+        with open_binary(stamp.path, follows=False) as file:
+            stored = _analyses()[question][1].KIND.header(file.readline())["definition"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return stored.get("predictor"), stored.get("fits") or 0
 
 
 def _kept(job: SourcesJob) -> Finding | None:
