@@ -43,7 +43,6 @@ from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.prediction_file import has_predictions
 from omnimouse_model.storage.trees import read_or_set_aside, write_state
-from omnimouse_model.storage.write import config_dir
 from omnimouse_widgets.qt.control.panel import BrushPanel, ControlPanel
 from omnimouse_widgets.qt.panel import RecordPanel
 from omnimouse_widgets.qt.recordings import show_recordings
@@ -202,7 +201,7 @@ class OmniMouseDock(QWidget):
         _raise_when_shown_again(main)
         self._extend_menus(window)
         if self.controller.store.is_enabled:
-            self._layout = DockLayout(window)
+            self._layout = DockLayout(window, self.controller.store.file_of_window(LAYOUT))
         TabRoom(window)
         _arrange(window, self.docks)
         self._first_layout = window.saveState()
@@ -509,6 +508,8 @@ def open_instrument(
     return dock
 
 
+LAYOUT = "docks"
+"""Name of the file of a layout, in the folder of the last sessions."""
 VERSION = 4
 """Version of our docks; a change of their names makes older layouts invalid."""
 
@@ -527,27 +528,27 @@ class DockLayout(QObject):
     ----------
     window
         The napari window; it is also the Qt parent of this object.
+    path
+        File of the layout, which no other open window has.
     """
 
-    def __init__(self, window: QMainWindow) -> None:
+    def __init__(self, window: QMainWindow, path: Path) -> None:
         super().__init__(window)
-        self._window = window
+        self._window, self._path = window, path
         window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Store the layout on closing, while every dock still exists."""
         if event is not None and event.type() == QEvent.Type.Close:
             state = self._window.saveState(VERSION).toBase64()
-            write_state(_path(), {"docks": bytes(state.data()).decode()})
+            write_state(self._path, {"docks": bytes(state.data()).decode()})
         return False
 
     def restore(self) -> bool:
         """Restore the last stored layout; return False if there is none."""
-        stored = read_or_set_aside(_path(), _Stored)
+        # A second window begins as the first one, until it has a layout of its own.
+        own, usual = self._path, self._path.with_name(f"{LAYOUT}.json")
+        stored = read_or_set_aside(own, _Stored) or read_or_set_aside(usual, _Stored)
         if stored is None:
             return False
         return self._window.restoreState(QByteArray.fromBase64(stored.docks.encode()), VERSION)
-
-
-def _path() -> Path:
-    return config_dir() / "docks.json"

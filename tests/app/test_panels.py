@@ -7,8 +7,10 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from omnimouse_app.tour.hand import settle, wait_for
+from omnimouse_app.window.docks import LAYOUT, DockLayout
 from omnimouse_app.window.panels import PanelFrame
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.state_store import LastSession, StateStore
 from omnimouse_widgets.views.registry import Dock, docks
 
 pytestmark = pytest.mark.gui
@@ -99,3 +101,40 @@ def test_a_panel_that_cannot_be_built_says_why_in_its_dock(qtbot, controller, pa
     panel_errors.clear()
     with pytest.raises(AttributeError, match="Missing"):
         frame.build()
+
+
+def test_each_of_two_windows_comes_back_with_its_own_tabs(qtbot, tmp_path):
+    left = Qt.DockWidgetArea.LeftDockWidgetArea
+
+    def opened(store):
+        window = QMainWindow()
+        qtbot.addWidget(window)
+        tabs = [QDockWidget(name, window) for name in ("a", "b")]
+        for tab in tabs:
+            tab.setObjectName(tab.windowTitle())
+            window.addDockWidget(left, tab)
+        window.tabifyDockWidget(*tabs)
+        layout = DockLayout(window, store.file_of_window(LAYOUT))
+        window.show()
+        layout.restore()
+        settle(0.05)
+        return window, tabs
+
+    stores = [StateStore(tmp_path / "live.json") for _ in range(2)]
+    windows = [opened(store) for store in stores]
+    for number, (window, tabs) in enumerate(windows):
+        tabs[number].raise_()
+        settle(0.05)
+        stores[number].save(LastSession(session=f"of {number}"))
+        assert window.close()
+        stores[number].end()
+    # The newest comes back first; the window that was closed last is "of 1".
+    for number in (1, 0):
+        store = StateStore(tmp_path / "live.json")
+        assert store.load().session == f"of {number}"
+        _, tabs = opened(store)
+        assert not tabs[number].visibleRegion().isEmpty()
+        assert tabs[1 - number].visibleRegion().isEmpty()
+        stores.append(store)
+    for store in stores[2:]:
+        store.end()

@@ -276,6 +276,11 @@ class StateStore:
         """Whether another window had the usual file when this one took its own."""
         return self._file not in (None, self._path)
 
+    def file_of_window(self, stem: str) -> Path:
+        """Return the file for something else of this window: "docks-2.json" of the second."""
+        file = self._claimed_file() or self._path
+        return file.with_name(stem + file.name.removeprefix(self._path.stem))
+
     @property
     def is_enabled(self) -> bool:
         """Whether anything is stored."""
