@@ -622,6 +622,18 @@ def test_trials_do_not_lengthen_a_recording_of_spikes(start, stop, code, words):
     assert len(check_session(arrays, values, {code: words}).trials) == 60
 
 
+def test_a_long_pause_of_all_spikes_is_missing_and_not_silent():
+    times = np.concatenate([np.linspace(0.3, 90.1, 900), np.linspace(800.3, 890.1, 900)])
+    arrays = {"spike_times": times, "spike_unit": np.arange(1800) % 3}
+    notes = {"pauses": "1 pause of 709 s in all, the first from 91 to 800 s"}
+    session = check_session(arrays, {}, notes)
+    assert session.recorded_s == pytest.approx(890.1 - 709, abs=0.1)
+    assert np.isnan(session.responses.data[100 * 30 : 799 * 30]).all()
+    # Rare spikes pause by chance.
+    few = {"spike_times": times[::200], "spike_unit": np.zeros(9, int)}
+    assert not any(note.code == "pauses" for note in open_session(few).warnings)
+
+
 def test_numbers_of_units_from_one_and_of_no_unit_are_told():
     times, unit = np.linspace(1.03, 59.0, 60), 1 + np.arange(60) % 3
     arrays = {"spike_times": times, "spike_unit": unit}

@@ -23,6 +23,7 @@ from omnimouse_model.data.readers.build.trial_files import stretches
 from omnimouse_model.data.signal import Signal, rounding_of
 from omnimouse_model.data.spike_trains import Observed, SpikeTrains, TimesFile
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
+from omnimouse_model.display import count
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.storage.arrays.rows import MemoryRows
 from omnimouse_model.storage.byte_source import Source
@@ -90,6 +91,8 @@ _MANY_LABELS = 8
 _MANY_SPIKES = 20
 """So many times of spikes are not whole numbers of seconds by chance."""
 
+_SURE_SPIKES = 1000
+"""So many spikes, expected at the rate of the recording, are not missing by chance."""
 _LONG_HOURS, _RARE_HZ = 12.0, 0.02
 """A longer recording of units with a lower rate is noted: perhaps it is not in s."""
 
@@ -288,6 +291,8 @@ def spiking_responses(
         )
     _note_rare(spikes, notes)
     if observed is None:
+        observed = _without_pauses(spikes.times, span, notes)
+    if observed is None:
         since, length = spikes.times - span[0], np.full(n_units, seconds)
         n_spikes = units.n_spikes
     else:
@@ -323,6 +328,25 @@ def _note_rare(spikes: UnsortedSpikes, notes: Notes) -> None:
             f"spikes of {seconds / 3600:.3g} hours, with {rate_hz:.2g} spikes per second and "
             "unit: are the times in milliseconds or samples, not in seconds?",
         )
+
+
+def _without_pauses(times: np.ndarray, span: tuple[float, float], notes: Notes) -> Observed | None:
+    """Return the recorded time of spikes that all pause for long, None without such pauses."""
+    has_spike = np.zeros(int(span[1] - span[0]) + 1, bool)
+    second = (times[(times >= span[0]) & (times <= span[1])] - span[0]).astype(np.int64)
+    has_spike[second] = True
+    at = np.flatnonzero(has_spike)
+    length = np.diff(at) - 1
+    is_pause = length >= np.maximum(LATE_S, _SURE_SPIKES * len(at) / max(1, len(second)))
+    if not is_pause.any():
+        return None
+    first, stop = at[:-1][is_pause] + 1.0 + span[0], at[1:][is_pause] + span[0]
+    notes.warn(
+        "pauses",
+        f"no unit has a spike in {count(len(first), 'pause')} of {length[is_pause].sum():,} s in "
+        f"all, the first from {first[0]:.10g} to {stop[0]:.10g} s: they are missing, not silent",
+    )
+    return Observed(np.stack([np.append(span[0], stop), np.append(first, span[1])], axis=1))
 
 
 def as_units(chosen: SpikingUnits, responses: Signal, notes: Notes, source: str) -> Units:
