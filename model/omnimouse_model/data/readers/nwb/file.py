@@ -319,16 +319,22 @@ class NwbFile:
         return checked_values.texts_of(values)
 
     def gain(self, group: Group) -> tuple[float, float]:
-        """Return `conversion` and `offset`: value = data · conversion + offset."""
+        """Return `conversion` and `offset`: value = data · conversion + offset.
+
+        What is no number, and a conversion of 0, are left out with a note.
+        """
         data = self.file.find("data", group)
         values = []
-        for name, default in (("conversion", 1.0), ("offset", 0.0)):
-            try:
-                value = float(self.file.attribute(data, name, default))
-            except (TypeError, ValueError):
-                value = np.nan  # refused below, like a stored NaN
-            if not np.isfinite(value):
-                raise self.wrong(group, f"has no valid {name}")
+        kinds = (("conversion", 1.0, "a factor other than 0"), ("offset", 0.0, "a number"))
+        for name, default, expected in kinds:
+            stored = np.asarray(self.file.attribute(data, name, default))
+            if stored.size != 1:
+                raise self.wrong(group, f"has {name} of shape {stored.shape}; {expected} expected")
+            value = float(stored.item()) if stored.dtype.kind in "iuf" else np.nan
+            if not np.isfinite(value) or (name == "conversion" and value == 0):
+                found = f"{group.name} has the {name} {str(stored)[:40]}; {expected} expected"
+                self.notes.warn("bad_field", f"{found}: it is read without it")
+                value = default
             values.append(value)
         return values[0], values[1]
 

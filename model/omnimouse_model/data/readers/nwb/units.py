@@ -155,7 +155,7 @@ def _table_rows(nwb: NwbFile, series: Group, table: Group, ids: np.ndarray, n: i
     if len(rows) != n:
         raise nwb.wrong(series, f"has {len(rows)} rois for {n} columns")
     if n and (rows.min() < 0 or rows.max() >= len(ids)):
-        found = f"has rois up to {rows.max()}; {table.name} has {len(ids)} rows"
+        found = f"has rois from {rows.min()} to {rows.max()}; {table.name} has {len(ids)} rows"
         if len(np.unique(ids)) < len(ids) or not np.isin(rows, ids).all():
             raise nwb.wrong(series, found, "rois are rows of that table, from 0")
         nwb.notes.warn("rois_are_ids", f"{series.name} {found}: they are read as its ids")

@@ -129,6 +129,19 @@ def test_stored_values_are_scaled_and_reordered(path):
     assert is_session(path)
 
 
+@pytest.mark.parametrize("conversion", [np.nan, 0.0])
+def test_a_conversion_that_is_no_factor_is_left_out(path, conversion):
+    edit(write_nwb(path), {f"{SERIES}/data@conversion": conversion})
+    session = check_session(path, {}, {"bad_field": f"conversion {conversion}"})
+    np.testing.assert_allclose(session.responses.data, values_of(path, f"{SERIES}/data"))
+    # MATLAB stores a number as an array of one.
+    other = edit(
+        write_nwb(path.with_name("other.nwb")), {f"{SERIES}/data@conversion": np.array([2.0])}
+    )
+    doubled = open_session(other).responses.data
+    np.testing.assert_allclose(doubled, 2 * session.responses.data)
+
+
 def test_voxels_and_missing_masks(path):
     roi = open_session(write_nwb(path, Plane(mask="voxel_mask"))).units.roi
     assert len(roi.weight) == roi.offsets[-1]
@@ -344,7 +357,7 @@ def test_films_in_other_files_are_named_and_not_read(path):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("rois", np.array([0, 1, 2, 3, 9]), "has rois up to 9"),
+        ("rois", np.array([0, 1, 2, 3, 9]), "has rois from 0 to 9"),
         ("rois", np.array([0, 1]), "has 2 rois for 5 columns"),
         ("data", np.zeros((3, 4, 5)), r"has data \(3, 4, 5\)"),
         ("data", np.zeros((0, 5)), r"its data are \(0, 5\)"),
