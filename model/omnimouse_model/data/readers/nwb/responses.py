@@ -243,7 +243,8 @@ def _note_imaging_rate(nwb: NwbFile, name: str, rate: float, plane_hz: float) ->
     if len(nwb.groups.get("ImagingPlane", ())) == ratio:
         nwb.notes.assume("imaging_rate", text)
     else:
-        nwb.notes.warn("imaging_rate", f"{text}, or one of the rates is wrong")
+        hint = f"rate_hz={plane_hz:g} selects the other"
+        nwb.notes.warn("imaging_rate", f"{text}, or one of the rates is wrong; {hint}")
 
 
 def _has_frame_numbers(nwb: NwbFile, series: Series) -> bool:
