@@ -246,6 +246,7 @@ class NamedArrays:
         if not values.size:
             problem = f"is {values.shape}: it holds no value"
         if values.dtype.kind in "US" and not axes:
+            problem = f"is the text {str(values)[:40]!r}; one number expected"
             hint = f"give {name} as a number, without quotes"
         if name == "responses" and values.ndim == 1:
             problem += ", one column for each neuron"

@@ -82,7 +82,9 @@ def read_npy_header(
             # 0x80 is the first byte of a pickle (protocol 2 or later).
             if head[:1] == b"\x80":
                 raise _pickled(path)
-            raise files.bad_file(path, "not_npy", "is not a .npy file", "write it again")
+            found = f"begins with {head[:6]!r}" if head else "is empty"
+            problem = f"is not a .npy file: it {found}"
+            raise files.bad_file(path, "not_npy", problem, "copy or write it again")
         width = 2 if head[6] == 1 else 4
         length = int.from_bytes(head[8 : 8 + width], "little")
         if head[6] not in (1, 2, 3) or length > _MAX_HEADER:
@@ -183,7 +185,7 @@ _sound = partial(
     files.damage_refused,
     code="not_npz",
     problem="is not a valid .npz",
-    hint="write it again with numpy.savez",
+    hint="was it copied or downloaded whole? write it again with numpy.savez",
 )
 
 

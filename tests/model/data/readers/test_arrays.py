@@ -144,7 +144,7 @@ def test_a_rate_may_be_said_beside():
         ({"response": 1}, "response is not an accepted name .*did you mean responses"),
         ({"speed": np.zeros(3)}, "did you mean running"),
         ({"Frame_Period": 0.5}, "did you mean rate_hz, which is 1 / period"),
-        ({"rate_hz": "30"}, "as a number, without quotes"),
+        ({"rate_hz": "30"}, "is the text '30'; .*as a number, without quotes"),
         ({"responses": np.zeros(90)}, r"responses\[:, None\]"),
         ({"responses": None}, "responses is missing"),
         ({"responses": np.ones(5)}, r"responses is \(5,\) float64"),
