@@ -129,9 +129,11 @@ def choose_sortings(root: Path, sorter: str | None, notes: Notes) -> list[Sortin
         used = ", ".join(dict.fromkeys(sorting.sorter for sorting in chosen))
         message = f"spikes are those of {used}; there are also {', '.join(others)}"
         notes.assume("series", f"{message} (series=…, or --series, chooses)")
-    without = sorted(set(by_probe) - {sorting.probe for sorting in chosen})
+    probes = {folder.name for folder in _folders(root / "alf") if folder.name.startswith("probe")}
+    without = sorted(probes.union(by_probe) - {sorting.probe for sorting in chosen})
     if without:
-        message = f"{', '.join(without)} has no spikes of {sorter}, and is left out"
+        of_sorter = f" of {sorter}" if sorter else ""
+        message = f"{', '.join(without)} has no spikes{of_sorter}, and is left out"
         notes.warn("left_out_probes", message)
     return chosen
 

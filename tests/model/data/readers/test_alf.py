@@ -162,6 +162,11 @@ def test_the_preferred_sorter_is_read_and_others_can_be_chosen(tmp_path):
     assert error.hint == "choose one of these with series=, or --series"
 
 
+def test_a_probe_without_spikes_is_named(written):
+    (written.path / "alf/probe09/pykilosort").mkdir(parents=True)
+    check_session(written.path, {}, {"left_out_probes": "probe09 has no spikes"})
+
+
 def test_spikes_without_a_folder_of_a_probe_are_read(tmp_path):
     written = write_alf(tmp_path / "s")
     for path in written.probe.iterdir():
