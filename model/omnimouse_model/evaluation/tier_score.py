@@ -14,6 +14,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.display import interval_text
 from omnimouse_model.evaluation.conditions import Condition
 from omnimouse_model.evaluation.results import BehaviorScore, Score
 from omnimouse_model.evaluation.shard import Shard, ShardRun, ShardScores
@@ -292,9 +293,9 @@ class TierScore:
         if self.score.refusal:
             return f"no score: {self.score.refusal}"
         now = self.estimate
-        interval = f" [{now.low:z.2f}, {now.high:z.2f}]" if np.isfinite(now.low) else ""
+        shown = interval_text(now.value, now.low, now.high, 2)
         preliminary = ", preliminary" if self.is_preliminary else ""
-        return f"{METRICS[self.score.metric].text(now.value)}{interval} {windows}{preliminary}"
+        return f"{METRICS[self.score.metric].named(shown)} {windows}{preliminary}"
 
     @property
     def estimate(self) -> Estimate:

@@ -3,8 +3,6 @@
 from pathlib import Path
 from pprint import pformat
 
-import numpy as np
-
 from omnimouse_model.analysis.counterfactual import edits_to_json
 from omnimouse_model.data.session import Session, Window
 from omnimouse_model.data.window_spec import default_spec
@@ -105,7 +103,10 @@ def _score_import(state: LiveState, mask: Mask, score: TierScore | None) -> list
     lines = [f"from {package}.running_score import window_scores"] if is_named else []
     if score is not None and not score.is_complete:
         lines.insert(0, f"from {package}.tier_score import TierScoring")
-    metrics = ["METRICS"] if score is not None and score.score is not None else []
+    metrics = []
+    if score is not None and score.score is not None and not score.score.refusal:
+        lines.insert(0, "from omnimouse_model.display import interval_text")
+        metrics.append("METRICS")
     if mask.has_behavior_target or not is_named:
         metrics.append("correlation")
     if metrics:
@@ -136,12 +137,10 @@ def _tier_lines(score: TierScore) -> list[str]:
         low, high = "low", "high"
     evidence = f"over {score.windows}"
     if score.score is not None and not score.score.refusal:
-        # A preliminary score has no interval.
-        has_interval = np.isfinite(score.estimate.low)
-        interval = f'f"[{{score.{low}:z.2f}}, {{score.{high}:z.2f}}]", ' if has_interval else ""
         lines += [
             f"score = {responses}",
-            f"print(METRICS[{metric!r}].text(score.value), {interval}{evidence!r})",
+            f"shown = interval_text(score.value, score.{low}, score.{high}, 2)",
+            f"print(METRICS[{metric!r}].named(shown), {evidence!r})",
         ]
     if score.behavior:
         lines += [
