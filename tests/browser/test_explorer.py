@@ -251,7 +251,7 @@ def test_a_report_is_saved_and_a_refused_value_disables_its_action(fresh_explore
     with tab.page.expect_download() as download:
         part.get_by_role("button", name="Save…").click()
     assert download.value.suggested_filename == "report.html"
-    part.get_by_text("Saved: report.html").wait_for()
+    part.get_by_text("Saved report.html").wait_for()
     tab.wait_for_kernel("explorer.controller.exports.is_busy", False)
 
 

@@ -86,7 +86,7 @@ PAGE: Final[dict[str, Any]] = {
     "brackets change the brush, 1 visible, 2 hidden, 3 target, comma and period move the cursor. "
     "Ctrl+wheel zooms the rows, the right button pans them.",
     "rows": "{} rows",
-    "saved": "Saved: {}, among the downloads of the browser",
+    "saved": "Saved {} in the downloads of the browser",
 }
 """Texts of every part of a page."""
 BAR: Final = {
