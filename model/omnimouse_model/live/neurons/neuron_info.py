@@ -43,8 +43,8 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.progress import part_of
 from omnimouse_model.simulate.demo import open_line
 
-ALL = "All neurons"
-"""What a computation for all neurons is called while it runs."""
+ALL = "Work for all neurons"
+"""What a computation for all neurons is called while it runs: neurons come in groups."""
 READING = "Reading what is known of all neurons"
 _CACHE_SIZE = 512
 """Neurons whose properties are kept; the least recently computed are dropped."""
