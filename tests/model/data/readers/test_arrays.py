@@ -622,6 +622,15 @@ def test_trials_do_not_lengthen_a_recording_of_spikes(start, stop, code, words):
     assert len(check_session(arrays, values, {code: words}).trials) == 60
 
 
+def test_columns_that_are_no_neurons_of_their_own_are_named():
+    values = np.random.default_rng(0).gamma(1.0, 2.0, (900, 7))
+    values[:, 2], values[:, 4] = np.arange(900), values[:, 1]
+    values[:, 5:] = np.nan
+    arrays = {"responses": values, "rate_hz": 30.0}
+    notes = {"clock_columns": "columns 2 rise", "copied_columns": "columns 4 are"}
+    check_session(arrays, {"n_neurons": 7}, notes)
+
+
 def test_a_long_pause_of_all_spikes_is_missing_and_not_silent():
     times = np.concatenate([np.linspace(0.3, 90.1, 900), np.linspace(800.3, 890.1, 900)])
     arrays = {"spike_times": times, "spike_unit": np.arange(1800) % 3}

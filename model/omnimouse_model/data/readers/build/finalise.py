@@ -13,6 +13,7 @@ from omnimouse_model.data.readers.build.notes import (
     common_time,
     is_long_enough,
     minimum_scale,
+    note_columns,
     note_marks,
     note_missing,
     span_text,
@@ -104,6 +105,7 @@ def complete_statistics(signal: Signal, train: np.ndarray | None, notes: Notes) 
             whole = signal.file.pick(rows(None, _MISSING_BYTES), slice(None))
         is_recorded = _note_missing(signal, whole, notes)
         note_marks(signal, whole, notes)
+        note_columns(whole, notes)
     if sample is not None:
         computed_mean, computed_std = _moments(sample)
         # Sound entries stay as stored: a dead neuron must not change the scale of the

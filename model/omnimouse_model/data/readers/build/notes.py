@@ -339,6 +339,26 @@ def note_marks(signal: Signal, values: np.ndarray, notes: Notes) -> None:
         )
 
 
+def note_columns(values: np.ndarray, notes: Notes) -> None:
+    """Warn of columns of responses that are clocks or copies, and look like no neurons.
+
+    `values` are some samples, in the order of time.
+    """
+    if len(values) < _FEWEST_MARKS:
+        return
+    # NaN is no rise.
+    rises = np.flatnonzero((values[1:] > values[:-1]).all(axis=0))
+    if len(rises):
+        text = f"responses of columns {listed(rises)} rise at each of {len(values):,} samples"
+        notes.warn("clock_columns", f"{text}: are they times or numbers of frames, and no neurons?")
+    first: dict[bytes, int] = {}
+    varied = np.flatnonzero(np.fmin.reduce(values) < np.fmax.reduce(values)).tolist()
+    copies = [c for c in varied if first.setdefault(values[:, c].tobytes(), c) != c]
+    if copies:
+        text = f"responses of columns {listed(copies)} are those of another column at all samples"
+        notes.warn("copied_columns", f"{text}: a neuron that is there twice predicts itself")
+
+
 def _note_gaps(signal: Signal, notes: Notes) -> None:
     """Add one note per group of channels that miss the same samples."""
     if not len(missing_rows(signal)):
