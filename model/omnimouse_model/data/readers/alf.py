@@ -545,6 +545,9 @@ def read(path: Path, options: ReadOptions) -> Session:
     intervals = aligned_to_event(intervals, options.trial_event, EVENT, alf, notes)
     trials = trials_without_screen(intervals, responses.start)
     wheel = notes.attempt("running (wheel)", read_wheel, path, span, notes)
+    if "leftCamera.features.pqt" in behavior_files(path, "leftCamera", Notes()):
+        text = "pupil (leftCamera.features) is left out: diameters of ALF are not read"
+        notes.warn("left_out_stream", text)
     session_id, animal_id = _identity(path, notes)
     names = list(dict.fromkeys(sorting.sorter for sorting in sortings))
     session = Session(

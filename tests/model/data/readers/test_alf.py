@@ -162,6 +162,12 @@ def test_the_preferred_sorter_is_read_and_others_can_be_chosen(tmp_path):
     assert error.hint == "choose one of these with series=, or --series"
 
 
+def test_a_pupil_that_is_not_read_is_not_called_missing(written):
+    (written.path / "alf/_ibl_leftCamera.features.pqt").write_bytes(b"PAR1")
+    session = check_session(written.path, {}, {"left_out_stream": "leftCamera.features"})
+    assert not any("no pupil" in note.message for note in session.assumptions)
+
+
 def test_a_probe_without_spikes_is_named(written):
     (written.path / "alf/probe09/pykilosort").mkdir(parents=True)
     check_session(written.path, {}, {"left_out_probes": "probe09 has no spikes"})
