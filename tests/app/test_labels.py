@@ -430,7 +430,7 @@ def test_in_a_narrow_dock_axes_and_the_quantity_of_the_scatter_are_whole(dock, t
     cut = {title: [*cut_drawings(dock.docks[title])] for title in ("Sources", "Scores")}
     assert cut == {"Sources": [], "Scores": []}
     against = dock.panels["Scores"].widgets["against"]
-    assert (against.currentText(), is_button_cut(against)) == ("Against: Mean response", False)
+    assert (against.currentText(), is_button_cut(against)) == ("x: Mean response", False)
 
 
 def test_the_measure_finds_texts_that_are_cut(qtbot):

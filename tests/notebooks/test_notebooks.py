@@ -169,7 +169,11 @@ def printed(book):
 
 def numbers(pattern, book):
     """Return the numbers of a line of the stored run."""
-    return [float(text) for text in re.search(pattern, printed(book)).groups()]
+    return [number(text) for text in re.search(pattern, printed(book)).groups()]
+
+
+def number(text):
+    return float(text.replace("−", "-"))
 
 
 def figures(book):
@@ -302,10 +306,10 @@ def test_the_claims_about_sources_are_those_of_the_run():
     assert np.all(lowest < np.add(random["y"], random["error_y"]["array"]))
     cells = np.array(matrix["data"][0]["text"])[:-1].ravel().tolist()  # the last is no pair
     assert f"In {sum('*' in cell for cell in cells)} of {len(cells)} pairs" in text
-    values = sorted(float(cell.split()[0]) for cell in cells)
+    values = sorted(number(cell.split()[0]) for cell in cells)
     assert f"small, {short(values[0])} to {short(values[-1])}." in text
     lagged = printed(book).split("past of the source")[1].split(" alone (r²): ", 1)[1]
     lagged = lagged.partition("\n")[2]
-    marks = re.findall(r"[:,] \w+ -?\d\.\d{3}(\*?)(?=[,\n]|$)", lagged)
+    marks = re.findall(r"[:,] \w+ [−-]?\d\.\d{3}(\*?)(?=[,\n]|$)", lagged)
     assert len(marks) == len(cells)
     assert not any(marks), "the notebook says that no interval lies above 0"

@@ -181,7 +181,7 @@ def pinned(view, controller):
 
 def test_the_name_of_a_pin_that_is_drawn_against_has_its_letter_where_it_is_cut(view, pinned):
     labels = {name: label for name, label, _ in record.record(view)["against"].options}
-    assert labels["A"].split(" · ")[:2] == ["Against: Score of A", "Video + behaviour"]
+    assert labels["A"].split(" · ")[:2] == ["x: Score of A", "Video + behaviour"]
     # No title stands beside the boxes.
     shown = {name: label for name, label, _ in record.record(view)["predictor"].options}
     assert shown["model"] == "Scores of the model"

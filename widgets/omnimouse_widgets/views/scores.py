@@ -486,7 +486,7 @@ class ScoresView(OfController):
                                   tuple((each[0], f"Scores of {each[1]}", each[2]) for each in of),
                                   self.predictor, self.set_predictor),
                     record.Choice("against", "Against", "Horizontal axis of the scatter plot",
-                                  tuple((each[0], f"Against: {each[1]}", each[2])
+                                  tuple((each[0], f"x: {each[1]}", each[2])
                                         for each in choices),
                                   self.against, self.set_against),
                 ),
