@@ -224,8 +224,8 @@ def test_the_form_of_a_sweep_of_a_large_mask_is_whole(dock):
         wait_for_rest(dock, size)
         for box in panel.findChildren(QComboBox):
             name, _, counted = box.currentText().partition(" (")
-            if counted:  # as in a recording of 10,000 neurons
-                box.setItemText(box.currentIndex(), f"{name} (10,000)")
+            if counted:  # as in a recording of 1,000 neurons
+                box.setItemText(box.currentIndex(), f"{name} (1,000)")
         cut[size] = cut_texts(dock, "Context")
     panel.widgets["sweep"].click()
     editor.undo()

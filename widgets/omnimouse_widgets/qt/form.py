@@ -82,7 +82,7 @@ class SettingsForm(QWidget):
         self._keys = _Keys(self)
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(6)
+        self._grid.setHorizontalSpacing(4)
         self._grid.setVerticalSpacing(3)
         # Drawn when it is first shown: the first control of magicgui takes 20 ms.
         self.redraw = Redraw(self, (self.draw, [form.changed, *signals]))
