@@ -277,7 +277,7 @@ class StateStore:
         return self._file not in (None, self._path)
 
     def file_of_window(self, stem: str) -> Path:
-        """Return the file for something else of this window: "docks-2.json" of the second."""
+        """Return the path of another file of this window, such as docks-2.json of the second."""
         file = self._claimed_file() or self._path
         return file.with_name(stem + file.name.removeprefix(self._path.stem))
 

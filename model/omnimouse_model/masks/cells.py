@@ -230,7 +230,7 @@ def sample_rows(samples: Samples, count: int) -> np.ndarray:
 
 
 def neuron_columns(neurons: Neurons, count: int, field: str = "neurons") -> np.ndarray:
-    """Return indices of neurons; a refusal names the field of the caller."""
+    """Return indices of neurons; an error names `field`, the argument of the caller."""
     return _indices(neurons, count, field)
 
 

@@ -40,9 +40,9 @@ _TYPES: Final = {
 # Any number can be typed: the form says which are valid, where Qt would change them.
 _ANY: Final = {"integer": (-(2**53), 2**53), "number": (-1e12, 1e12)}
 _MENU_STYLE: Final = "QComboBox { padding-left: 5px; padding-right: 0; }"
-"""With less room beside its text, a menu in two columns does not cut "recorded"."""
+"""Narrow margins of a menu, so that "recorded" is whole in two columns."""
 _LINE_STYLE: Final = "QLineEdit { padding-left: 3px; padding-right: 0; }"
-"""With less room beside its text, a line in two columns does not cut "0, 16, 64, 256, 535"."""
+"""Narrow margins of a line of text, so that "0, 16, 64, 256, 535" is whole in two columns."""
 
 
 class SettingsForm(QWidget):

@@ -92,7 +92,7 @@ _MANY_SPIKES = 20
 """So many times of spikes are not whole numbers of seconds by chance."""
 
 _SURE_SPIKES = 1000
-"""So many spikes, expected at the rate of the recording, are not missing by chance."""
+"""Number of expected spikes from which a pause without any is no chance."""
 _LONG_HOURS, _RARE_HZ = 12.0, 0.02
 """A longer recording of units with a lower rate is noted: perhaps it is not in s."""
 
@@ -331,7 +331,7 @@ def _note_rare(spikes: UnsortedSpikes, notes: Notes) -> None:
 
 
 def _without_pauses(times: np.ndarray, span: tuple[float, float], notes: Notes) -> Observed | None:
-    """Return the recorded time of spikes that all pause for long, None without such pauses."""
+    """Return the recorded time, without long pauses of all units; None if there are none."""
     has_spike = np.zeros(int(span[1] - span[0]) + 1, bool)
     second = (times[(times >= span[0]) & (times <= span[1])] - span[0]).astype(np.int64)
     has_spike[second] = True
